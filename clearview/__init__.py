@@ -1,0 +1,34 @@
+"""ClearView: see the Milky Way's dark matter and stellar streams in your own notebook.
+
+The names here are loaded when first used, so that ``import clearview`` stays light and screen libraries are
+imported only by those who draw.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Catalog": "catalogs",
+    "read_catalog": "catalogs",
+    "load_sample": "samples",
+    "load_first_map": "samples",
+    "mock_galaxy": "mocks",
+    "fit_map": "dynamics",
+    "load_map": "dynamics",
+    "MapConfig": "dynamics",
+    "AccelerationPanel": "panels",
+    "PhaseSpacePanel": "panels",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(import_module(f"clearview.{_HOME[name]}"), name)
+    raise AttributeError(f"clearview has no attribute {name!r}; it has {', '.join(__all__)}.")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,323 @@
+"""A table of stars with units and a history."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy import units as u
+from astropy.table import Table
+
+from clearview.units import SUN, Sun, strip
+
+from .columns import (
+    HEADER,
+    PHASE_SPACE,
+    ColumnError,
+    from_arrow,
+    listed,
+    name_and_measure,
+    plain,
+    standardise,
+    to_arrow,
+    unknown,
+)
+from .frames import to_galactocentric
+from .select import Cut, CutReport, judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMATS = {
+    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
+    **dict.fromkeys((".fits", ".fit", ".fits.gz"), "FITS"),
+    **dict.fromkeys((".csv", ".ecsv", ".csv.gz", ".ecsv.gz"), "CSV"),
+}
+
+
+def file_format(path: Path) -> str:
+    """Parquet, FITS or CSV, by the ending of the name.
+
+    Raises:
+        ValueError: if it is none of them.
+    """
+    for ending, kind in _FORMATS.items():
+        if path.name.lower().endswith(ending):
+            return kind
+    raise ValueError(f"Expected a file ending in one of {listed(_FORMATS)}, got {path.name}; convert or rename it.")
+
+
+class Catalog:
+    """Stars in rows, measurements in columns, each in one canonical unit: deg, mas, mas/yr, km/s, kpc or mag.
+
+    A catalogue does not change: cuts and transformations return new ones, which share what stays the same,
+    and the arrays are read-only. Columns keep the dtype of their file. Positions x, y, z and velocities
+    vx, vy, vz are in the internal Galactocentric frame of `clearview.units`.
+
+    Args:
+        table: astropy table under canonical names, with units; not copied, so leave it alone afterwards (or
+            use `from_table`, which copies and renames).
+        meta: where the stars come from, in JSON values: ``source``, ``release``, ``mock`` (its parameters),
+            ``sun``.
+        report: what was cut already.
+
+    Raises:
+        TypeError: if ``table`` is no astropy table.
+        ValueError: if there is no star, or a measurement has no unit, a wrong one, or no numbers.
+    """
+
+    def __init__(self, table: Table, *, meta: Mapping[str, Any] | None = None, report: Iterable[CutReport] = ()):
+        if not isinstance(table, Table):
+            raise TypeError(f"Expected an astropy Table, got {type(table).__name__}; use Catalog.from_pandas.")
+        self._table: Any = standardise(table)
+        self._meta = plain(meta or {})
+        self._report = tuple(report)
+
+    @classmethod
+    def from_table(cls, table: Table, names=None, units=None, *, frame: str = "clearview") -> "Catalog":
+        """From a copy of an astropy Table or QTable; the arguments are those of `clearview.read_catalog`."""
+        return cls._of_raw(Table(table, copy=True), names, units, frame)
+
+    @classmethod
+    def from_pandas(cls, data: "pd.DataFrame", names=None, units=None, *, frame: str = "clearview") -> "Catalog":
+        """From a copy of a pandas frame; units may be in ``data.attrs["units"]``, as `to_pandas` writes."""
+        try:
+            arrow = pa.Table.from_pandas(data, preserve_index=False)
+        except (pa.ArrowException, TypeError) as problem:
+            raise ValueError(f"Expected columns of one type each, got {problem}; clean the table.") from None
+        table: Any = from_arrow(arrow, data.attrs.get("units"))
+        table.meta.update(data.attrs.get("meta", {}))
+        return cls.from_table(table, names, units, frame=frame)
+
+    @classmethod
+    def from_phase_space(cls, x, v, *, columns: Mapping[str, Any] | None = None, meta=None) -> "Catalog":
+        """From positions and velocities in the internal frame.
+
+        Args:
+            x: (N, 3) positions, kpc (plain numbers), or a Quantity.
+            v: (N, 3) velocities, km/s (plain numbers), or a Quantity.
+            columns: more (N,) columns by canonical name, as Quantities if they have units.
+            meta: provenance; ``mock`` holds the parameters of a mock.
+
+        Raises:
+            ValueError: if the shapes are not (N, 3), or a further column is wrong.
+        """
+        x, v = (strip(a, unit, name=n) if hasattr(a, "unit") else np.asarray(a)
+                for a, unit, n in ((x, "kpc", "x"), (v, "km/s", "v")))  # fmt: skip
+        if x.ndim != 2 or x.shape != v.shape or x.shape[1] != 3:
+            raise ValueError(
+                f"Expected x and v of one shape (N, 3), got {x.shape} and {v.shape}; stack the components."
+            )
+        parts = [u.Quantity(x[:, i], u.kpc, copy=False) for i in range(3)]
+        parts += [u.Quantity(v[:, i], u.km / u.s, copy=False) for i in range(3)]
+        rest = dict(columns or {})
+        for name, values in rest.items():
+            if np.shape(values) != (len(x),):
+                raise ValueError(f"Expected {name} of shape ({len(x)},), got {np.shape(values)}; one value a star.")
+        return cls(Table({**dict(zip(PHASE_SPACE, parts, strict=True)), **rest}), meta=meta)
+
+    @classmethod
+    def _of_raw(cls, table: Any, names, units, frame) -> "Catalog":
+        table, report = name_and_measure(table, names, units, frame), []
+        meta = dict(table.meta or {})
+        if header := meta.pop(HEADER, None):
+            saved = json.loads(header)
+            meta, report = saved["meta"], [CutReport(*r) for r in saved["report"]]
+        return cls(table, meta=plain(meta, strict=False), report=report)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, name) -> bool:
+        return name in self._table.colnames
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """(N,) read-only values in the canonical unit; masked if an identifier is missing for some stars."""
+        return self._column(name).data
+
+    def _column(self, name):
+        if name not in self:
+            raise unknown(name, self.columns)
+        return self._table[name]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self._table.colnames)
+
+    def unit(self, name: str) -> u.UnitBase | None:
+        """The unit of a column, None if it has none."""
+        return self._column(name).unit
+
+    def quantity(self, name: str) -> u.Quantity:
+        """(N,) values with their unit."""
+        return u.Quantity(self[name], self.unit(name), copy=False)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Checks that the columns are there.
+
+        Raises:
+            KeyError: naming those which are not.
+        """
+        names = list(names)
+        missing = [name for name in names if name not in self]
+        if missing:
+            raise ColumnError(
+                f"Expected columns {listed(names)}, got none for {listed(missing)}; the catalogue has "
+                f"{listed(self.columns)}, so map yours with names={{{missing[0]!r}: your column}}."
+            )
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """A copy of the provenance, plain JSON values."""
+        return plain(self._meta)
+
+    @property
+    def report(self) -> tuple[CutReport, ...]:
+        """What was removed so far, in order."""
+        return self._report
+
+    @property
+    def sun(self) -> Sun:
+        """The Sun of the frame: that of ``meta["sun"]`` if it says so, else `clearview.units.SUN`."""
+        sun = self._meta.get("sun")
+        return Sun(**sun) if isinstance(sun, dict) else SUN
+
+    @property
+    def has_phase_space(self) -> bool:
+        """Whether x, y, z, vx, vy, vz are there."""
+        return all(name in self for name in PHASE_SPACE)
+
+    @cached_property
+    def phase_space(self) -> np.ndarray:
+        """(N, 6) float32, read-only: x, y, z [kpc], vx, vy, vz [km/s] in the internal frame.
+
+        Raises:
+            KeyError: if they are not there yet.
+            ValueError: if a value is not finite.
+        """
+        if not self.has_phase_space:
+            raise ColumnError(
+                f"Expected columns {listed(PHASE_SPACE)}, got {listed(self.columns)}; call to_galactocentric() first."
+            )
+        out = np.empty((len(self), 6), np.float32)
+        for i, name in enumerate(PHASE_SPACE):
+            out[:, i] = self[name]
+        if bad := np.count_nonzero(~np.isfinite(out).all(1)):
+            raise ValueError(
+                f"Expected finite phase space, got {bad:,} of {len(self):,} stars without; "
+                "call to_galactocentric(), which removes and reports them."
+            )
+        out.flags.writeable = False
+        return out
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that recognise the phase space (the start of its SHA-256)."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self.phase_space.data).hexdigest()[:16]
+
+    def select(self, *cuts: Cut | Sequence[Cut]) -> "Catalog":
+        """The stars that pass all cuts; each cut's report counts what it removed after those before it.
+
+        Raises:
+            KeyError: if a cut needs a column that is not there.
+            TypeError: if something is not a cut.
+            ValueError: if no star is left, naming the cut that removed the last.
+        """
+        flat = [one for cut in cuts for one in (cut if isinstance(cut, list | tuple) else [cut])]
+        return self.take(*judge(self, flat))
+
+    def take(self, keep: np.ndarray, reports: Iterable[CutReport] = ()) -> "Catalog":
+        """The stars where ``keep`` (N,) is True, with ``reports`` added to the history.
+
+        Raises:
+            ValueError: if ``keep`` is not a boolean per star, or none is left.
+        """
+        keep = np.asarray(keep)
+        if keep.dtype != bool or keep.shape != (len(self),):
+            raise ValueError(
+                f"Expected {len(self)} booleans, got {keep.dtype} of shape {keep.shape}; compare a column."
+            )
+        table = self._table if keep.all() else self._table[np.flatnonzero(keep)]
+        return Catalog(table, meta=self._meta, report=[*self._report, *reports])
+
+    def with_columns(self, columns: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None) -> "Catalog":
+        """With (N,) columns added or replaced, as Quantities where there is a unit; ``meta`` is merged."""
+        table = self._table.copy(copy_data=False)
+        for name, values in columns.items():
+            if np.shape(values) != (len(self),):
+                raise ValueError(f"Expected {name} of shape ({len(self)},), got {np.shape(values)}; one value a star.")
+            table[name] = values
+        return Catalog(table, meta={**self._meta, **(meta or {})}, report=self._report)
+
+    def to_galactocentric(self, sun: Sun | None = None, distance: str | None = None) -> "Catalog":
+        """With x, y, z, vx, vy, vz; see `clearview.catalogs.to_galactocentric`."""
+        return to_galactocentric(self, sun, distance)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A pandas frame (a copy); units and meta are in its ``attrs``."""
+        frame = self._table.to_pandas(index=False)
+        frame.attrs = {"units": {n: str(c.unit) for n, c in self._table.items() if c.unit}, "meta": self.meta}
+        return frame
+
+    def write(self, path: str | Path, overwrite: bool = False) -> None:
+        """Writes Parquet, FITS or CSV (as ECSV, which keeps units and types), by the ending of ``path``.
+
+        Raises:
+            FileExistsError: if the file is there and ``overwrite`` is not set.
+            FileNotFoundError: if its folder is not there.
+            ValueError: if the ending is not known, or the format cannot hold a column.
+        """
+        path = Path(path)
+        kind = file_format(path)
+        if path.suffix == ".gz":
+            raise ValueError(f"Expected a name without .gz to write, got {path.name}; compress it afterwards.")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"Expected a new file, got {path}, which exists; pass overwrite=True to replace it.")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"Expected a folder to write to, got {path.parent}, which is none; make it first.")
+        header = json.dumps({"meta": self._meta, "report": self._report})
+        try:
+            if kind == "Parquet":
+                arrow = to_arrow(self._table, header)
+                floats: Any = [f.name for f in arrow.schema if pa.types.is_floating(f.type)]  # no value comes twice
+                others: Any = [n for n in arrow.column_names if n not in floats]
+                pq.write_table(
+                    arrow,
+                    path,
+                    compression="zstd",
+                    use_dictionary=others or False,
+                    use_byte_stream_split=floats or False,
+                )
+            else:
+                table = self._table.copy(copy_data=False)
+                table.meta = {HEADER: header}
+                how = {"format": "fits"} if kind == "FITS" else {"format": "ascii.ecsv", "delimiter": ","}
+                table.write(path, overwrite=overwrite, **how)
+        except (TypeError, ValueError, NotImplementedError) as problem:
+            raise ValueError(
+                f"Expected columns that {kind} can hold, got one that it cannot ({problem}); choose another."
+            ) from problem
+
+    def _described(self) -> list[str]:
+        return [f"{n} [{c.unit}]" if c.unit else n for n, c in self._table.items()]
+
+    def __repr__(self):
+        lines = [f"Catalog of {len(self):,} stars", f"columns: {', '.join(self._described())}"]
+        return "\n  ".join([*lines, *(f"cut: {report}" for report in self._report)])
+
+    def _repr_html_(self):
+        cuts = "".join(f"<li>{escape(str(report))}</li>" for report in self._report)
+        return (
+            f"<div><b>Catalog of {len(self):,} stars</b><br>{escape(', '.join(self._described()))}"
+            f"{f'<ul>{cuts}</ul>' if cuts else ''}</div>"
+        )

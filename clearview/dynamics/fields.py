@@ -1,0 +1,97 @@
+"""Slices of a fitted map, or of the truth, as fields."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from clearview.field import Axis, Quantity, grid, make_field
+from clearview.units import ACCELERATION_UNIT, SUN
+
+PHASE_SPACE = ("x", "y", "z", "vx", "vy", "vz")
+
+
+def acceleration_field(
+    source,
+    axes: Sequence[Axis],
+    fixed: Mapping[str, float],
+    *,
+    radius: float | None = None,
+    center=SUN.position,
+) -> xr.Dataset:
+    """Acceleration and potential on a slice.
+
+    Args:
+        source: a `MapFit` or a `clearview.mocks.Truth`: whatever has ``acceleration`` and ``potential``.
+        axes: two (or any number of) axes among x, y, z or, with ``phi`` fixed, R and z [kpc].
+        fixed: the other coordinates [kpc], or ``phi`` [deg] (the Sun is at 0).
+        radius: outside this distance from ``center`` the field is NaN; by default the map's own ball.
+        center: (3,) kpc; a map's own center is taken where it has one.
+
+    Returns:
+        a_x, a_y, a_z, a_R, a_phi, a [(km/s)^2/kpc] and potential [(km/s)^2, zero at the center].
+        a_phi is positive along the disc's rotation, as v_phi.
+
+    Raises:
+        ValueError: if a coordinate is neither an axis nor fixed.
+    """
+    cylindrical = any(a.name == "R" for a in axes)
+    if cylindrical:
+        R, phi, z = np.moveaxis(grid(axes, fixed, ("R", "phi", "z")), -1, 0)
+        phi = np.deg2rad(phi)
+        x = np.stack([R * np.cos(phi), R * np.sin(phi), z], axis=-1)
+    else:
+        x = grid(axes, fixed, ("x", "y", "z"))
+    center = np.asarray(getattr(source, "center", center))
+    radius = getattr(source, "radius", None) if radius is None else radius
+    shape, points = x.shape[:-1], x.reshape(-1, 3)
+    a = np.asarray(source.acceleration(points)).reshape(x.shape)
+    phi0 = np.asarray(source.potential(np.concatenate([points, center[None].astype(np.float32)])))
+    potential = (phi0[:-1] - phi0[-1]).reshape(shape)
+    R = np.maximum(np.hypot(x[..., 0], x[..., 1]), 1e-9)
+    values = {
+        "a_x": a[..., 0],
+        "a_y": a[..., 1],
+        "a_z": a[..., 2],
+        "a_R": (a[..., 0] * x[..., 0] + a[..., 1] * x[..., 1]) / R,
+        "a_phi": (a[..., 0] * x[..., 1] - a[..., 1] * x[..., 0]) / R,
+        "a": np.linalg.norm(a, axis=-1),
+        "potential": potential,
+    }
+    if radius is not None:
+        outside = ((x - center) ** 2).sum(-1) > radius**2
+        values = {name: np.where(outside, np.nan, v) for name, v in values.items()}
+    words = {"a": "|a|", "a_phi": "a_φ", "potential": "Φ − Φ(center)"}
+    units = {"potential": "km2 s-2"}
+    quantities = {
+        n: Quantity(v.astype(np.float32), units.get(n, ACCELERATION_UNIT), words.get(n, n)) for n, v in values.items()
+    }
+    return make_field(
+        axes,
+        quantities,
+        {"source": type(source).__name__, **{f"at_{n}": float(v) for n, v in fixed.items()}},
+    )  # fmt: skip
+
+
+def phase_space_field(fit, axes: Sequence[Axis], fixed: Mapping[str, float]) -> xr.Dataset:
+    """ln f on a slice of phase space.
+
+    Args:
+        fit: a `MapFit` with a trained density.
+        axes: axes among x, y, z [kpc], vx, vy, vz [km/s].
+        fixed: the other coordinates.
+
+    Returns:
+        log_f, natural logarithm of stars per kpc^3 (km/s)^3 for one star in all; NaN outside the ball.
+
+    Raises:
+        ValueError: if a coordinate is neither an axis nor fixed.
+    """
+    points = grid(axes, fixed, PHASE_SPACE).reshape(-1, 6)
+    log_f = np.asarray(fit.log_f(points[:, :3], points[:, 3:])).reshape([a.size for a in axes])
+    log_f = np.where(np.isfinite(log_f), log_f, np.nan)
+    return make_field(
+        axes,
+        {"log_f": Quantity(log_f.astype(np.float32), "1", "ln f [kpc⁻³ (km/s)⁻³]")},
+        {"source": type(fit).__name__, **{f"at_{n}": float(v) for n, v in fixed.items()}},
+    )  # fmt: skip

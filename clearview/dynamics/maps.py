@@ -1,0 +1,380 @@
+"""The whole pipe in one call: stars -> f(x, v) -> potential. It can be watched, cancelled, resumed and saved."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+from jax import random
+
+from clearview import flows
+from clearview.catalogs import Catalog
+from clearview.dynamics.potential import PotentialConfig, PotentialNet, potential_round, score_gradients
+from clearview.flows import MAF, Ball, Fit, FitConfig, MAFConfig, PhaseSpace, Progress, Standardised
+from clearview.flows.density import rotate, soft_ball
+from clearview.flows.fit import HISTORY, OnProgress, State
+from clearview.units import ACCELERATION_UNIT, SUN
+
+FEWEST = 1000
+"""Stars below which six dimensions cannot be learnt."""
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """Everything that decides a map, with its defaults.
+
+    Attributes:
+        radius: of the ball around ``center`` that is mapped, kpc; None takes the farthest star's distance.
+        center: of the ball, kpc.
+        positions, velocities: sizes of the flows n(x) and p(v | x).
+        training: of both flows.
+        potential: of the potential.
+        seed: of all random numbers; the same stars, config and seed give the same map.
+    """
+
+    radius: float | None = None
+    center: tuple[float, ...] = tuple(float(c) for c in SUN.position)
+    positions: MAFConfig = field(default_factory=MAFConfig)
+    velocities: MAFConfig = field(default_factory=MAFConfig)
+    training: FitConfig = field(default_factory=FitConfig)
+    potential: PotentialConfig = field(default_factory=PotentialConfig)
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "MapConfig":
+        """The inverse of `to_dict`."""
+        parts = dict(positions=MAFConfig, velocities=MAFConfig, training=FitConfig, potential=PotentialConfig)
+        made = {name: make(**values[name]) for name, make in parts.items()}
+        return cls(**{**values, **made, "center": tuple(values["center"])})
+
+
+@dataclass
+class MapFit:
+    """A map of the Galaxy learnt from stars, finished or not.
+
+    Attributes:
+        config: what decided it.
+        density: f(x, v), a `PhaseSpace`.
+        net: the potential, a `PotentialNet`.
+        radius: of the ball, kpc.
+        stars: how many were learnt from.
+        data_digest: of the catalogue's phase space.
+        stage: how many of the stages are done.
+        stopped: "finished", "cancelled" or "diverged".
+        message: one sentence about how it ended.
+        history: losses, columns stage, step, train, validation.
+        state: where an unfinished stage stands, or None.
+    """
+
+    config: MapConfig
+    density: PhaseSpace
+    net: PotentialNet
+    radius: float
+    stars: int
+    data_digest: str
+    stage: int = 0
+    stopped: str = "cancelled"
+    message: str = "Not trained yet."
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
+    state: State | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def center(self) -> np.ndarray:
+        """(3,) kpc."""
+        return np.asarray(self.config.center)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the potential is there."""
+        return self.stage == 2 + self.config.potential.rounds
+
+    def acceleration(self, x) -> np.ndarray:
+        """(N, 3) acceleration at x (N, 3) [kpc], (km/s)^2/kpc.
+
+        Raises:
+            ValueError: if the fit is not complete.
+        """
+        return np.asarray(_vmapped_acceleration(self._finished_net(), jnp.asarray(x, jnp.float32)))
+
+    def potential(self, x) -> np.ndarray:
+        """(N,) potential at x (N, 3) [kpc], (km/s)^2, up to a constant.
+
+        Raises:
+            ValueError: if the fit is not complete.
+        """
+        return np.asarray(_vmapped_potential(self._finished_net(), jnp.asarray(x, jnp.float32)))
+
+    def log_f(self, x, v) -> np.ndarray:
+        """(N,) ln f at x (N, 3) [kpc] and v (N, 3) [km/s], per kpc^3 (km/s)^3, for one star in all.
+
+        Raises:
+            ValueError: if the flows are not trained yet.
+        """
+        if self.stage < 2:
+            raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
+        return np.asarray(_batched_log_f(self.density, jnp.asarray(x, jnp.float32), jnp.asarray(v, jnp.float32)))
+
+    def _finished_net(self) -> PotentialNet:
+        if not self.complete:
+            raise ValueError(f"Expected a finished map, this fit stopped before ({self.message}) Resume it first.")
+        return self.net
+
+
+@eqx.filter_jit
+def _vmapped_acceleration(net, x):
+    return jax.vmap(net.acceleration)(x)
+
+
+@eqx.filter_jit
+def _vmapped_potential(net, x):
+    return jax.vmap(net)(x)
+
+
+@eqx.filter_jit
+def _batched_log_f(density, x, v):
+    return density.log_f(x, v)
+
+
+def fit_map(
+    catalog: Catalog,
+    config: MapConfig | None = None,
+    *,
+    on_progress: OnProgress = None,
+    resume: MapFit | None = None,
+) -> MapFit:
+    """Learn f(x, v) from a catalogue and the potential from f.
+
+    Args:
+        catalog: stars with 6-D phase space.
+        config: what to do; not with ``resume``, which brings its own.
+        on_progress: called about four times a second with `Progress`, whose ``fraction`` and ``remaining`` cover
+            all stages; returning False cancels.
+        resume: a cancelled fit of the same catalogue; it goes on from the very step and ends as if undisturbed.
+
+    Returns:
+        The fit; ``fit.complete`` tells whether the map is there, ``fit.message`` how it ended.
+
+    Raises:
+        ValueError: for too few stars, stars that do not fill the ball or do not differ in a coordinate, or a
+            ``resume`` of other stars.
+    """
+    x, v = np.split(np.asarray(catalog.phase_space, np.float32), 2, axis=1)
+    digest = catalog.digest()
+    if resume is None:
+        fit = _begin(x, v, config or MapConfig(), digest, dict(catalog.meta))
+    else:
+        if config is not None and config != resume.config:
+            raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
+        if digest != resume.data_digest:
+            raise ValueError(
+                f"Expected the stars that the fit began with (digest {resume.data_digest}), got others ({digest}); "
+                f"load that catalogue or train anew."
+            )
+        fit = dataclasses.replace(resume)
+    config = fit.config
+    inside = ((x - fit.center) ** 2).sum(1) < fit.radius**2
+    x, v = x[inside], v[inside]
+    w, q = (np.asarray(a) for a in fit.density.velocity_input(x, v))
+    keys = random.split(random.key(config.seed), 4)
+    plan = _Plan(config, len(x), on_progress, fit.history)
+
+    resumed = None if fit.state is None else Fit(None, "cancelled", "", fit.history, fit.state)
+    gradients = None
+    fit.stopped = "finished"
+    while not fit.complete:
+        told = plan.stage(fit.stage)
+        if fit.stage == 0:
+            result = flows.fit(
+                fit.density.n, x, config.training, key=keys[0], on_progress=told, resume=resumed, stage="positions"
+            )  # fmt: skip
+            fit.density = eqx.tree_at(lambda d: d.n, fit.density, result.model)
+        elif fit.stage == 1:
+            result = flows.fit(
+                fit.density.p, w, config.training, key=keys[1], condition=q, on_progress=told, resume=resumed,
+                stage="velocities",
+            )  # fmt: skip
+            fit.density = eqx.tree_at(lambda d: d.p, fit.density, result.model)
+        else:
+            if gradients is None:
+                size = min(config.potential.stars, len(x))
+                chosen = np.asarray(random.choice(keys[2], len(x), (size,), replace=False))
+                gradients = score_gradients(fit.density, x[chosen], v[chosen], on_batch=plan.gradients)
+                if gradients is None:
+                    fit.stopped, fit.message = "cancelled", "Gradients: cancelled; resume takes them again."
+                    break
+            result = potential_round(
+                fit.net, gradients, fit.stage - 2, config.potential, key=keys[3], on_progress=told, resume=resumed
+            )  # fmt: skip
+            if result.stopped == "finished":  # the round that follows, and a resume, begin from here
+                fit.net = result.model
+        resumed = None
+        fit.history = plan.finish(result.history)
+        fit.stopped, fit.message, fit.state = result.stopped, result.message, result.state
+        if result.stopped != "finished":
+            break
+        fit.stage, fit.state = fit.stage + 1, None
+    if fit.complete:
+        fit.message = f"Map finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
+    return fit
+
+
+def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapFit:
+    """The untrained fit, after a look at the stars."""
+    if len(x) < FEWEST:
+        raise ValueError(f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(x):,}.")
+    distance = np.linalg.norm(x - np.asarray(config.center), axis=1).astype(float)
+    radius = float(distance.max() * (1 + 1e-5)) if config.radius is None else float(config.radius)
+    inside = distance < radius
+    if inside.sum() < FEWEST:
+        raise ValueError(
+            f"Expected at least {FEWEST:,} stars within {radius:.3g} kpc of {config.center}, got {inside.sum():,}; "
+            f"check the frame or give a larger radius."
+        )
+    typical = float(np.quantile(distance[inside], 0.99))
+    if typical < 0.5 * radius:
+        raise ValueError(
+            f"Expected stars that fill the ball of {radius:.3g} kpc, got 99% of them within {typical:.3g} kpc; cut the "
+            f"outliers (clearview.catalogs.Ball) or give a smaller radius."
+        )
+    if radius >= np.hypot(config.center[0], config.center[1]):
+        raise ValueError(
+            f"Expected a ball that leaves out the Galaxy's axis, got radius {radius:.3g} kpc; give a smaller one."
+        )
+    x, v = x[inside], v[inside]
+    u = np.asarray(jax.vmap(soft_ball)(jnp.asarray((x - np.asarray(config.center)) / radius, jnp.float32))[0])
+    w = np.asarray(rotate(jnp.asarray(x), jnp.asarray(v)))
+    spread = np.concatenate([np.ptp(x, axis=0), np.ptp(w, axis=0)])
+    if not (spread > 0).all():
+        name = ("x", "y", "z", "v_R", "v_phi", "v_z")[int(np.argmin(spread))]
+        raise ValueError(
+            f"Expected stars that differ in every coordinate, got one and the same {name}; check the table."
+        )
+    k_n, k_p, k_phi = random.split(random.fold_in(random.key(config.seed), 1), 3)
+    density = PhaseSpace(
+        Ball(Standardised(MAF(3, None, config.positions, key=k_n), u.mean(0), u.std(0)), config.center, radius),
+        Standardised(MAF(3, 3, config.velocities, key=k_p), w.mean(0), w.std(0)),
+    )
+    net = _network(config, radius, k_phi)
+    return MapFit(config, density, net, radius, int(inside.sum()), digest, source=source)
+
+
+def _network(config: MapConfig, radius: float, key) -> PotentialNet:
+    p = config.potential
+    return PotentialNet(config.center, radius, height=p.height, width=p.width, depth=p.depth, key=key)
+
+
+class _Plan:
+    """Turns the progress of one stage into that of the whole."""
+
+    def __init__(self, config: MapConfig, stars: int, on_progress: OnProgress, history: pd.DataFrame):
+        def flow_cost(c: MAFConfig):
+            return c.layers * c.width * (9 + c.width * (c.depth - 1))
+
+        batch, _, steps = config.training.plan(max(1, round(stars * (1 - config.training.validation))))
+        kept, p = batch * steps, config.potential
+        batch, _, steps = FitConfig(p.epochs, p.min_steps, p.batch_size).plan(min(p.stars, stars))
+        net = 5 * p.width**2 * (p.depth - 1)  # the gradient of a gradient
+        self.costs = [
+            kept * flow_cost(config.positions),
+            kept * flow_cost(config.velocities),
+            *[batch * steps * net] * p.rounds,
+        ]
+        self.on_progress, self.history, self.seconds, self.now = on_progress, history, 0.0, 0
+        self.last, self.rate = None, None
+
+    def stage(self, number: int) -> OnProgress:
+        self.now, past = number, self.history
+        name_done = sum(self.costs[:number])
+
+        def told(p: Progress):
+            if self.on_progress is None:
+                return None
+            history = _joined(past, p.history)
+            done = name_done + self.costs[number] * p.fraction
+            if p.remaining is not None and p.fraction < 1:
+                self.rate = p.remaining / (self.costs[number] * (1 - p.fraction))
+            remaining = None if self.rate is None else self.rate * (sum(self.costs) - done)
+            self.last = p._replace(
+                history=history, fraction=done / sum(self.costs), remaining=remaining, seconds=self.seconds + p.seconds
+            )  # fmt: skip
+            return self.on_progress(self.last)
+
+        return told
+
+    def gradients(self, done: int, total: int):
+        if self.on_progress is None:
+            return None
+        told = self.last or Progress("", 0, 0, 0.0, None, np.nan, np.nan, self.history, self.done())
+        return self.on_progress(told._replace(stage="gradients", step=done, total=total))
+
+    def done(self) -> float:
+        return sum(self.costs[: self.now]) / sum(self.costs)
+
+    def finish(self, history: pd.DataFrame) -> pd.DataFrame:
+        if self.last is not None:
+            self.seconds = self.last.seconds
+        self.history = _joined(self.history, history)
+        return self.history
+
+
+def _joined(past: pd.DataFrame, stage: pd.DataFrame) -> pd.DataFrame:
+    """The history with that of one stage, which a resumed stage tells anew from its beginning."""
+    past = pd.DataFrame(past[~past.stage.isin(stage.stage)])
+    return stage if past.empty else pd.concat([past, stage], ignore_index=True)
+
+
+def save_map(fit: MapFit, path, *, overwrite: bool = False):
+    """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`."""
+    header = dict(
+        config=fit.config.to_dict(), radius=fit.radius, stars=fit.stars, data_digest=fit.data_digest, stage=fit.stage,
+        stopped=fit.stopped, message=fit.message, history=fit.history.to_dict("list"), source=fit.source,
+        unfinished=fit.state is not None,
+        units=dict(x="kpc", v="km s-1", potential="km2 s-2", acceleration=ACCELERATION_UNIT),
+    )  # fmt: skip
+    return flows.save(path, "map", header, (fit.density, fit.net, fit.state), overwrite=overwrite)
+
+
+def load_map(path) -> MapFit:
+    """Read what `save_map` wrote.
+
+    Raises:
+        FileNotFoundError, CheckpointError: see `clearview.flows.load`.
+    """
+
+    def build(header):
+        config = MapConfig.from_dict(header["config"])
+        key = random.key(0)
+        density = PhaseSpace(
+            Ball(
+                Standardised(MAF(3, None, config.positions, key=key), np.zeros(3), np.ones(3)),
+                config.center,
+                1.0,
+            ),
+            Standardised(MAF(3, 3, config.velocities, key=key), np.zeros(3), np.ones(3)),
+        )
+        net = _network(config, 1.0, key)
+        state = None
+        if header["unfinished"]:
+            model = (density.n, density.p, net)[min(header["stage"], 2)]
+            params = eqx.filter(model, eqx.is_inexact_array)
+            # The schedule only counts steps, so any rate gives a state of the right shape.
+            adam = optax.adam(optax.cosine_decay_schedule(1.0, 1))
+            state = State(params, params, adam.init(params), jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf))
+        return density, net, state
+
+    header, (density, net, state) = flows.load(path, "map", build)
+    history = pd.DataFrame(header["history"], columns=HISTORY)
+    return MapFit(
+        MapConfig.from_dict(header["config"]), density, net, header["radius"], header["stars"], header["data_digest"],
+        header["stage"], header["stopped"], header["message"], history, state, header["source"],
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Checkpoints: one line of JSON, then the arrays as plain .npy records. Nothing in them can be executed."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+
+import clearview
+
+_MAGIC, FORMAT = "clearview", 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is foreign, damaged, or of another version or shape."""
+
+
+def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = False) -> Path:
+    """Write ``arrays`` (a pytree) behind a JSON ``header``, whole or not at all.
+
+    Args:
+        path: of the file.
+        kind: what it is ("map", ...); `load` asks for the same.
+        header: JSON-able; `load` hands it to whoever rebuilds the pytree.
+        arrays: pytree whose array leaves are written.
+        overwrite: allow the path to exist.
+
+    Raises:
+        FileExistsError: if the path exists and ``overwrite`` is False.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
+    buffer = io.BytesIO()
+    eqx.tree_serialise_leaves(buffer, arrays)
+    payload = buffer.getvalue()
+    first = dict(
+        format=_MAGIC, version=FORMAT, kind=kind, clearview_version=clearview.__version__, header=header,
+        size=len(payload), sha256=hashlib.sha256(payload).hexdigest(),
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(json.dumps(first).encode() + b"\n" + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[str, Any], Any]:
+    """Read a checkpoint: its header, and the pytree shaped like ``build(header)``.
+
+    Args:
+        path: of the file.
+        kind: expected.
+        build: makes a pytree of the same structure from the header; its values do not matter.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is foreign, of another kind or version, damaged, or of other shapes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a ClearView checkpoint at {path}, found no such file; check the path.")
+    with open(path, "rb") as file:
+        line, payload = file.readline(1 << 20), file.read()
+    try:
+        first = json.loads(line)
+        if first["format"] != _MAGIC:
+            raise KeyError
+        version, found, header = first["version"], first["kind"], first["header"]
+        size, digest = first["size"], first["sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"Expected a ClearView checkpoint, {path} is some other file; check the path.") from None
+    if version != FORMAT:
+        raise CheckpointError(
+            f"Expected checkpoint version {FORMAT}, {path} has version {version} (written by ClearView "
+            f"{first.get('clearview_version')}); train again or use that ClearView."
+        )
+    if found != kind:
+        raise CheckpointError(f"Expected a checkpoint of a {kind}, {path} holds a {found}; choose another file.")
+    if len(payload) != size or hashlib.sha256(payload).hexdigest() != digest:
+        raise CheckpointError(
+            f"Expected {size} intact bytes of arrays, {path} is truncated or damaged ({len(payload)} bytes); "
+            f"use another copy."
+        )
+    try:
+        like = eqx.filter_eval_shape(build, header)
+        return header, eqx.tree_deserialise_leaves(io.BytesIO(payload), like)
+    except Exception as error:
+        raise CheckpointError(
+            f"Expected arrays of the shapes that the header of {path} describes, got others; it was written by "
+            f"another program or changed ({type(error).__name__})."
+        ) from error

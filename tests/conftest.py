@@ -1,0 +1,43 @@
+"""Shared fixtures: small mocks and a small map, made once a session."""
+
+import os
+import tempfile
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("CLEARVIEW_CACHE", tempfile.mkdtemp(prefix="clearview-test-"))
+
+
+@pytest.fixture(scope="session")
+def mock():
+    """20,000 stars in MWPotential2014 within 4 kpc."""
+    from clearview import mock_galaxy
+
+    return mock_galaxy(20_000, seed=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A map in seconds: right in form, rough in value."""
+    from clearview.dynamics import MapConfig, PotentialConfig
+    from clearview.flows import FitConfig, MAFConfig
+
+    return MapConfig(
+        radius=4.0, positions=MAFConfig(2, 24), velocities=MAFConfig(2, 24),
+        training=FitConfig(epochs=2, min_steps=0),
+        potential=PotentialConfig(stars=4000, epochs=2, min_steps=0, rounds=2),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_map(mock, tiny_config):
+    """A finished map of `mock`."""
+    from clearview import fit_map
+
+    return fit_map(mock, tiny_config)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)

@@ -1,0 +1,165 @@
+"""The whole pipe on a small budget: watched, cancelled, resumed, saved, refused."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from clearview.catalogs import Catalog
+from clearview.dynamics import MapConfig, acceleration_field, fit_map, load_map, phase_space_field, save_map
+from clearview.field import Axis
+from clearview.flows import CheckpointError, FitConfig, MAFConfig
+from clearview.mocks import Truth
+from clearview.units import SUN
+
+
+def arrays(fit):
+    return [np.asarray(a) for a in jax.tree.leaves((fit.density, fit.net))]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(arrays(a), arrays(b), strict=True))
+
+
+def test_a_map_comes_out(tiny_map, mock):
+    assert tiny_map.complete
+    assert tiny_map.stopped == "finished"
+    assert tiny_map.data_digest == mock.digest()
+    assert list(tiny_map.history.stage.unique()) == ["positions", "velocities", "potential 1/2", "potential 2/2"]
+    a = tiny_map.acceleration(SUN.position[None])
+    assert a.shape == (1, 3)
+    assert a[0, 0] < 0  # towards the Galactic centre, even on this budget
+
+
+def test_same_seed_same_map(tiny_map, mock, tiny_config):
+    assert same(tiny_map, fit_map(mock, tiny_config))
+    assert not same(tiny_map, fit_map(mock, dataclasses.replace(tiny_config, seed=1)))
+
+
+def test_cancel_save_load_resume_is_bit_for_bit(tiny_map, mock, tiny_config, tmp_path):
+    """Cancelled in every stage, each time written, read and gone on with."""
+    fit, stages = None, ["positions", "velocities", "gradients", "potential 1/2", "potential 2/2"]
+    for number, stage in enumerate(stages):
+        at = [0]
+
+        def stop(p, stage=stage, at=at):
+            at[0] += p.stage == stage and p.train_loss == p.train_loss
+            return at[0] < 2
+
+        fit = fit_map(mock, tiny_config if fit is None else None, on_progress=stop, resume=fit)
+        assert fit.stopped == "cancelled"
+        assert not fit.complete
+        save_map(fit, tmp_path / str(number))
+        fit = load_map(tmp_path / str(number))
+    with pytest.raises(ValueError, match="Resume it first"):
+        fit.acceleration(SUN.position[None])
+    fit = fit_map(mock, resume=fit)
+    assert fit.complete
+    assert same(tiny_map, fit)
+    # The steps at which losses were noted follow the clock, the last of each stage does not.
+    ends = [f.history.groupby("stage").step.max().to_dict() for f in (tiny_map, fit)]
+    assert ends[0] == ends[1]
+
+
+def test_progress_covers_all_stages(mock, tiny_config):
+    told = []
+    fit_map(mock, tiny_config, on_progress=told.append)
+    fractions = [p.fraction for p in told]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+    assert "gradients" in {p.stage for p in told}
+    assert told[-1].remaining == pytest.approx(0)
+
+
+def test_save_and_load_give_the_same_map(tiny_map, tmp_path):
+    save_map(tiny_map, tmp_path / "map")
+    again = load_map(tmp_path / "map")
+    x = SUN.position + np.linspace(-1, 1, 5)[:, None]
+    np.testing.assert_array_equal(again.acceleration(x), tiny_map.acceleration(x))
+    np.testing.assert_array_equal(again.log_f(x, 0 * x), tiny_map.log_f(x, 0 * x))
+    assert again.config == tiny_map.config
+    assert again.history.equals(tiny_map.history) or len(again.history) == len(tiny_map.history)
+    with pytest.raises(FileExistsError):
+        save_map(tiny_map, tmp_path / "map")
+    (tmp_path / "map").write_bytes((tmp_path / "map").read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_map(tmp_path / "map")
+
+
+def test_config_round_trip():
+    config = MapConfig(radius=0.3, positions=MAFConfig(3, 20), training=FitConfig(epochs=3), seed=9)
+    assert MapConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_log_f_is_normalised(tiny_map, rng):
+    x = SUN.position + rng.uniform(-4, 4, (200_000, 3))
+    v = rng.uniform(-1, 1, (200_000, 3)) * 350 + [0, -150, 0]
+    f = np.exp(tiny_map.log_f(x, v).astype(float)) * 8.0**3 * 700.0**3
+    assert f.mean() == pytest.approx(1, abs=5 * f.std() / np.sqrt(len(f)))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda w: w[:900], "at least 1,000 stars"),
+        (lambda w: np.where(np.arange(6) == 2, 0.1, w), "one and the same z"),
+        (lambda w: np.where(np.arange(6) == 5, 0.0, w), "one and the same v_z"),
+        (lambda w: w + np.array([50.0, 0, 0, 0, 0, 0]), r"fill the ball|within|axis"),
+        (lambda w: np.concatenate([w, w[:1] + np.eye(6)[0] * 30]), "fill the ball"),
+        (lambda w: np.where(np.arange(len(w))[:, None] == 5, np.nan, w), "finite"),
+    ],
+)
+def test_stars_that_cannot_work(mock, change, sentence):
+    w = change(mock.phase_space.astype(float))
+    with pytest.raises(ValueError, match=sentence):
+        fit_map(Catalog.from_phase_space(w[:, :3], w[:, 3:]))
+
+
+def test_refusals(mock, tiny_map, tiny_config):
+    with pytest.raises(ValueError, match="within 0.01 kpc"):
+        fit_map(mock, MapConfig(radius=0.01))
+    with pytest.raises(ValueError, match="Galaxy's axis"):
+        fit_map(mock, MapConfig(center=(3.0, 0.0, 0.0)))
+    other = Catalog.from_phase_space(mock.phase_space[:5000, :3], mock.phase_space[:5000, 3:])
+    with pytest.raises(ValueError, match="the stars that the fit began with"):
+        fit_map(other, resume=tiny_map)
+    with pytest.raises(ValueError, match="keeps its own"):
+        fit_map(mock, dataclasses.replace(tiny_config, seed=5), resume=tiny_map)
+
+
+def test_acceleration_field_of_the_truth():
+    truth = Truth()
+    axes = (Axis("x", 4, 12, 8), Axis("z", -3, 3, 6))
+    field = acceleration_field(truth, axes, {"y": 0.5}, radius=4.0)
+    x = np.array([[field.x[5].item(), 0.5, field.z[1].item()]])
+    a = truth.acceleration(x)[0]
+    got = field.isel(x=5, z=1)
+    np.testing.assert_allclose([got.a_x, got.a_y, got.a_z], a, rtol=1e-5)
+    assert got.a == pytest.approx(np.linalg.norm(a), rel=1e-5)
+    assert got.a_phi == pytest.approx(0, abs=1e-2)  # the truth is axisymmetric
+    assert got.a_R == pytest.approx(-np.hypot(a[0], a[1]), rel=1e-5)
+    assert np.isnan(field.a.isel(x=0, z=0))  # outside the ball
+    assert field.a.attrs["units"] == "km2 s-2 kpc-1"
+    assert field.attrs["at_y"] == 0.5
+    along = acceleration_field(truth, (Axis("R", 4, 12, 8), Axis("z", -3, 3, 6)), {"phi": 90.0})
+    np.testing.assert_allclose(along.a_y, along.a_R)
+    np.testing.assert_allclose(along.a_x, 0, atol=1e-2)
+
+
+def test_fields_of_a_map(tiny_map, tmp_path):
+    field = acceleration_field(tiny_map, (Axis("R", 6, 10, 5), Axis("z", -1, 1, 3)), {"phi": 10.0})
+    assert np.isfinite(field.a).all()
+    x = np.array([[8 * np.cos(np.deg2rad(10)), 8 * np.sin(np.deg2rad(10)), 0]])
+    np.testing.assert_allclose(field.a_z.isel(R=2, z=1), tiny_map.acceleration(x)[0, 2], rtol=1e-3)
+    slice_ = phase_space_field(
+        tiny_map, (Axis("vx", -100, 100, 4, "km/s"), Axis("vy", -300, -100, 5, "km/s")),
+        dict(x=8.0, y=0.0, z=0.0, vz=0.0),
+    )  # fmt: skip
+    assert slice_.log_f.shape == (4, 5)
+    point = [[8.0, 0, 0]], [[slice_.vx[1].item(), slice_.vy[2].item(), 0.0]]
+    np.testing.assert_allclose(slice_.log_f[1, 2], tiny_map.log_f(*point)[0], rtol=1e-4)
+    slice_.to_netcdf(tmp_path / "slice.nc", engine="h5netcdf")  # a field goes to disk as it is
+    with pytest.raises(ValueError, match="vz has none"):
+        phase_space_field(tiny_map, (Axis("vx", -1, 1, 2), Axis("vy", -1, 1, 2)), dict(x=8.0, y=0.0, z=0.0))
