@@ -16,6 +16,8 @@ _HOME = {
     "mock_galaxy": "mocks",
     "fit_map": "dynamics",
     "load_map": "dynamics",
+    "save_map": "dynamics",
+    "PotentialConfig": "dynamics",
     "MapConfig": "dynamics",
     "AccelerationPanel": "panels",
     "PhaseSpacePanel": "panels",

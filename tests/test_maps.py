@@ -88,6 +88,17 @@ def test_save_and_load_give_the_same_map(tiny_map, tmp_path):
         load_map(tmp_path / "map")
 
 
+def test_density_only(mock, tiny_config):
+    rounds = dataclasses.replace(tiny_config.potential, rounds=0)
+    fit = fit_map(mock, dataclasses.replace(tiny_config, potential=rounds))
+    assert fit.complete
+    assert fit.has_density
+    assert not fit.has_potential
+    assert np.isfinite(fit.log_f(SUN.position[None], SUN.velocity[None])).all()
+    with pytest.raises(ValueError, match="density only"):
+        fit.acceleration(SUN.position[None])
+
+
 def test_config_round_trip():
     config = MapConfig(radius=0.3, positions=MAFConfig(3, 20), training=FitConfig(epochs=3), seed=9)
     assert MapConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

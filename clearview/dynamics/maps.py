@@ -95,8 +95,18 @@ class MapFit:
 
     @property
     def complete(self) -> bool:
-        """Whether the potential is there."""
+        """Whether every stage is done."""
         return self.stage == 2 + self.config.potential.rounds
+
+    @property
+    def has_density(self) -> bool:
+        """Whether f(x, v) is trained."""
+        return self.stage >= 2
+
+    @property
+    def has_potential(self) -> bool:
+        """Whether the potential is there; never with ``config.potential.rounds = 0``, a fit of the density only."""
+        return self.complete and self.config.potential.rounds > 0
 
     def acceleration(self, x) -> np.ndarray:
         """(N, 3) acceleration at x (N, 3) [kpc], (km/s)^2/kpc.
@@ -120,12 +130,14 @@ class MapFit:
         Raises:
             ValueError: if the flows are not trained yet.
         """
-        if self.stage < 2:
+        if not self.has_density:
             raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
         return np.asarray(_batched_log_f(self.density, jnp.asarray(x, jnp.float32), jnp.asarray(v, jnp.float32)))
 
     def _finished_net(self) -> PotentialNet:
-        if not self.complete:
+        if not self.has_potential:
+            if self.complete:
+                raise ValueError("Expected a potential, this fit is of the density only; set potential.rounds above 0.")
             raise ValueError(f"Expected a finished map, this fit stopped before ({self.message}) Resume it first.")
         return self.net
 
@@ -224,7 +236,8 @@ def fit_map(
             break
         fit.stage, fit.state = fit.stage + 1, None
     if fit.complete:
-        fit.message = f"Map finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
+        what = "Map" if fit.has_potential else "Density"
+        fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
     return fit
 
 

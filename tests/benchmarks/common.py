@@ -43,3 +43,9 @@ def peak_memory_mb() -> float:
     """Largest resident size of this process so far, MB."""
     scale = 1 / 1024**2 if sys.platform == "darwin" else 1 / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+if __name__ == "__main__":  # keys given as arguments must stand in the JSON object that ends the standard input
+    last = json.loads(sys.stdin.read().strip().splitlines()[-1])
+    absent = [key for key in sys.argv[1:] if not np.isfinite(last.get(key, np.nan))]
+    sys.exit(f"Expected finite {', '.join(absent)} in the benchmark's last line, got {last}." if absent else 0)

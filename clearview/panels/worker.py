@@ -1,0 +1,162 @@
+"""The two threads of a panel: one that draws, one that trains. Neither ever waits for the other."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+class Latest:
+    """Runs the newest request only: requests that come while one is drawn are merged into a single one.
+
+    Args:
+        draw: called with True while requests keep coming (a coarse picture will do) and with False once they rest;
+            returns whether what it drew is final.
+        on_error: gets the exception of a failed ``draw``, or None after one that went well.
+        rest: seconds without a request after which the final picture is drawn.
+        threaded: False draws at once in the caller's thread, once and finally.
+
+    Attributes:
+        idle: a `threading.Event`, set when the final picture of the newest request is drawn.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[bool], bool],
+        on_error: Callable[[Exception | None], Any],
+        *,
+        rest: float = 0.12,
+        threaded: bool = True,
+    ):
+        self._draw, self._on_error, self._rest = draw, on_error, rest
+        self._asked, self.idle, self._closed = threading.Event(), threading.Event(), False
+        self._thread = threading.Thread(target=self._run, daemon=True, name="clearview-draw") if threaded else None
+        self.idle.set()
+        if self._thread:
+            # A busy thread keeps the interpreter for 5 ms by default, several times a frame: half of a slider's latency.
+            sys.setswitchinterval(min(sys.getswitchinterval(), 5e-4))
+            self._thread.start()
+
+    def __call__(self, *_) -> None:
+        """Ask for a new picture."""
+        if self._closed:
+            return
+        if self._thread is None:
+            self._try(False)
+            return
+        self.idle.clear()
+        self._asked.set()
+
+    def _try(self, dragging: bool) -> bool:
+        try:
+            final = self._draw(dragging)
+        except Exception as error:  # a thread's traceback is seen by nobody
+            if not self._closed:
+                self._on_error(error)
+            return True
+        if not self._closed:
+            self._on_error(None)
+        return final
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            if self._closed:
+                return
+            final = self._try(True)
+            if not final and not self._asked.wait(self._rest):
+                self._try(False)
+            if not self._asked.is_set():
+                self.idle.set()
+                if self._asked.is_set():  # asked between the two lines above
+                    self.idle.clear()
+
+    def close(self) -> None:
+        """End the thread; later requests are ignored."""
+        self._closed = True
+        self._asked.set()
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(10)
+        self.idle.set()
+
+
+class Training:
+    """Runs one long job at a time in a thread of its own.
+
+    Args:
+        on_progress: gets the newest progress, at most ten times a second.
+        on_done: gets ``(result, error)``, one of them None, however the job ended.
+        threaded: False runs the job at once in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        on_progress: Callable[[Any], Any],
+        on_done: Callable[[Any, Exception | None], Any],
+        *,
+        threaded: bool = True,
+    ):
+        self._on_progress, self._on_done, self._threaded = on_progress, on_done, threaded
+        self._cancelled, self._thread, self._busy, self._closed = threading.Event(), None, threading.Lock(), False
+
+    @property
+    def running(self) -> bool:
+        """Whether a job runs."""
+        return self._busy.locked()
+
+    def start(self, job: Callable[[Callable[[Any], bool]], Any]) -> None:
+        """Run ``job(report)``; ``report(progress)`` returns False once the job has been cancelled.
+
+        Raises:
+            RuntimeError: if a job runs already.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
+        self._cancelled.clear()
+        last = -1.0
+
+        def report(progress) -> bool:
+            nonlocal last
+            if time.monotonic() - last >= 0.1 and not self._closed:
+                last = time.monotonic()
+                self._on_progress(progress)
+            return not self._cancelled.is_set()
+
+        def run():
+            result = error = None
+            try:
+                if sys.platform == "linux":  # where a thread has a priority of its own
+                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+                result = job(report)
+            except Exception as problem:  # shown by on_done
+                error = problem
+            finally:
+                self._busy.release()
+            if not self._closed:
+                self._on_done(result, error)
+
+        if self._threaded:
+            self._thread = threading.Thread(target=run, daemon=True, name="clearview-train")
+            self._thread.start()
+        else:
+            run()
+
+    def cancel(self) -> None:
+        """Ask the job to stop; it does so at its next report."""
+        self._cancelled.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the job and of all that follows from it; whether it came in time."""
+        if self._thread:
+            self._thread.join(timeout)
+        return not (self._thread and self._thread.is_alive())
+
+    def close(self) -> None:
+        """Cancel, and wait for the thread to end; nothing is told any more."""
+        self._closed = True
+        self.cancel()
+        if self._thread is not threading.current_thread():
+            self.wait(60)

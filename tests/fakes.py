@@ -1,0 +1,94 @@
+"""An analytic galaxy and a trainer that only pretends, so that panels are tested in milliseconds."""
+
+import pickle
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from clearview.catalogs import Catalog
+from clearview.dynamics import acceleration_field, phase_space_field
+from clearview.units import SUN
+
+HISTORY = ["stage", "step", "train", "validation"]
+
+
+def stars(n: int = 20_000, seed: int = 0, *, mock: bool = True) -> Catalog:
+    """Stars around the Sun with a little structure, and no pretence of equilibrium."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(SUN.position, [1.2, 1.2, 0.4], (n, 3))
+    v = rng.normal([0, -220, 0], [35, 25, 18], (n, 3))
+    v[: n // 10] += [120, 0, 60]
+    meta = {"mock": {"potential": "MWPotential2014"}} if mock else {}
+    return Catalog.from_phase_space(x.astype(np.float32), v.astype(np.float32), meta=meta)
+
+
+@dataclass
+class FakeFit:
+    """A flattened logarithmic potential that plays a fit."""
+
+    data_digest: str
+    config: object = None
+    stopped: str = "finished"
+    message: str = "Map finished."
+    radius: float = 4.0
+    stage: int = 4
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
+    center: np.ndarray = field(default_factory=lambda: SUN.position)
+
+    @property
+    def complete(self):
+        return self.stage == 4
+
+    has_potential = complete
+
+    @property
+    def has_density(self):
+        return self.stage >= 2
+
+    def potential(self, x):
+        return 0.5 * 220.0**2 * np.log((np.asarray(x) ** 2 * [1, 1, 1.5]).sum(-1) + 1)
+
+    def acceleration(self, x):
+        x = np.asarray(x)
+        return -(220.0**2) * x * [1, 1, 1.5] / ((x**2 * [1, 1, 1.5]).sum(-1, keepdims=True) + 1)
+
+    def log_f(self, x, v):
+        inside = ((x - self.center) ** 2).sum(-1) < self.radius**2
+        u = (np.concatenate([x, v], -1) - [*self.center, 0, -220, 0]) / [1, 1, 0.4, 35, 25, 18]
+        return np.where(inside, -0.5 * (u**2).sum(-1), -np.inf)
+
+
+def fake_dynamics(steps: int = 100, pause: float = 0.02, fail: str = "", diverge: bool = False) -> SimpleNamespace:
+    """A stand-in for `clearview.dynamics` whose training sleeps, and may fail at half way."""
+
+    def fit_map(catalog, config=None, *, on_progress=None, resume=None):
+        rows = [] if resume is None else resume.history.to_dict("records")
+        begin = time.monotonic()
+        for i in range(len(rows), steps):
+            time.sleep(pause)
+            rows.append(dict(stage="positions", step=i, train=5 / (i + 1), validation=5.5 / (i + 1)))
+            if i == steps // 2 and (fail or diverge):
+                if fail:
+                    raise ValueError(fail)
+                return FakeFit(catalog.digest(), config, "diverged", "Positions: the loss is not finite.", stage=0)
+            told = SimpleNamespace(
+                stage="positions", fraction=(i + 1) / steps, seconds=time.monotonic() - begin,
+                remaining=(steps - i) * pause, train_loss=1.0, validation_loss=1.0, history=pd.DataFrame(rows),
+            )  # fmt: skip
+            if on_progress is not None and on_progress(told) is False:
+                return FakeFit(
+                    catalog.digest(), config, "cancelled", f"Cancelled at step {i}.", stage=0, history=told.history
+                )
+        return FakeFit(catalog.digest(), config, history=pd.DataFrame(rows))
+
+    def save_map(fit, path, *, overwrite=False):
+        Path(path).write_bytes(pickle.dumps(fit))
+
+    return SimpleNamespace(
+        fit_map=fit_map, save_map=save_map, load_map=lambda path: pickle.loads(Path(path).read_bytes()),
+        acceleration_field=acceleration_field, phase_space_field=phase_space_field,
+    )  # fmt: skip
