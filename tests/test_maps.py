@@ -129,7 +129,7 @@ def test_stars_that_cannot_work(mock, change, sentence):
 
 
 def test_refusals(mock, tiny_map, tiny_config):
-    with pytest.raises(ValueError, match="within 0.01 kpc"):
+    with pytest.raises(ValueError, match=r"within 0\.01 kpc"):
         fit_map(mock, MapConfig(radius=0.01))
     with pytest.raises(ValueError, match="Galaxy's axis"):
         fit_map(mock, MapConfig(center=(3.0, 0.0, 0.0)))

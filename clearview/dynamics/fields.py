@@ -92,6 +92,6 @@ def phase_space_field(fit, axes: Sequence[Axis], fixed: Mapping[str, float]) -> 
     log_f = np.where(np.isfinite(log_f), log_f, np.nan)
     return make_field(
         axes,
-        {"log_f": Quantity(log_f.astype(np.float32), "1", "ln f [kpc⁻³ (km/s)⁻³]")},
+        {"log_f": Quantity(log_f.astype(np.float32), "ln(kpc⁻³ (km/s)⁻³)", "ln f")},
         {"source": type(fit).__name__, **{f"at_{n}": float(v) for n, v in fixed.items()}},
     )  # fmt: skip

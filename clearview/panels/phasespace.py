@@ -64,8 +64,9 @@ class PhaseSpacePanel(Panel):
         controls["show"].disable(reasons)
         for which in self._sliced:
             name = controls[which].value
-            for part in (f"{which}_at", f"{which}_width"):
-                controls[part].layout.display = "none" if name == "none" else ""
+            wide = controls["show"].value == "stars"  # the learnt density is shown at a place, not in a slab
+            for part, shown in ((f"{which}_at", True), (f"{which}_width", wide)):
+                controls[part].layout.display = "" if shown and name != "none" else "none"
             if self._sliced[which] != name != "none":
                 self._limit(name, controls[f"{which}_at"], controls[f"{which}_width"])
             self._sliced[which] = name
@@ -117,16 +118,17 @@ class PhaseSpacePanel(Panel):
     def _flow(self, axes, slices):
         if self.fit is None:
             return "No flow yet: press Train, or load a saved fit."
-        start = dict(zip(CARTESIAN, [*self.fit.center, *SUN.velocity], strict=True))
-        middle = start if self.catalog is None else {k: np.median(self._column(k)[::97]) for k in CARTESIAN}
+        middle = dict(zip(CARTESIAN, [*self.fit.center, *SUN.velocity], strict=True))
+        if self.catalog is not None:
+            middle |= {k: np.median(self._column(k)[::97]) for k in CARTESIAN[3:]}
         others = [k for k in CARTESIAN if k not in {a.name for a in axes}]
         fixed = {k: float(slices[k][0] if k in slices else middle[k]) for k in others}
         field = base.dynamics().phase_space_field(self.fit, axes, fixed)["log_f"]
         values = field.values[np.isfinite(field.values)]
         # ln f falls without end; below e^-12 of its highest value there are no stars to tell
         limits = (float(values.max()) - 12.0, float(values.max())) if values.size else None
-        at = ", ".join(f"{LABELS.get(k, k)} {v:.3g}" for k, v in fixed.items())
-        return slice_image(field, limits=limits, label=f"flow at {at}")
+        at = ", ".join(f"{LABELS.get(k, k)} = {round(v, 2) + 0:g} {unit_of(k)}" for k, v in fixed.items())
+        return slice_image(field, limits=limits, label=f"f at {at}")
 
     def _cells(self) -> int:
         """Cells along an axis: some three stars a cell if all were seen, but no more than there are pixels."""

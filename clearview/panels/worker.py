@@ -35,7 +35,7 @@ class Latest:
         self._thread = threading.Thread(target=self._run, daemon=True, name="clearview-draw") if threaded else None
         self.idle.set()
         if self._thread:
-            # A busy thread keeps the interpreter for 5 ms by default, several times a frame: half of a slider's latency.
+            # By default a busy thread keeps the interpreter for 5 ms, and does so several times a frame.
             sys.setswitchinterval(min(sys.getswitchinterval(), 5e-4))
             self._thread.start()
 

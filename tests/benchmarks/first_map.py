@@ -16,7 +16,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
-from conftest import Lab, Notebook, find_browser, launch_args
+from driver import Lab, Notebook, find_browser, launch_args
 from playwright.sync_api import sync_playwright
 from test_first_map import first_map_cells
 

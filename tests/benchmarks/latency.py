@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
-from conftest import Lab, Notebook, find_browser, launch_args
+from driver import Lab, Notebook, find_browser, launch_args
 
 SIZE = 600
 FIELD = """

@@ -4,7 +4,7 @@ import re
 
 import nbformat
 import pytest
-from conftest import ROOT
+from driver import ROOT
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -29,6 +29,19 @@ def first_map_cells() -> list[str]:
     """The code of notebook 01."""
     notebook = nbformat.read(ROOT / "notebooks" / "01_first_map.ipynb", 4)
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def settled(nb, canvas, wanted, patience: int = 600) -> int:
+    """The hash of the full picture once it is as wanted and stays so."""
+    last = None
+    for _ in range(patience):
+        expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
+        pixels = canvas.evaluate(PIXELS)
+        if pixels == last and wanted(pixels):
+            return pixels
+        last = pixels
+        nb.page.wait_for_timeout(300)
+    raise AssertionError("The picture did not become what it should be.")
 
 
 def test_run_all_shows_maps_without_training(notebook):
@@ -58,6 +71,7 @@ def test_a_real_training_is_cancelled_resumed_saved_and_loaded(notebook):
     nb.run(0)
     out = nb.run(1)
     canvas, loss = out.locator("canvas.cv-plot"), out.locator("canvas.cv-loss")
+    truth = settled(nb, canvas, lambda pixels: True)  # without a fit the truth of the mock is shown
     out.get_by_role("button", name="Train").click()
     expect(loss).to_have_attribute("data-n", re.compile(r"\d+"), timeout=LONG)
     n = int(loss.get_attribute("data-n"))
@@ -68,21 +82,14 @@ def test_a_real_training_is_cancelled_resumed_saved_and_loaded(notebook):
     expect(out).to_contain_text(re.compile("cancelled at step|cancelled before"))
     out.get_by_role("button", name="Resume").click()
     expect(out).to_contain_text("Map finished", timeout=LONG)
-    expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
-    nb.page.wait_for_timeout(1000)
-    learnt = canvas.evaluate(PIXELS)
+    learnt = settled(nb, canvas, lambda pixels: pixels != truth)
     out.get_by_role("button", name="Save").click()
     expect(out).to_contain_text("Saved to fit.clearview")
     out.get_by_role("button", name="Save").click()
     expect(out).to_contain_text("already there")
-    seq = canvas.get_attribute("data-seq")
-    nb.run(2)  # another map
-    nb.page.wait_for_function("([c, s]) => c.dataset.seq !== s", arg=[canvas.element_handle(), seq], timeout=LONG)
-    nb.page.wait_for_timeout(1000)
-    assert canvas.evaluate(PIXELS) != learnt
+    nb.run(2)
+    settled(nb, canvas, lambda pixels: pixels not in (learnt, truth))  # another map
     out.get_by_role("button", name="Load").click()
     expect(out).to_contain_text("Loaded fit.clearview", timeout=LONG)
-    nb.page.wait_for_timeout(1000)
-    expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
-    assert canvas.evaluate(PIXELS) == learnt
+    settled(nb, canvas, lambda pixels: pixels == learnt)  # the same map
     assert "True" in nb.run(3).inner_text()
