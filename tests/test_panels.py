@@ -422,3 +422,14 @@ def test_a_choice_comes_back_when_it_can_be_shown():
     choice.value = "truth"
     choice.disable({})
     assert choice.value == "truth"
+
+
+def test_sliders_follow_the_ball_of_the_fit(made, catalog):
+    panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
+    panel.set(z=3.0)
+    small = FakeFit(catalog.digest())
+    small.radius = 0.3
+    panel.fit = small
+    assert panel.controls["z"].max == 0.3
+    assert panel.controls["z"].value == 0.3
+    assert panel.controls["phi"].max == 2

@@ -18,6 +18,7 @@ def acceleration_field(
     *,
     radius: float | None = None,
     center=SUN.position,
+    potential: bool = True,
 ) -> xr.Dataset:
     """Acceleration and potential on a slice.
 
@@ -27,6 +28,7 @@ def acceleration_field(
         fixed: the other coordinates [kpc], or ``phi`` [deg] (the Sun is at 0).
         radius: outside this distance from ``center`` the field is NaN; by default the map's own ball.
         center: (3,) kpc; a map's own center is taken where it has one.
+        potential: whether to evaluate the potential too.
 
     Returns:
         a_x, a_y, a_z, a_R, a_phi, a [(km/s)^2/kpc] and potential [(km/s)^2, zero at the center].
@@ -46,8 +48,6 @@ def acceleration_field(
     radius = getattr(source, "radius", None) if radius is None else radius
     shape, points = x.shape[:-1], x.reshape(-1, 3)
     a = np.asarray(source.acceleration(points)).reshape(x.shape)
-    phi0 = np.asarray(source.potential(np.concatenate([points, center[None].astype(np.float32)])))
-    potential = (phi0[:-1] - phi0[-1]).reshape(shape)
     R = np.maximum(np.hypot(x[..., 0], x[..., 1]), 1e-9)
     values = {
         "a_x": a[..., 0],
@@ -56,8 +56,10 @@ def acceleration_field(
         "a_R": (a[..., 0] * x[..., 0] + a[..., 1] * x[..., 1]) / R,
         "a_phi": (a[..., 0] * x[..., 1] - a[..., 1] * x[..., 0]) / R,
         "a": np.linalg.norm(a, axis=-1),
-        "potential": potential,
     }
+    if potential:
+        phi = np.asarray(source.potential(np.concatenate([points, center[None].astype(np.float32)])))
+        values["potential"] = (phi[:-1] - phi[-1]).reshape(shape)
     if radius is not None:
         outside = ((x - center) ** 2).sum(-1) > radius**2
         values = {name: np.where(outside, np.nan, v) for name, v in values.items()}

@@ -23,6 +23,9 @@ from clearview.units import ACCELERATION_UNIT, SUN
 FEWEST = 1000
 """Stars below which six dimensions cannot be learnt."""
 
+EDGE = 1 - 1e-5
+"""Stars are taken up to this fraction of the radius: in float32 one at the very edge may count as outside."""
+
 
 @dataclass(frozen=True)
 class MapConfig:
@@ -194,7 +197,7 @@ def fit_map(
             )
         fit = dataclasses.replace(resume)
     config = fit.config
-    inside = ((x - fit.center) ** 2).sum(1) < fit.radius**2
+    inside = _distance(x, config) < fit.radius * EDGE
     x, v = x[inside], v[inside]
     w, q = (np.asarray(a) for a in fit.density.velocity_input(x, v))
     keys = random.split(random.key(config.seed), 4)
@@ -241,13 +244,17 @@ def fit_map(
     return fit
 
 
+def _distance(x, config: MapConfig) -> np.ndarray:
+    return np.linalg.norm(x - np.asarray(config.center), axis=1).astype(float)
+
+
 def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapFit:
     """The untrained fit, after a look at the stars."""
     if len(x) < FEWEST:
         raise ValueError(f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(x):,}.")
-    distance = np.linalg.norm(x - np.asarray(config.center), axis=1).astype(float)
-    radius = float(distance.max() * (1 + 1e-5)) if config.radius is None else float(config.radius)
-    inside = distance < radius
+    distance = _distance(x, config)
+    radius = float(distance.max() * (1 + 1e-4)) if config.radius is None else float(config.radius)
+    inside = distance < radius * EDGE
     if inside.sum() < FEWEST:
         raise ValueError(
             f"Expected at least {FEWEST:,} stars within {radius:.3g} kpc of {config.center}, got {inside.sum():,}; "
@@ -350,7 +357,9 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False):
     """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`."""
     header = dict(
         config=fit.config.to_dict(), radius=fit.radius, stars=fit.stars, data_digest=fit.data_digest, stage=fit.stage,
-        stopped=fit.stopped, message=fit.message, history=fit.history.to_dict("list"), source=fit.source,
+        stopped=fit.stopped, message=fit.message, source=fit.source,
+        # JSON has no NaN
+        history={name: [None if v != v else v for v in fit.history[name].tolist()] for name in HISTORY},
         unfinished=fit.state is not None,
         units=dict(x="kpc", v="km s-1", potential="km2 s-2", acceleration=ACCELERATION_UNIT),
     )  # fmt: skip
@@ -386,7 +395,7 @@ def load_map(path) -> MapFit:
         return density, net, state
 
     header, (density, net, state) = flows.load(path, "map", build)
-    history = pd.DataFrame(header["history"], columns=HISTORY)
+    history = pd.DataFrame(header["history"], columns=HISTORY).astype({"train": float, "validation": float})
     return MapFit(
         MapConfig.from_dict(header["config"]), density, net, header["radius"], header["stars"], header["data_digest"],
         header["stage"], header["stopped"], header["message"], history, state, header["source"],

@@ -46,7 +46,7 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(json.dumps(first).encode() + b"\n" + payload)
+            file.write(json.dumps(first, allow_nan=False).encode() + b"\n" + payload)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -48,16 +48,14 @@ class AccelerationPanel(Panel):
     def build(self) -> dict[str, Any]:
         self._slices: list[tuple[Any, Any, Any]] = []
         self._reach: tuple[Any, float] = None, 0.0
-        r, center = self._ball()
-        z, y = (slider(f"{n} [kpc]", 0.0, round(c - r, 2), round(c + r, 2), 0.05) for n, c in (("z", 0.0), ("y", 0.0)))
-        angle = round(np.degrees(np.arcsin(min(1.0, r / np.hypot(*center[:2])))))
+        self._ball_shown: Any = None
         return {
             "show": Choice(("map", "truth", "difference")),
             "component": dropdown("Component", [(k, v) for k, v in COMPONENTS.items()], "a"),
             "plane": dropdown("Plane", list(PLANES), "x-y"),
-            "z": z,
-            "y": y,
-            "phi": slider("azimuth [°]", 0.0, -angle, angle, 1.0, readout_format=".0f"),
+            "z": slider("z [kpc]", 0.0, -4.0, 4.0, 0.05),
+            "y": slider("y [kpc]", 0.0, -4.0, 4.0, 0.05),
+            "phi": slider("azimuth [°]", 0.0, -29.0, 29.0, 1.0, readout_format=".0f"),
             "unit": dropdown("Unit", list(UNITS), "(km/s)²/kpc"),
             "arrows": base.tick("arrows of the acceleration", True),
             "lock": base.tick("keep these colours", False),
@@ -72,12 +70,27 @@ class AccelerationPanel(Panel):
         elif self.fit is None:
             reasons["difference"] = "The difference needs a fit: train or load one."
         show.disable(reasons)
+        self._reach_of_sliders()
         for name in ("z", "y", "phi"):
             self.controls[name].layout.display = "" if ACROSS[plane] == name else "none"
         self.controls["unit"].disabled = self.controls["component"].value == "potential"
         if getattr(self, "_plane", plane) != plane:
             self._home()
         self._plane = plane
+
+    def _reach_of_sliders(self) -> None:
+        """The sliders go as far as the ball that is mapped."""
+        r, center = self._ball()
+        if self._ball_shown == (r, *center):
+            return
+        self._ball_shown = (r, *center)
+        angle = float(round(np.degrees(np.arcsin(min(1.0, r / np.hypot(center[0], center[1]))))))
+        fine = 0.05 if r > 1 else float(f"{r / 50:.1g}")
+        for name, reach, step in (("z", r, fine), ("y", r, fine), ("phi", max(angle, 1.0), 1.0)):
+            control, reach = self.controls[name], round(reach, 3)
+            with control.hold_trait_notifications():
+                control.min, control.max, control.step = -reach, reach, step
+                control.value = float(np.clip(control.value, control.min, control.max))
 
     def coarse(self, settings) -> float:
         return 64 / 256  # the field is smooth, the browser smooths it, and a network takes 16 times less for it
@@ -91,10 +104,11 @@ class AccelerationPanel(Panel):
         if (show != "truth" and fit is None) or (show != "map" and truth is None):
             return "No map yet: press Train, or load a saved fit." if self.catalog else "No map yet: load a saved fit."
         axes, fixed = self._axes(settings, detail)
-        field = self._slice(truth if show == "truth" else fit, axes, fixed)
+        needed = name == "potential"
+        field = self._slice(truth if show == "truth" else fit, axes, fixed, needed)
         if show == "difference":
             with xr.set_options(keep_attrs=True):
-                field = field - self._slice(truth, axes, fixed)
+                field = field - self._slice(truth, axes, fixed, needed)
         unit, scale = settings["unit"], np.float32(factor(settings["unit"]))
 
         def displayed(variable: str):
@@ -127,14 +141,16 @@ class AccelerationPanel(Panel):
         across = ACROSS[settings["plane"]]
         return (Axis(a, seen[0], seen[1], size), Axis(b, seen[2], seen[3], size)), {across: settings[across]}
 
-    def _slice(self, source, axes, fixed):
-        """One slice, kept until another is asked for: a change of component or unit costs nothing."""
+    def _slice(self, source, axes, fixed, potential: bool):
+        """One slice, kept until others are asked for: a change of component or unit costs nothing."""
         for kept, at, slice_ in self._slices:
-            if kept is source and at == (axes, fixed):
+            if kept is source and at == (axes, fixed, potential):
                 return slice_
         radius, center = self._ball()
-        slice_ = base.dynamics().acceleration_field(source, axes, fixed, radius=radius, center=center)
-        self._slices = [*self._slices[-3:], (source, (axes, fixed), slice_)]
+        slice_ = base.dynamics().acceleration_field(
+            source, axes, fixed, radius=radius, center=center, potential=potential
+        )
+        self._slices = [*self._slices[-3:], (source, (axes, fixed, potential), slice_)]
         return slice_
 
     def _truth(self):
