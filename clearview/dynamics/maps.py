@@ -284,13 +284,13 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
         Ball(Standardised(MAF(3, None, config.positions, key=k_n), u.mean(0), u.std(0)), config.center, radius),
         Standardised(MAF(3, 3, config.velocities, key=k_p), w.mean(0), w.std(0)),
     )
-    net = _network(config, radius, k_phi)
+    net = _network(config, radius, max(float(np.median(np.abs(x[:, 2]))), 1e-3 * radius), k_phi)
     return MapFit(config, density, net, radius, int(inside.sum()), digest, source=source)
 
 
-def _network(config: MapConfig, radius: float, key) -> PotentialNet:
+def _network(config: MapConfig, radius: float, height: float, key) -> PotentialNet:
     p = config.potential
-    return PotentialNet(config.center, radius, height=p.height, width=p.width, depth=p.depth, key=key)
+    return PotentialNet(config.center, radius, height=height, width=p.width, depth=p.depth, key=key)
 
 
 class _Plan:
@@ -384,7 +384,7 @@ def load_map(path) -> MapFit:
             ),
             Standardised(MAF(3, 3, config.velocities, key=key), np.zeros(3), np.ones(3)),
         )
-        net = _network(config, 1.0, key)
+        net = _network(config, 1.0, 1.0, key)
         state = None
         if header["unfinished"]:
             model = (density.n, density.p, net)[min(header["stage"], 2)]

@@ -38,7 +38,7 @@ class PotentialNet(eqx.Module):
     """Phi(x) = speed^2 MLP(q, asinh(z/height)) with q = (x - center)/radius, (km/s)^2, up to a constant.
 
     The force of a disc turns over within a few hundred parsecs; a network that sees z in units of the ball alone
-    learns that slowly, hence the last input.
+    learns that slowly, hence the last input; `fit_map` takes the stars' own median |z| for the height.
     """
 
     mlp: eqx.nn.MLP
@@ -47,9 +47,9 @@ class PotentialNet(eqx.Module):
     height: Float[Array, ""]
     speed: Float[Array, ""]
 
-    def __init__(self, center, radius, speed=200.0, *, height: float = 0.28, width: int = 64, depth: int = 3, key):
+    def __init__(self, center, radius, speed=200.0, *, height=None, width: int = 64, depth: int = 3, key):
         self.mlp = eqx.nn.MLP(4, "scalar", width, depth, jax.nn.gelu, key=key)
-        self.height = jnp.asarray(height, jnp.float32)
+        self.height = jnp.asarray(0.1 * radius if height is None else height, jnp.float32)
         self.center, self.radius = jnp.asarray(center, jnp.float32), jnp.asarray(radius, jnp.float32)
         self.speed = jnp.asarray(speed, jnp.float32)
 
@@ -73,7 +73,6 @@ class PotentialConfig:
         epochs, min_steps, batch_size: of one round; see `FitConfig`.
         learning_rate, later_learning_rate: of the first round, and of the others.
         width, depth: of the network.
-        height: of its disc, kpc; see `PotentialNet`.
         robust: False gives every star the same weight (the trap; for comparison only).
     """
 
@@ -87,7 +86,6 @@ class PotentialConfig:
     later_learning_rate: float = 2e-3
     width: int = 64
     depth: int = 3
-    height: float = 0.28
     robust: bool = True
 
 

@@ -115,7 +115,7 @@ def run(seed, args):
         chosen = rng.permutation(len(catalog))[: config.potential.stars]
         places, v = np.split(catalog.phase_space[chosen], 2, axis=1)
         gradients = score_gradients(fit.density, places, v)
-        net = PotentialNet(config.center, RADIUS, key=jax.random.key(seed))
+        net = PotentialNet(config.center, RADIUS, height=float(fit.net.height), key=jax.random.key(seed))
         plain = dataclasses.replace(config.potential, robust=False, edge=edge)
         net = fit_potential(net, gradients, plain, key=jax.random.key(seed)).model
         return errors(np.asarray(jax.vmap(net.acceleration)(x.astype(np.float32))), truth, x)["median"]
