@@ -46,7 +46,6 @@ def model():
 def stars(model, rng):
     x = rng.normal(size=(20_000, 3))
     x = SUN.position + RADIUS * x / np.linalg.norm(x, axis=1, keepdims=True) * rng.uniform(size=(len(x), 1)) ** (1 / 3)
-    v = np.stack([-model.omega * x[:, 1] * -1, model.omega * x[:, 0], 0 * x[:, 0]], -1)
     v = np.stack([-model.omega * x[:, 1], model.omega * x[:, 0], 0 * x[:, 0]], -1) + model.sigma * rng.normal(
         size=x.shape
     )

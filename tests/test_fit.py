@@ -1,6 +1,8 @@
 """Training finds what is there, can be cancelled and resumed bit for bit, and refuses what cannot work."""
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import random
@@ -77,6 +79,21 @@ def test_divergence_stops_and_keeps_the_last_good_state(stars):
     assert result.stopped == "diverged"
     assert "learning rate" in result.message
     assert all(np.isfinite(a).all() for a in arrays(result.model))
+
+
+def test_a_wild_gradient_with_a_finite_loss_is_no_good_state(rng):
+    """sqrt has a finite value and an infinite slope at zero: the parameters would turn NaN unseen."""
+    from clearview.flows import optimise
+
+    class Model(eqx.Module):
+        a: jax.Array
+
+    data = (rng.normal(size=(200, 1)).astype(np.float32),)
+    result = optimise(
+        Model(jnp.zeros(1)), lambda m, x: jnp.sqrt(jnp.abs(m.a)).sum() + 0 * x.sum(), data, CONFIG, key=KEY
+    )  # fmt: skip
+    assert result.stopped == "diverged"
+    assert np.isfinite(result.model.a).all()
 
 
 def test_the_best_model_is_kept(rng):

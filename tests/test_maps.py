@@ -89,6 +89,21 @@ def test_save_and_load_give_the_same_map(tiny_map, tmp_path):
         load_map(tmp_path / "map")
 
 
+def test_too_few_stars_for_the_potential_are_told_before_training(mock, tiny_config):
+    few = Catalog.from_phase_space(mock.phase_space[:1020, :3], mock.phase_space[:1020, 3:])
+    with pytest.raises(ValueError, match=r"for the potential, got \d+ .*density only"):
+        fit_map(few, tiny_config)
+    with pytest.raises(ValueError, match=r"potential.stars is 500"):
+        fit_map(mock, dataclasses.replace(tiny_config, potential=dataclasses.replace(tiny_config.potential, stars=500)))
+
+
+def test_a_long_history_is_kept(tiny_map, tmp_path):
+    long = dataclasses.replace(tiny_map, history=pd.concat([tiny_map.history] * 2000, ignore_index=True))
+    save_map(long, tmp_path / "long")
+    assert (tmp_path / "long").stat().st_size > 1 << 20
+    assert len(load_map(tmp_path / "long").history) == len(long.history)
+
+
 def test_density_only(mock, tiny_config):
     rounds = dataclasses.replace(tiny_config.potential, rounds=0)
     fit = fit_map(mock, dataclasses.replace(tiny_config, potential=rounds))
@@ -173,5 +188,12 @@ def test_fields_of_a_map(tiny_map, tmp_path):
     point = [[8.0, 0, 0]], [[slice_.vx[1].item(), slice_.vy[2].item(), 0.0]]
     np.testing.assert_allclose(slice_.log_f[1, 2], tiny_map.log_f(*point)[0], rtol=1e-4)
     slice_.to_netcdf(tmp_path / "slice.nc", engine="h5netcdf")  # a field goes to disk as it is
+    assert slice_.attrs["data_digest"] == tiny_map.data_digest
+    with pytest.raises(ValueError, match=r"axis vx in km/s, got kpc"):
+        phase_space_field(tiny_map, (Axis("vx", -1, 1, 2), Axis("x", 7, 8, 2)), {})
+    with pytest.raises(ValueError, match=r"among x, y, z, got 'Y'"):
+        acceleration_field(tiny_map, (Axis("x", 7, 8, 2), Axis("z", -1, 1, 2)), {"Y": 0.0})
     with pytest.raises(ValueError, match="vz has none"):
-        phase_space_field(tiny_map, (Axis("vx", -1, 1, 2), Axis("vy", -1, 1, 2)), dict(x=8.0, y=0.0, z=0.0))
+        phase_space_field(
+            tiny_map, (Axis("vx", -1, 1, 2, "km/s"), Axis("vy", -1, 1, 2, "km/s")), dict(x=8.0, y=0.0, z=0.0)
+        )

@@ -424,6 +424,31 @@ def test_a_choice_comes_back_when_it_can_be_shown():
     assert choice.value == "truth"
 
 
+def test_one_star_is_drawn(made):
+    panel = made(PhaseSpacePanel(stars(1), threaded=False))
+    assert panel.status == ""
+
+
+def test_a_fit_without_a_potential_is_kept_for_saving(made, catalog, tmp_path):
+    panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
+    shown = panel.fit
+    panel.fit = FakeFit(catalog.digest(), stage=2)
+    assert panel.fit is shown
+    assert "another panel" in panel.status
+    panel.save(tmp_path / "fit")
+    assert "without this map" in panel.status
+
+
+def test_start_over_after_a_cancel(made, catalog):
+    panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
+    assert panel._anew.layout.display == "none"
+    panel.fit = FakeFit(catalog.digest(), stopped="cancelled", stage=0)
+    assert panel._go.description == "Resume"
+    assert panel._anew.layout.display == ""
+    panel.train(resume=False)
+    assert panel._go.description == "Train"
+
+
 def test_sliders_follow_the_ball_of_the_fit(made, catalog):
     panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
     panel.set(z=3.0)

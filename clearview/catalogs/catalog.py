@@ -127,7 +127,10 @@ class Catalog:
         table, report = name_and_measure(table, names, units, frame), []
         meta = dict(table.meta or {})
         if header := meta.pop(HEADER, None):
-            saved = json.loads(header)
+            try:
+                saved = json.loads(header)
+            except ValueError:
+                raise ValueError("Expected ClearView's header as JSON, got a damaged one; use another copy.") from None
             meta, report = saved["meta"], [CutReport(*r) for r in saved["report"]]
         return cls(table, meta=plain(meta, strict=False), report=report)
 

@@ -145,7 +145,7 @@ def name_and_measure(table: Any, names=None, units=None, frame="clearview") -> T
         raise unknown(name, [name for name, _ in found.values()], "the units of a column")
     # A file says that it is Gaia's by naming Gaia as its source or release.
     says = " ".join(str(v) for k, v in table.meta.items() if k.lower() in ("source", "release", "catalog"))
-    gaia = units == "gaia" or re.search(r"\bgaia", says, re.IGNORECASE) is not None
+    gaia = units == "gaia" or re.search(r"\bgaia[ _]?(e?dr\d|source)", says, re.IGNORECASE) is not None
     found_units = []
     for raw, (name, suffix) in found.items():
         column: Any = table[raw]

@@ -9,6 +9,24 @@ from clearview.field import Axis, Quantity, grid, make_field
 from clearview.units import ACCELERATION_UNIT, SUN
 
 PHASE_SPACE = ("x", "y", "z", "vx", "vy", "vz")
+_UNITS = {"x": "kpc", "y": "kpc", "z": "kpc", "R": "kpc", "phi": "deg", "vx": "km/s", "vy": "km/s", "vz": "km/s"}
+
+
+def _check(axes: Sequence[Axis], fixed: Mapping[str, float], names: Sequence[str]) -> None:
+    """Refuse coordinates that are not of this slice, and axes in other units than they are computed in."""
+    for name in (*(a.name for a in axes), *fixed):
+        if name not in names:
+            raise ValueError(f"Expected coordinates among {', '.join(names)}, got {name!r}; correct its name.")
+    for axis in axes:
+        if axis.units != _UNITS[axis.name]:
+            raise ValueError(
+                f"Expected the axis {axis.name} in {_UNITS[axis.name]}, got {axis.units}; pass its limits and units so."
+            )
+
+
+def _provenance(source, fixed: Mapping[str, float]) -> dict:
+    at = {f"at_{name}": float(value) for name, value in fixed.items()}
+    return {"source": type(source).__name__, **getattr(source, "provenance", {}), **at}
 
 
 def acceleration_field(
@@ -35,9 +53,10 @@ def acceleration_field(
         a_phi is positive along the disc's rotation, as v_phi.
 
     Raises:
-        ValueError: if a coordinate is neither an axis nor fixed.
+        ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
     cylindrical = any(a.name == "R" for a in axes)
+    _check(axes, fixed, ("R", "phi", "z") if cylindrical else ("x", "y", "z"))
     if cylindrical:
         R, phi, z = np.moveaxis(grid(axes, fixed, ("R", "phi", "z")), -1, 0)
         phi = np.deg2rad(phi)
@@ -71,7 +90,7 @@ def acceleration_field(
     return make_field(
         axes,
         quantities,
-        {"source": type(source).__name__, **{f"at_{n}": float(v) for n, v in fixed.items()}},
+        _provenance(source, fixed),
     )  # fmt: skip
 
 
@@ -87,13 +106,14 @@ def phase_space_field(fit, axes: Sequence[Axis], fixed: Mapping[str, float]) -> 
         log_f, natural logarithm of stars per kpc^3 (km/s)^3 for one star in all; NaN outside the ball.
 
     Raises:
-        ValueError: if a coordinate is neither an axis nor fixed.
+        ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
+    _check(axes, fixed, PHASE_SPACE)
     points = grid(axes, fixed, PHASE_SPACE).reshape(-1, 6)
     log_f = np.asarray(fit.log_f(points[:, :3], points[:, 3:])).reshape([a.size for a in axes])
     log_f = np.where(np.isfinite(log_f), log_f, np.nan)
     return make_field(
         axes,
         {"log_f": Quantity(log_f.astype(np.float32), "ln(kpc⁻³ (km/s)⁻³)", "ln f")},
-        {"source": type(fit).__name__, **{f"at_{n}": float(v) for n, v in fixed.items()}},
+        _provenance(fit, fixed),
     )  # fmt: skip

@@ -97,6 +97,16 @@ class MapFit:
         return np.asarray(self.config.center)
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """Where its fields come from: plain values for the attributes of a Dataset."""
+        return {
+            "stars": self.stars,
+            "data_digest": self.data_digest,
+            "radius_kpc": self.radius,
+            "seed": self.config.seed,
+        }
+
+    @property
     def complete(self) -> bool:
         """Whether every stage is done."""
         return self.stage == 2 + self.config.potential.rounds
@@ -260,6 +270,13 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
             f"Expected at least {FEWEST:,} stars within {radius:.3g} kpc of {config.center}, got {inside.sum():,}; "
             f"check the frame or give a larger radius."
         )
+    p = config.potential
+    within = min(int((distance < p.edge * radius).sum()), p.stars)
+    if p.rounds and within < FEWEST:
+        raise ValueError(
+            f"Expected at least {FEWEST:,} stars for the potential, got {within:,} (within {p.edge} of the radius, and "
+            f"potential.stars is {p.stars:,}); use more stars, or potential.rounds=0 for the density only."
+        )
     typical = float(np.quantile(distance[inside], 0.99))
     if typical < 0.5 * radius:
         raise ValueError(
@@ -395,6 +412,11 @@ def load_map(path) -> MapFit:
         return density, net, state
 
     header, (density, net, state) = flows.load(path, "map", build)
+    wanted = {"config", "radius", "stars", "data_digest", "stage", "stopped", "message", "history", "source"}
+    if absent := wanted - set(header):
+        raise flows.CheckpointError(
+            f"Expected {', '.join(sorted(absent))} in the header of {path}, got none; train again."
+        )
     history = pd.DataFrame(header["history"], columns=HISTORY).astype({"train": float, "validation": float})
     return MapFit(
         MapConfig.from_dict(header["config"]), density, net, header["radius"], header["stars"], header["data_digest"],

@@ -71,7 +71,7 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
     if not path.is_file():
         raise FileNotFoundError(f"Expected a ClearView checkpoint at {path}, found no such file; check the path.")
     with open(path, "rb") as file:
-        line, payload = file.readline(1 << 20), file.read()
+        line, payload = file.readline(), file.read()
     try:
         first = json.loads(line)
         if first["format"] != _MAGIC:

@@ -157,7 +157,9 @@ def optimise(
     count = size - held_out
     if count < 32:
         raise ValueError(f"Expected at least 32 stars to train {stage}, got {count} after the split; loosen the cuts.")
-    validation = tuple(jnp.asarray(d[order[:held_out]]) for d in data) if held_out else None
+    # In equal parts, since the whole held-out set at once would take memory in proportion.
+    parts = max(1, math.ceil(held_out / 8192))
+    validation = tuple(jnp.asarray(np.stack(np.split(d[order[: held_out - held_out % parts]], parts))) for d in data)
     train = tuple(jnp.asarray(d[order[held_out:]]) for d in data)
     batch_size, per_epoch, total = config.plan(count)
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, total))
@@ -171,7 +173,7 @@ def optimise(
         return random.permutation(random.fold_in(k_batch, epoch), count)
 
     @jax.jit
-    def advance(state: State, rows, until):
+    def advance(state: State, rows, until, train):
         def one(carry):
             params, optimiser, step, summed = carry
             first = (step % per_epoch) * batch_size
@@ -183,16 +185,13 @@ def optimise(
         start = (state.params, state.optimiser, state.step, jnp.zeros(()))
         params, optimiser, step, summed = lax.while_loop(lambda c: c[2] < until, one, start)
         new = state._replace(params=params, optimiser=optimiser, step=step)
-        return new, summed / jnp.maximum(until - state.step, 1)
+        # A finite loss may still have had a gradient that was not.
+        finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
+        return new, jnp.where(finite, summed / jnp.maximum(until - state.step, 1), jnp.nan)
 
     @jax.jit
-    def judge(params):
-        if validation is None:
-            return jnp.nan
-        chunk = 8192  # the whole held-out set at once would take memory in proportion
-        sums = [value(params, tuple(v[i : i + chunk] for v in validation)) * min(chunk, held_out - i)
-                for i in range(0, held_out, chunk)]  # fmt: skip
-        return sum(sums) / held_out
+    def judge(params, validation):
+        return lax.map(lambda batch: value(params, batch), validation).mean() if held_out else jnp.nan
 
     if resume is None:
         state = State(params, params, adam.init(params), jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf))
@@ -217,8 +216,10 @@ def optimise(
         )) is not False  # fmt: skip
 
     compiled = patiently(
-        lambda: (advance.lower(state, permutation(0), 0).compile(), judge.lower(params).compile()), tell
-    )
+        lambda: (
+            advance.lower(state, permutation(0), 0, train).compile(), judge.lower(params, validation).compile()
+        ), tell,
+    )  # fmt: skip
     while step < total and stopped == "finished":
         if compiled is None:
             stopped = "cancelled"
@@ -228,7 +229,7 @@ def optimise(
             rows = permutation(epoch)
         until = min(step + chunk_steps, (epoch + 1) * per_epoch)
         tick = time.monotonic()
-        new, train_loss = compiled[0](state, rows, until)
+        new, train_loss = compiled[0](state, rows, until, train)
         train_loss = float(train_loss)
         took = time.monotonic() - tick
         if not np.isfinite(train_loss):
@@ -240,8 +241,8 @@ def optimise(
         chunk_steps = int(np.clip(ideal, 1, 2 * chunk_steps))
         state, step = new, until
         if step == (epoch + 1) * per_epoch:
-            validation_loss = float(compiled[1](state.params))
-            if not validation_loss > float(state.best_loss):  # NaN, without a held-out set: the last is the best
+            validation_loss = float(compiled[1](state.params, validation))
+            if not held_out or validation_loss < float(state.best_loss):  # with none held out, the last is the best
                 state = state._replace(best=state.params, best_loss=jnp.asarray(validation_loss, jnp.float32))
         rows_of_history.append(dict(zip(HISTORY, (stage, step, train_loss, validation_loss), strict=True)))
         if not tell(train_loss) and step < total:

@@ -78,7 +78,7 @@ def mock_galaxy(
         sampling_time: during which the star is drawn, Myr.
         time_step: of the leapfrog, Myr.
         cache: keep the stars on disk under a key of all parameters (``$CLEARVIEW_CACHE`` or the user's cache).
-        on_progress: called with the fraction done; returning False stops with a KeyboardInterrupt.
+        on_progress: called with the fraction done; returning False stops it with a RuntimeError.
 
     Returns:
         A catalogue with x, y, z [kpc], vx, vy, vz [km/s] whose ``meta["mock"]`` names the truth.
@@ -161,7 +161,7 @@ def _draw(truth, n, seed, radius, populations, mixing_time, sampling_time, dt, o
         stars.append(np.asarray(rows)[np.asarray(keep)])
         found, i = found + len(stars[-1]), i + 1
         if on_progress is not None and on_progress(min(found / n, 1.0)) is False:
-            raise KeyboardInterrupt("mock_galaxy was cancelled; nothing was kept.")
+            raise RuntimeError("mock_galaxy was cancelled; nothing was kept.")
     return np.concatenate(stars)[:n]
 
 
@@ -191,7 +191,7 @@ def _launch(key, populations, circular):
     disc = jnp.stack([R, zero, zero, v_R, jnp.interp(R, *circular), v_z])
     r = jnp.exp(random.uniform(k_halo, (_CHUNK,), minval=jnp.log(1.0), maxval=jnp.log(40.0)))
     direction = random.normal(random.fold_in(k_halo, 1), (3, _CHUNK))
-    velocity = jnp.clip(of("sigma_R") * random.normal(k_hv, (3, _CHUNK)), -290.0, 290.0)  # bound
+    velocity = jnp.clip(of("sigma_R") * random.normal(k_hv, (3, _CHUNK)), -290.0, 290.0)  # nearly all bound
     halo = jnp.concatenate([r * direction / jnp.linalg.norm(direction, axis=0), velocity])
     start = jnp.where(of("scale_length") > 0, disc, halo)
     return start[:3], start[3:]

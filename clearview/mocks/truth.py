@@ -39,6 +39,11 @@ class Truth:
             raise ValueError(f"Expected a potential among {', '.join(POTENTIALS)}, got {name!r}; choose one of them.")
         self.name, self.components = name, POTENTIALS[name]()
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Where its fields come from."""
+        return {"potential_name": self.name}
+
     def _sum(self, method, x):
         x = np.asarray(x, float)
         R, z = np.hypot(x[..., 0], x[..., 1]) / RO, x[..., 2] / RO
@@ -67,5 +72,5 @@ def _truth(name: str) -> Truth:
 
 def truth_of(catalog) -> Truth | None:
     """The truth behind a mock catalogue (any with ``meta["mock"]["potential"]``), or None for real stars."""
-    mock = catalog.meta.get("mock")
-    return _truth(mock["potential"]) if mock else None
+    name = (catalog.meta.get("mock") or {}).get("potential")
+    return _truth(name) if name else None

@@ -264,8 +264,11 @@ class Panel(W.VBox):
             raise ValueError(drawn)
         return drawn
 
-    def train(self) -> None:
+    def train(self, *, resume: bool = True) -> None:
         """Train on the catalogue, or resume a cancelled training, in a thread; the picture follows when it is done.
+
+        Args:
+            resume: False begins anew even if a cancelled training could go on.
 
         Raises:
             ValueError: if there is no catalogue.
@@ -275,12 +278,13 @@ class Panel(W.VBox):
             raise ValueError("Expected a catalogue to train on, got none; set panel.catalog.")
         if self.training.running:
             raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
-        catalog, config, resume = self._catalog, self._config, self._resumable()
+        catalog, config, partial = self._catalog, self._config, self._resumable() if resume else None
         job = dynamics().fit_map
         self._say("train", "")
         self._fraction.value, self._fraction.bar_style, self._stage.value = 0.0, "", _small("Starting …")
-        kwargs = {"resume": resume} if resume is not None else {"config": config} if config is not None else {}
+        kwargs = {"resume": partial} if partial is not None else {"config": config} if config is not None else {}
         self._go.disabled, self._stop.disabled = True, False
+        self._anew.layout.display = "none"
         self.training.start(lambda report: job(catalog, on_progress=report, **kwargs))
 
     def cancel(self) -> None:
@@ -306,7 +310,10 @@ class Panel(W.VBox):
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} is already there; tick overwrite to replace it, or give another name.")
         dynamics().save_map(fit, path, overwrite=overwrite)
-        self._say("file", f"Saved to {path}.", error=False)
+        what = (
+            "" if self.usable(fit) else "Unfinished fit: " if fit.stopped == "cancelled" else "Fit without this map: "
+        )
+        self._say("file", f"{what}saved to {path}." if what else f"Saved to {path}.", error=False)
         return path
 
     def load(self, path: str | Path | None = None) -> None:
@@ -383,12 +390,15 @@ class Panel(W.VBox):
         self._save, self._load = W.Button(description="Save", **button), W.Button(description="Load", **button)
         self._overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
         self._stop.disabled = True
+        self._anew = W.Button(description="Start over", **button)
+        self._anew.layout.display = "none"
+        self._anew.on_click(lambda _: self._guard("train", lambda: self.train(resume=False)))
         self._go.on_click(lambda _: self._guard("train", self.train))
         self._stop.on_click(lambda _: self._guard("train", self.cancel))
         self._save.on_click(lambda _: self._guard("file", self.save))
         self._load.on_click(lambda _: self._guard("file", self.load))
         rows = [
-            W.HBox([self._go, self._stop]), self._fraction, self._stage, self.loss,
+            W.HBox([self._go, self._stop, self._anew]), self._fraction, self._stage, self.loss,
             self._path, W.HBox([self._save, self._load, self._overwrite]),
         ]  # fmt: skip
         line = "1px solid var(--jp-border-color2, #8884)"
@@ -415,6 +425,7 @@ class Panel(W.VBox):
             self._fraction.bar_style = "success" if done else "danger" if fit.stopped == "diverged" else "warning"
             self._stage.value = _small(fit.message)
             if fit.stopped == "diverged":
+                self._partial = None  # to resume it would only diverge again
                 self._say("train", ValueError(fit.message))
             else:
                 self._fraction.value = 1.0 if done else self._fraction.value
@@ -422,21 +433,28 @@ class Panel(W.VBox):
         self._refresh()
 
     def _adopt(self, fit) -> None:
-        """A finished fit is shown; an unfinished one waits to be resumed while the one before stays on the screen."""
-        self._partial = fit if fit is not None and fit.stopped == "cancelled" else None
-        if fit is None or self.usable(fit):
+        """A fit is shown if it can be; else it waits to be resumed or saved, and the one before stays on the screen."""
+        shown = fit is None or self.usable(fit)
+        self._partial = None if fit is None or (shown and fit.stopped != "cancelled") else fit
+        if shown:
             self._fit = fit
+        elif fit is not None and fit.stopped != "cancelled":
+            self._say("train", "This fit has nothing that this panel shows; save it, or open it in another panel.")
 
     def _resumable(self):
         """The cancelled fit, if it is of these stars and settings."""
         fit: Any = self._partial
-        if fit is None or self._catalog is None or fit.data_digest != self._catalog.digest():
+        if fit is None or fit.stopped != "cancelled" or self._catalog is None:
+            return None
+        if fit.data_digest != self._catalog.digest():
             return None
         return fit if self._config is None or fit.config == self._config else None
 
     def _show_buttons(self) -> None:
         running, nothing = self.training.running, self._fit is None and self._partial is None
-        self._go.description = "Resume" if self._resumable() is not None else "Train"
+        resumable = self._resumable() is not None
+        self._go.description = "Resume" if resumable else "Train"
+        self._anew.layout.display = "" if resumable and not running else "none"
         self._go.disabled = running or self._catalog is None
         self._stop.disabled, self._save.disabled, self._load.disabled = not running, nothing, running
         self._go.tooltip = "Training needs a catalogue of stars." if self._catalog is None else ""

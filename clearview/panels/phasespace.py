@@ -36,8 +36,7 @@ class PhaseSpacePanel(Panel):
     tags = ("show", "x_axis", "y_axis", "first_at", "first_width", "second_at", "second_width")
 
     def build(self) -> dict[str, Any]:
-        self._columns: dict[str, np.ndarray] = {}
-        self._source = None
+        self._made: tuple[Any, dict[str, np.ndarray]] = (None, {})
         controls: dict[str, Any] = {
             "show": Choice(("stars", "flow")),
             "x_axis": dropdown("x axis", NAMES, "x"),
@@ -136,18 +135,19 @@ class PhaseSpacePanel(Panel):
 
     def _column(self, name: str) -> np.ndarray:
         """(N,) float32 coordinate of all stars, made once."""
-        if self._source is not self.catalog:
-            self._source, self._columns = self.catalog, {}
-        if name not in self._columns:
-            w = self.catalog.phase_space
+        catalog, columns = self._made  # one pair: the drawing thread and the controls' may look while it is exchanged
+        if catalog is not self.catalog:
+            catalog, columns = self._made = (self.catalog, {})
+        if name not in columns:
+            w = catalog.phase_space
             if name in CARTESIAN:
                 column = w[:, CARTESIAN.index(name)]
             else:
                 R = np.hypot(w[:, 0], w[:, 1])
                 turn = {"vR": w[:, 0] * w[:, 3] + w[:, 1] * w[:, 4], "vphi": w[:, 1] * w[:, 3] - w[:, 0] * w[:, 4]}
                 column = R if name == "R" else turn[name] / R
-            self._columns[name] = np.ascontiguousarray(column, np.float32)
-        return self._columns[name]
+            columns[name] = np.ascontiguousarray(column, np.float32)
+        return columns[name]
 
     def _span(self, name: str) -> tuple[float, float]:
         """Round limits that hold nearly all stars, or the fit's ball."""
@@ -158,7 +158,9 @@ class PhaseSpacePanel(Panel):
             center = dict(zip(CARTESIAN, [*getattr(self.fit, "center", SUN.position), *SUN.velocity], strict=True))
             half = 150.0 if name.startswith("v") else float(getattr(self.fit, "radius", 4.0))
             low, high = center.get(name, SUN.R) - half, center.get(name, SUN.R) + half
-        step = 10 ** np.floor(np.log10(max(high - low, 1e-6))) / 5
+        if not high - low > 1e-6 * max(abs(low), 1.0):  # one star, or all at one value
+            low, high = low - 0.5, high + 0.5
+        step = 10 ** np.floor(np.log10(high - low)) / 5
         return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
 
     def _limit(self, name: str, at, width) -> None:
