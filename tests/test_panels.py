@@ -442,6 +442,7 @@ def test_a_fit_without_a_potential_is_kept_for_saving(made, catalog, tmp_path):
 def test_start_over_after_a_cancel(made, catalog):
     panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
     assert panel._anew.layout.display == "none"
+    assert panel._go.layout.display is None  # the others are there
     panel.fit = FakeFit(catalog.digest(), stopped="cancelled", stage=0)
     assert panel._go.description == "Resume"
     assert panel._anew.layout.display == ""

@@ -378,8 +378,10 @@ class Panel(W.VBox):
     # ---- the train bar -------------------------------------------------------------------------------------------
 
     def _bar(self) -> None:
-        button = {"layout": W.Layout(width="auto", min_width="84px")}
-        self._go, self._stop = W.Button(description="Train", **button), W.Button(description="Cancel", **button)
+        def button(text: str) -> W.Button:  # a layout of its own: who hides one button must not hide all
+            return W.Button(description=text, layout=W.Layout(width="auto", min_width="84px"))
+
+        self._go, self._stop = button("Train"), button("Cancel")
         self._fraction = W.FloatProgress(min=0, max=1, layout=W.Layout(width="300px"))
         self._stage, self._status, self._badge = W.HTML(), W.HTML(), W.HTML()
         self.loss = RasterView(234, 130, name="cv-loss")
@@ -387,10 +389,10 @@ class Panel(W.VBox):
         self._path = W.Text(
             placeholder="path of the fit", description="File", value="fit.clearview", continuous_update=False, **wide()
         )
-        self._save, self._load = W.Button(description="Save", **button), W.Button(description="Load", **button)
+        self._save, self._load = button("Save"), button("Load")
         self._overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
         self._stop.disabled = True
-        self._anew = W.Button(description="Start over", **button)
+        self._anew = button("Start over")
         self._anew.layout.display = "none"
         self._anew.on_click(lambda _: self._guard("train", lambda: self.train(resume=False)))
         self._go.on_click(lambda _: self._guard("train", self.train))

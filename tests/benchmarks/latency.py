@@ -1,10 +1,11 @@
 """Latency of the live panels in JupyterLab: from the key that moves a slider to the changed pixels.
 
-    python tests/benchmarks/latency.py [--n 32] [--seeds 1] [--json]
+    python tests/benchmarks/latency.py [--n 32] [--seeds 3] [--json]
 
 Every step is timed inside the page, from the time stamp of the key's event to the animation frame that finds other
-pixels in the canvas. The first new picture may be coarse (``first_detail`` is its fraction of the full one's cells along
-an axis); ``full`` is the time to the picture in full detail. With ``--json`` the last line is one flat JSON object. Needs the extra ``test`` and a Chromium.
+pixels in the canvas. The first new picture may be coarse (``first_detail`` is its fraction of the full one's cells
+along an axis); ``full`` is the time to the picture in full detail. With ``--json`` the last line is one flat JSON
+object. Needs the extra ``test`` and a Chromium.
 """
 
 import argparse
@@ -118,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=32, help="steps of each kind")
     parser.add_argument(
-        "--seeds", type=int, default=1, help="repeat with so many seeds; medians of the numbers are given"
+        "--seeds", type=int, default=3, help="repeat with so many seeds; medians of the numbers are given"
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = parser.parse_args()
