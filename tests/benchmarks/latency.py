@@ -111,7 +111,7 @@ def measure(page, lab: Lab, seed: int, n: int) -> dict[str, float]:
     found["training_ratio"] = found["field_600_training_median_ms"] / found["field_600_median_ms"]
     found["stars1m_training_ratio"] = found["stars1m_600_training_median_ms"] / found["stars1m_600_median_ms"]
     found["seconds"] = time.monotonic() - began
-    page.evaluate("async () => { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown() }")
+    notebook.shutdown()
     return found
 
 

@@ -128,6 +128,10 @@ class Notebook:
         """Save the notebook file."""
         self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save') }")
 
+    def shutdown(self) -> None:
+        """End the notebook's kernel."""
+        self.page.evaluate("async () => { await window.jupyterapp.shell.currentWidget?.sessionContext?.shutdown() }")
+
     def theme(self, name: str) -> None:
         """ "JupyterLab Light" or "JupyterLab Dark"."""
         self.page.evaluate(
