@@ -68,7 +68,7 @@ def test_wrong_fields_are_refused_in_a_sentence(field):
     with pytest.raises(ValueError, match="Expected a field with 2 axes, got 1"):
         slice_image(field["a"][0])
     with pytest.raises(ValueError, match="Expected a scale among linear, log, diverging, got 'sqrt'"):
-        slice_image(field["a"], scale="sqrt")  # type: ignore[arg-type]
+        slice_image(field["a"], scale="sqrt")  # type: ignore[arg-type]  (the wrong word is what is tested)
     with pytest.raises(ValueError, match="1 axes, got 2"):
         profile(field["a"])
 

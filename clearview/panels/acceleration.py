@@ -7,13 +7,12 @@ from typing import Any
 import holoviews as hv
 import numpy as np
 import xarray as xr
-from astropy import units as u
 
 from clearview.field import Axis
 from clearview.figures import arrows, marker, slice_image
 from clearview.panels import base
 from clearview.panels.base import Choice, Panel, dropdown, slider
-from clearview.units import ACCELERATION_UNIT, SUN
+from clearview.units import ACCELERATION_UNIT, SUN, attach
 
 COMPONENTS = {
     "|a|": "a", "a_R": "a_R", "a_z": "a_z", "a_φ": "a_phi", "a_x": "a_x", "a_y": "a_y", "potential": "potential",
@@ -29,7 +28,7 @@ ACROSS = {"x-y": "z", "x-z": "y", "R-z": "phi"}
 @lru_cache
 def factor(unit: str) -> float:
     """What (km/s)^2/kpc is multiplied with to get the unit of a screen."""
-    return u.Quantity(1, ACCELERATION_UNIT).to(UNITS[unit]).value.item()  # type: ignore[union-attr]
+    return np.asarray(attach(1.0, ACCELERATION_UNIT).to_value(UNITS[unit])).item()
 
 
 class AccelerationPanel(Panel):
