@@ -14,6 +14,7 @@ _HOME = {
     "load_sample": "samples",
     "load_first_map": "samples",
     "mock_galaxy": "mocks",
+    "fit_columns": "flows",
     "fit_map": "dynamics",
     "load_map": "dynamics",
     "save_map": "dynamics",

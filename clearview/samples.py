@@ -10,6 +10,7 @@ from clearview.mocks import mock_galaxy
 
 SAMPLES = {
     "mock_100k": "100,000 stars in equilibrium in MWPotential2014 within 4 kpc of the Sun: the truth is known",
+    "gd1_strip": "25,084 real stars along 10 deg of the GD-1 stream, with any proper motion: Gaia DR2",
     "rave_tgas": "19,864 real stars within 300 pc: RAVE DR5 velocities, Gaia DR1 (TGAS) astrometry",
 }
 

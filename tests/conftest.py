@@ -21,10 +21,10 @@ def mock():
 def tiny_config():
     """A map in seconds: right in form, rough in value."""
     from clearview.dynamics import MapConfig, PotentialConfig
-    from clearview.flows import FitConfig, MAFConfig
+    from clearview.flows import FitConfig, FlowConfig
 
     return MapConfig(
-        radius=4.0, positions=MAFConfig(2, 24), velocities=MAFConfig(2, 24),
+        radius=4.0, positions=FlowConfig(2, 24), velocities=FlowConfig(2, 24),
         training=FitConfig(epochs=2, min_steps=0),
         potential=PotentialConfig(stars=4000, epochs=2, min_steps=0, rounds=2),
     )  # fmt: skip

@@ -8,9 +8,10 @@ import pytest
 from jax import random
 
 from clearview import flows
-from clearview.flows import MAF, Ball, MAFConfig, PhaseSpace, Standardised
+from clearview.flows import MAF, AbstractFlow, Ball, Coupling, Ensemble, FlowConfig, PhaseSpace, Standardised
 from clearview.flows.density import rotate, soft_ball
-from clearview.flows.maf import MaskedLayer
+from clearview.flows.discrete import MaskedLayer
+from clearview.flows.transforms import Spline, bounded
 from clearview.units import SUN
 
 KEY = random.key(0)
@@ -25,8 +26,20 @@ def roughen(density, amount=0.3):
     return eqx.combine(jax.tree.unflatten(tree, leaves), static)
 
 
-def maf(dim, condition=None, layers=3):
-    return roughen(MAF(dim, condition, MAFConfig(layers, 16), key=KEY), 0.2)
+def maf(dim, condition=None, layers=3, **kind):
+    return roughen(MAF(dim, condition, FlowConfig(layers, 16, **kind), key=KEY), 0.1 if kind else 0.2)
+
+
+def coupling(dim, condition=None, layers=4, **kind):
+    return roughen(Coupling(dim, condition, FlowConfig(layers, 16, **kind), key=KEY), 0.1)
+
+
+def ensemble(dim, condition=None):
+    """Three members, each another."""
+    each = [roughen(MAF(dim, condition, FlowConfig(2, 16), key=random.key(i)), 0.05 * (i + 1)) for i in range(3)]
+    arrays, static = eqx.partition(each[0], eqx.is_array)
+    arrays = jax.tree.map(lambda *leaves: jnp.stack(leaves), arrays, *[eqx.filter(m, eqx.is_array) for m in each[1:]])
+    return Ensemble(eqx.combine(arrays, static))
 
 
 FLOWS = {
@@ -35,6 +48,19 @@ FLOWS = {
     "maf3": lambda: maf(3),
     "maf5": lambda: maf(5),
     "maf2 given 3": lambda: maf(2, 3),
+    "spline maf1": lambda: maf(1, transform="spline"),
+    "spline maf2": lambda: maf(2, transform="spline", bins=5),
+    "spline maf5": lambda: maf(5, transform="spline"),
+    "spline maf2 given 3": lambda: maf(2, 3, transform="spline"),
+    "coupling1": lambda: coupling(1),
+    "coupling2": lambda: coupling(2),
+    "coupling5": lambda: coupling(5),
+    "coupling1 given 2": lambda: coupling(1, 2),
+    "spline coupling2": lambda: coupling(2, transform="spline"),
+    "spline coupling3": lambda: coupling(3, transform="spline", reach=6.0),
+    "spline coupling2 given 3": lambda: coupling(2, 3, transform="spline"),
+    "ensemble2": lambda: ensemble(2),
+    "ensemble2 given 3": lambda: ensemble(2, 3),
     "standardised": lambda: Standardised(maf(3), [1.0, 2.0, -5.0], [0.1, 3.0, 40.0]),
     "ball": lambda: Ball(Standardised(maf(3), np.zeros(3), np.ones(3) * 0.7), SUN.position, 4.0),
 }
@@ -51,7 +77,13 @@ def points(density, count=64):
     return density.sample(random.key(5), () if condition is not None else (count,), condition), condition
 
 
+def only_flows(density):
+    if not isinstance(density, AbstractFlow):
+        pytest.skip("no invertible map in a mean of densities")
+
+
 def test_inverse(density):
+    only_flows(density)
     x, condition = points(density)
     to_base, from_base = eqx.filter_jit(density.to_base), eqx.filter_jit(density.from_base)
     for i, point in enumerate(x[:8]):
@@ -61,6 +93,7 @@ def test_inverse(density):
 
 
 def test_log_determinant_is_that_of_autodiff(density):
+    only_flows(density)
     x, condition = points(density)
     to_base = eqx.filter_jit(density.to_base)
     jacobian = eqx.filter_jit(jax.jacfwd(lambda point, given: density.to_base(point, given)[0]))
@@ -88,12 +121,25 @@ def test_save_and_load_give_equal_arrays(density, tmp_path):
     np.testing.assert_array_equal(density.log_prob(x, condition), again.log_prob(x, condition))
 
 
-@pytest.mark.parametrize(("name", "size"), [("maf1", 4000), ("maf2", 600), ("maf2 given 3", 600)])
+def test_score_is_the_gradient(density):
+    x, condition = points(density)
+    score = density.score(x, condition)
+    assert score.shape == x.shape
+    for axis in jnp.eye(density.dim):
+        forward = jax.jvp(lambda at: density.log_prob(at, condition), (x,), (jnp.broadcast_to(axis, x.shape),))[1]
+        np.testing.assert_allclose(score @ axis, forward, rtol=1e-3, atol=1e-3 * (1 + np.abs(forward).max()))
+
+
+QUADRATURE = [(name, 4000 if "1" in name.split(" given")[0] else 600) for name in FLOWS
+              if any(k in name for k in ("f1", "g1", "f2", "g2", "e2"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size"), QUADRATURE)
 def test_normalised_by_quadrature(name, size):
     density = FLOWS[name]()
-    axis = np.linspace(-30, 30, size, dtype=np.float32)
+    axis = np.linspace(-20, 20, size, dtype=np.float32)
     mesh = np.stack(np.meshgrid(*[axis] * density.dim, indexing="ij"), -1)
-    condition = None if density.condition_dim is None else jnp.array([0.3, -1.0, 0.5])
+    condition = None if density.condition_dim is None else jnp.array([0.3, -1.0, 0.5])[: density.condition_dim]
     total = np.exp(np.asarray(density.log_prob(mesh, condition), float)).sum() * (axis[1] - axis[0]) ** density.dim
     assert total == pytest.approx(1, abs=0.01)
 
@@ -120,11 +166,90 @@ def test_soft_ball_is_smooth_at_the_center():
 
 
 def test_autoregressive_masks():
-    layer = roughen(MaskedLayer(4, 2, 32, 2, key=KEY))
-    jacobian = jax.jit(jax.jacobian(lambda x: layer.shift_and_log_scale(x, jnp.ones(2))[0]))(jnp.arange(4.0))
+    layer = roughen(MaskedLayer(4, 2, FlowConfig(1, 32, 2), 0, key=KEY))
+    jacobian = jax.jit(jax.jacobian(lambda x: layer.parameters(x, jnp.ones(2))[0]))(jnp.arange(4.0))
     assert np.array_equal(np.abs(jacobian) > 0, np.tril(np.ones((4, 4)), -1) > 0)
-    given = jax.jit(jax.jacobian(lambda c: layer.shift_and_log_scale(jnp.arange(4.0), c)[0]))(jnp.ones(2))
+    given = jax.jit(jax.jacobian(lambda c: layer.parameters(jnp.arange(4.0), c)[0]))(jnp.ones(2))
     assert (np.abs(given) > 0).all()  # every coordinate, the first too, knows the condition
+
+
+def test_splines_are_the_identity_at_zero_and_linear_in_the_tails():
+    spline = Spline(8, 4.0)
+    x = jnp.linspace(-2000, 2000, 4001)
+    zero = jnp.zeros((spline.count, len(x)))
+    np.testing.assert_allclose(spline.forward(x, zero)[0], x, rtol=1e-6, atol=2e-5)
+    np.testing.assert_allclose(spline.forward(x, zero)[1], 0, atol=2e-5)
+    wild = 5 * random.normal(KEY, (spline.count, 1)) * jnp.ones(len(x))
+    y, log_slope = spline.forward(x, wild)
+    assert np.isfinite(y).all()
+    assert np.isfinite(log_slope).all()
+    assert (np.diff(y) >= 0).all()
+    shift, scale = wild[0, 0], np.exp(bounded(wild[1, 0]))
+    tail = np.abs((x - shift) / scale) > 4.0
+    assert tail.any()
+    np.testing.assert_allclose(y[tail], ((x - shift) / scale)[tail], rtol=1e-5)
+    np.testing.assert_allclose(log_slope[tail], -bounded(wild[1, 0]), rtol=1e-5)
+
+
+def test_a_wild_flow_stays_finite_far_out(density):
+    """Linear tails and bounded scales: no runaway where there was no star to learn from."""
+    condition = None if density.condition_dim is None else jnp.full(density.condition_dim, 50.0)
+    assert np.isfinite(density.log_prob(jnp.full(density.dim, 1e4), condition)) or isinstance(density, Ball)
+
+
+def test_coupling_samples_in_one_pass():
+    flow = coupling(6)
+    loops = [e for e in jax.make_jaxpr(flow.from_base, static_argnums=1)(jnp.zeros(6), None).eqns if "while" in str(e)]
+    assert not loops  # a MAF has one in each layer
+    jacobian = jax.jit(jax.jacobian(lambda x: flow.to_base(x, None)[0]))(0.1 * jnp.arange(6.0))
+    assert (np.abs(jacobian) > 1e-6).all()  # four layers let every coordinate know every other
+
+
+def test_ensemble_is_the_mean_of_its_members():
+    density, x = FLOWS["ensemble2"](), random.normal(KEY, (5, 2))
+    each = np.stack([density.member(i).log_prob(x) for i in range(3)])
+    np.testing.assert_allclose(density.log_prob_of_members(x), each, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(density.log_prob(x), np.log(np.exp(each).mean(0)), rtol=1e-4, atol=1e-4)
+    draws = density.sample(KEY, (200_000,))
+    assert draws.shape == (200_000, 2)
+    own = [density.member(i).sample(random.key(i), (100_000,)) for i in range(3)]
+    for level in (0.1, 0.5, 0.9):
+        expected = np.quantile(np.concatenate(own), level, axis=0)
+        spread = np.std(np.concatenate(own), axis=0)
+        np.testing.assert_allclose(np.quantile(draws, level, axis=0), expected, atol=0.02 * spread.max())
+    with pytest.raises(ValueError, match="member from 0 to 2"):
+        density.member(3)
+
+
+def test_conditional_ensemble_draws_keep_their_conditions():
+    density = FLOWS["ensemble2 given 3"]()
+    condition = jnp.concatenate([jnp.zeros((1, 3)), jnp.ones((1, 3))])
+    draws = density.sample(KEY, (50_000,), condition)
+    assert draws.shape == (50_000, 2, 2)
+    for i in (0, 1):
+        own = [density.member(k).sample(random.key(k), (50_000,), condition[i]) for k in range(3)]
+        np.testing.assert_allclose(
+            np.median(draws[:, i], 0), np.median(np.concatenate(own), 0), atol=0.03 * np.std(draws[:, i])
+        )
+
+
+def test_refused_sizes():
+    with pytest.raises(ValueError, match="at least one layer"):
+        FlowConfig(layers=0)
+    with pytest.raises(ValueError, match="affine, spline, got 'cubic'"):
+        FlowConfig(transform="cubic")
+    for kind in ({"bins": 1}, {"reach": 0.0}, {"reach": np.nan}, {"reach": np.inf}):
+        with pytest.raises(ValueError, match="positive, finite reach"):
+            FlowConfig(transform="spline", **kind)
+    assert MAF(2, config=FlowConfig(1, 4), key=KEY).layers[0].weights[0].shape == (2, 4)
+
+
+def test_weights_have_their_scale_and_follow_the_key():
+    one, again, other = (np.asarray(MAF(6, 3, key=random.key(k)).layers[1].weights[1]) for k in (0, 0, 1))
+    np.testing.assert_array_equal(one, again)
+    assert not np.allclose(one, other)
+    traced = eqx.filter_vmap(lambda key: MAF(6, 3, key=key))(random.split(KEY, 2)).layers[1].weights[1]
+    assert np.std(one) == pytest.approx(np.std(np.asarray(traced[0])), rel=0.05)  # also where a key has no value yet
 
 
 def test_second_derivatives_are_smooth():

@@ -11,7 +11,7 @@ import pytest
 from clearview.catalogs import Catalog
 from clearview.dynamics import MapConfig, acceleration_field, fit_map, load_map, phase_space_field, save_map
 from clearview.field import Axis
-from clearview.flows import CheckpointError, FitConfig, MAFConfig
+from clearview.flows import CheckpointError, FitConfig, FlowConfig
 from clearview.mocks import Truth
 from clearview.units import SUN
 
@@ -116,7 +116,7 @@ def test_density_only(mock, tiny_config):
 
 
 def test_config_round_trip():
-    config = MapConfig(radius=0.3, positions=MAFConfig(3, 20), training=FitConfig(epochs=3), seed=9)
+    config = MapConfig(radius=0.3, positions=FlowConfig(3, 20), training=FitConfig(epochs=3), seed=9)
     assert MapConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

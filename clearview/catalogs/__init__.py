@@ -1,7 +1,7 @@
 """Star catalogues: reading, units, cuts and frames."""
 
 from .catalog import Catalog
-from .frames import to_cylindrical, to_galactocentric, to_sky
+from .frames import STREAMS, GreatCircle, to_cylindrical, to_galactocentric, to_patch, to_sky, to_stream
 from .read import read_catalog
 from .select import (
     AbsoluteMagnitude,
@@ -20,6 +20,7 @@ from .select import (
 )
 
 __all__ = [
+    "STREAMS",
     "AbsoluteMagnitude",
     "ApparentMagnitude",
     "Ball",
@@ -29,6 +30,7 @@ __all__ = [
     "CutReport",
     "Distance",
     "Finite",
+    "GreatCircle",
     "ParallaxQuality",
     "Positive",
     "ProperMotionWindow",
@@ -37,5 +39,7 @@ __all__ = [
     "read_catalog",
     "to_cylindrical",
     "to_galactocentric",
+    "to_patch",
     "to_sky",
+    "to_stream",
 ]

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
@@ -10,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from astropy import units as u
 from astropy.table import Table
 
@@ -25,32 +26,16 @@ from .columns import (
     name_and_measure,
     plain,
     standardise,
-    to_arrow,
     unknown,
 )
-from .frames import to_galactocentric
+from .formats import file_format
+from .frames import GreatCircle, to_galactocentric, to_patch, to_stream
 from .select import Cut, CutReport, judge
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMATS = {
-    **dict.fromkeys((".parquet", ".pq"), "Parquet"),
-    **dict.fromkeys((".fits", ".fit", ".fits.gz"), "FITS"),
-    **dict.fromkeys((".csv", ".ecsv", ".csv.gz", ".ecsv.gz"), "CSV"),
-}
-
-
-def file_format(path: Path) -> str:
-    """Parquet, FITS or CSV, by the ending of the name.
-
-    Raises:
-        ValueError: if it is none of them.
-    """
-    for ending, kind in _FORMATS.items():
-        if path.name.lower().endswith(ending):
-            return kind
-    raise ValueError(f"Expected a file ending in one of {listed(_FORMATS)}, got {path.name}; convert or rename it.")
+_RELEASE = re.compile(r"gaia[ _]?(e?dr\d)", re.IGNORECASE)
 
 
 class Catalog:
@@ -64,7 +49,8 @@ class Catalog:
         table: astropy table under canonical names, with units; not copied, so leave it alone afterwards (or
             use `from_table`, which copies and renames).
         meta: where the stars come from, in JSON values: ``source``, ``release``, ``mock`` (its parameters),
-            ``sun``.
+            ``file`` and ``origin`` (see `clearview.read_catalog`), and what the transformations leave: ``sun`` and
+            ``distance``, ``patch``, ``stream``.
         report: what was cut already.
 
     Raises:
@@ -123,15 +109,23 @@ class Catalog:
         return cls(Table({**dict(zip(PHASE_SPACE, parts, strict=True)), **rest}), meta=meta)
 
     @classmethod
-    def _of_raw(cls, table: Any, names, units, frame) -> "Catalog":
+    def _of_raw(cls, table: Any, names, units, frame, file: Mapping[str, Any] | None = None) -> "Catalog":
         table, report = name_and_measure(table, names, units, frame), []
         meta = dict(table.meta or {})
-        if header := meta.pop(HEADER, None):
+        if (header := meta.pop(HEADER, None)) is not None:
             try:
                 saved = json.loads(header)
-            except ValueError:
+                meta, report = dict(saved["meta"]), [CutReport(*r) for r in saved["report"]]
+            except (ValueError, KeyError, TypeError):
                 raise ValueError("Expected ClearView's header as JSON, got a damaged one; use another copy.") from None
-            meta, report = saved["meta"], [CutReport(*r) for r in saved["report"]]
+        elif file is not None:
+            releases = {found.upper() for found in _RELEASE.findall(" ".join(map(str, meta.values())))}
+            if len(releases) == 1:
+                meta.setdefault("release", f"Gaia {releases.pop()}")
+        if file is not None:
+            # The first file stays, those between are forgotten, so that the history does not grow.
+            first = meta.get("origin", meta.get("file"))
+            meta |= {"file": file} | ({"origin": first} if isinstance(first, dict) else {})
         return cls(table, meta=plain(meta, strict=False), report=report)
 
     def __len__(self) -> int:
@@ -220,9 +214,27 @@ class Catalog:
         out.flags.writeable = False
         return out
 
-    def digest(self) -> str:
-        """16 hexadecimal digits that recognise the phase space (the start of its SHA-256)."""
-        return self._digest
+    def digest(self, columns: Iterable[str] | None = None) -> str:
+        """16 hexadecimal digits (the start of a SHA-256) that recognise the phase space.
+
+        Or the ``columns`` named, if any: their names in this order, canonical units, types and values.
+
+        Raises:
+            KeyError: if a column is not there.
+            ValueError: if no column is named.
+        """
+        if columns is None:
+            return self._digest
+        names = [columns] if isinstance(columns, str) else list(columns)
+        if not names:
+            raise ValueError("Expected at least one column to make a digest of, got none; name some.")
+        self.require(names)
+        sha = hashlib.sha256()
+        for name in names:
+            for part in (name, str(self.unit(name)), *_canonical(self[name])):
+                part = part.encode() if isinstance(part, str) else part
+                sha.update(len(part).to_bytes(8, "little") + part)
+        return sha.hexdigest()[:16]
 
     @cached_property
     def _digest(self) -> str:
@@ -266,6 +278,14 @@ class Catalog:
         """With x, y, z, vx, vy, vz; see `clearview.catalogs.to_galactocentric`."""
         return to_galactocentric(self, sun, distance)
 
+    def to_patch(self, center: tuple[float, float]) -> "Catalog":
+        """With lon, lat, pm_lon, pm_lat around ``center`` (ra, dec); see `clearview.catalogs.to_patch`."""
+        return to_patch(self, center)
+
+    def to_stream(self, stream: str | GreatCircle = "GD-1", *, reflex_distance: float | None = None) -> "Catalog":
+        """With phi1, phi2, pm_phi1, pm_phi2 along a stream; see `clearview.catalogs.to_stream`."""
+        return to_stream(self, stream, reflex_distance=reflex_distance)
+
     def to_pandas(self) -> "pd.DataFrame":
         """A pandas frame (a copy); units and meta are in its ``attrs``."""
         frame = self._table.to_pandas(index=False)
@@ -273,12 +293,13 @@ class Catalog:
         return frame
 
     def write(self, path: str | Path, overwrite: bool = False) -> None:
-        """Writes Parquet, FITS or CSV (as ECSV, which keeps units and types), by the ending of ``path``.
+        """Writes Parquet, FITS, CSV (as ECSV, which keeps units and types), VOTable or HDF5 (a dataset a column, with
+        its unit in the attribute ``unit``), by the ending of ``path``. `clearview.read_catalog` gives the same back.
 
         Raises:
             FileExistsError: if the file is there and ``overwrite`` is not set.
             FileNotFoundError: if its folder is not there.
-            ValueError: if the ending is not known, or the format cannot hold a column.
+            ValueError: if the ending is not known, or the format cannot hold a column; a file that was there stays.
         """
         path = Path(path)
         kind = file_format(path)
@@ -289,38 +310,63 @@ class Catalog:
         if not path.parent.is_dir():
             raise FileNotFoundError(f"Expected a folder to write to, got {path.parent}, which is none; make it first.")
         header = json.dumps({"meta": self._meta, "report": self._report})
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            if kind == "Parquet":
-                arrow = to_arrow(self._table, header)
-                floats: Any = [f.name for f in arrow.schema if pa.types.is_floating(f.type)]  # no value comes twice
-                others: Any = [n for n in arrow.column_names if n not in floats]
-                pq.write_table(
-                    arrow,
-                    path,
-                    compression="zstd",
-                    use_dictionary=others or False,
-                    use_byte_stream_split=floats or False,
-                )
-            else:
-                table = self._table.copy(copy_data=False)
-                table.meta = {HEADER: header}
-                how = {"format": "fits"} if kind == "FITS" else {"format": "ascii.ecsv", "delimiter": ","}
-                table.write(path, overwrite=overwrite, **how)
+            for name, column in self._table.items():
+                code = "U" if column.dtype.kind == "U" else f"{column.dtype.kind}{column.dtype.itemsize}"
+                if kind.holds is not None and code not in kind.holds.split():
+                    raise TypeError(f"{column.dtype} in column {name}")
+            kind.write(self._table, partial, header)
+            partial.replace(path)
         except (TypeError, ValueError, NotImplementedError) as problem:
             raise ValueError(
-                f"Expected columns that {kind} can hold, got one that it cannot ({problem}); choose another."
+                f"Expected columns that {kind.name} can hold, got one that it cannot ({problem}); choose another."
             ) from problem
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _origin(self) -> str:
+        """Where the stars come from and what was done to them, in a line."""
+        told = {key: value for key, value in self._meta.items() if isinstance(value, dict)}
+        parts = [
+            f"{first}{told[key]['name']} ({told[key]['format']}, {told[key]['rows']:,} rows)"
+            for key, first in (("file", ""), ("origin", "first "))
+            if "rows" in told.get(key, ())
+        ]
+        parts += [str(self._meta[key]) for key in ("source", "release") if self._meta.get(key)]
+        if self.has_phase_space and "distance" in self._meta:
+            parts.append(f"x, y, z by {self._meta['distance']} with the Sun at {self.sun.R:g} kpc")
+        if "center" in told.get("patch", ()):
+            parts.append("lon, lat around ra, dec = {:g}, {:g}".format(*told["patch"]["center"]))
+        if "pole" in told.get("stream", ()):
+            parts.append(f"phi1, phi2 along {told['stream'].get('name') or 'a great circle'}")
+            if reflex := told["stream"].get("reflex"):
+                parts[-1] += f", the Sun's motion taken out of pm_phi1, pm_phi2 at {reflex['distance']:g} kpc"
+        return "; ".join(part if len(part) < 160 else f"{part[:157]}..." for part in parts)
 
     def _described(self) -> list[str]:
         return [f"{n} [{c.unit}]" if c.unit else n for n, c in self._table.items()]
 
     def __repr__(self):
         lines = [f"Catalog of {len(self):,} stars", f"columns: {', '.join(self._described())}"]
-        return "\n  ".join([*lines, *(f"cut: {report}" for report in self._report)])
+        origin = [f"from: {self._origin()}"] if self._origin() else []
+        return "\n  ".join([*lines, *origin, *(f"cut: {report}" for report in self._report)])
 
     def _repr_html_(self):
         cuts = "".join(f"<li>{escape(str(report))}</li>" for report in self._report)
+        origin = f"<br>from: {escape(self._origin())}" if self._origin() else ""
         return (
-            f"<div><b>Catalog of {len(self):,} stars</b><br>{escape(', '.join(self._described()))}"
+            f"<div><b>Catalog of {len(self):,} stars</b><br>{escape(', '.join(self._described()))}{origin}"
             f"{f'<ul>{cuts}</ul>' if cuts else ''}</div>"
         )
+
+
+def _canonical(values: np.ndarray) -> tuple[str, bytes, bytes]:
+    """The type, values and gaps of a column in bytes that do not depend on how it is kept."""
+    mask = np.ma.getmaskarray(values)
+    values = np.ma.filled(values, 0) if mask.any() else np.asarray(values)
+    if values.dtype.kind == "U":
+        return "U", "\0".join(values).encode(), b""
+    if values.dtype.kind == "f":  # a NaN has many bit patterns, and zero has two
+        values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0)
+    return values.dtype.newbyteorder("<").str, values.astype(values.dtype.newbyteorder("<")).tobytes(), mask.tobytes()

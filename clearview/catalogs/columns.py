@@ -25,7 +25,12 @@ _GAIA = {
     "mag": "phot_g_mean_mag phot_bp_mean_mag phot_rp_mean_mag grvs_mag bp_rp bp_g g_rp",
     "pc": "distance_gspphot distance_gspphot_lower distance_gspphot_upper",
 }
-_OURS = {"kpc": "distance distance_error x y z", "km / s": "vx vy vz"}
+_OURS = {
+    "kpc": "distance distance_error x y z",
+    "km / s": "vx vy vz",
+    "deg": "lon lat phi1 phi2",
+    "mas / yr": "pm_lon pm_lat pm_phi1 pm_phi2",
+}
 
 
 def _by_name(table):
@@ -74,9 +79,11 @@ def unknown(name, available: Iterable[str], what="a column") -> ColumnError:
 
 def parse_unit(text) -> u.UnitBase:
     """A unit as files spell it; one that cannot be understood stays as it is and converts to nothing."""
-    for style in (None, "vounit"):
+    text = str(text).strip()
+    quantity = re.fullmatch(r"[A-Za-z][A-Za-z ]*\[(.+)\]", text)  # "Angle[deg]", as in the first Gaia release
+    for style in (None, "vounit", "cds"):
         try:
-            return u.Unit(text, format=style)
+            return u.Unit(quantity[1] if quantity else text, format=style)
         except ValueError:
             pass
     return u.Unit(text, parse_strict="silent")  # pyright: ignore[reportCallIssue]
@@ -170,7 +177,8 @@ def name_and_measure(table: Any, names=None, units=None, frame="clearview") -> T
 def standardise(table: Table) -> Table:
     """``table`` with native, read-only columns in canonical units; whatever is canonical already is shared.
 
-    A masked measurement becomes NaN; a masked integer without a unit (an identifier) stays masked.
+    A masked measurement becomes NaN, a masked text is empty; a masked integer without a unit (an identifier)
+    stays masked.
 
     Raises:
         ValueError: if there is no star, a measurement has no unit, a wrong one, or no numbers.
@@ -199,16 +207,25 @@ def _standard(column, name: str) -> Any:
     )
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8")
+    if values.dtype.kind == "O":
+        if not all(isinstance(value, str) or value is None for value in values):
+            odd = next(type(value).__name__ for value in values if not isinstance(value, str) and value is not None)
+            raise ValueError(f"Expected one value per star in column {name}, got {odd}; leave it out with columns=.")
+        values = np.array([value or "" for value in values])
+    if masked and values.dtype.kind == "U":
+        values, masked = np.where(column.mask, "", values), False
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     if target is not None and values.dtype.kind not in "fiu":
         raise ValueError(f"Expected numbers in column {name}, got {str(values[0])!r}; correct or leave it out.")
-    if masked and (values.dtype.kind == "f" or target is not None):
+    if masked and (values.dtype.kind == "f" or target is not None or column.unit is not None):
         dtype = values.dtype if values.dtype.kind == "f" else np.dtype(float)
         values, masked = np.where(column.mask, dtype.type(np.nan), values.astype(dtype)), False
     unit = column.unit
     if target is not None and unit != target:
         values, unit = _convert(values, unit, target, name), target
+    if unit == u.dimensionless_unscaled:  # files do not tell it from no unit
+        unit = None
     values = values.view()
     values.flags.writeable = False
     kind, mask = (MaskedColumn, {"mask": column.mask}) if masked else (Column, {})
@@ -257,7 +274,9 @@ def from_arrow(arrow: pa.Table, units: Mapping[str, str] | None = None) -> Table
             chunks = chunks.cast(pa.float64())
         if chunks.null_count and (pa.types.is_integer(chunks.type) or pa.types.is_boolean(chunks.type)):
             # Through NaN a 64-bit identifier would lose its last digits.
-            values: Any = MaskedColumn(chunks.fill_null(0).to_numpy(), mask=chunks.is_null().to_numpy())
+            values: Any = MaskedColumn(
+                chunks.fill_null(pa.scalar(0).cast(chunks.type)).to_numpy(), mask=chunks.is_null().to_numpy()
+            )
         elif pa.types.is_string(chunks.type) or pa.types.is_large_string(chunks.type):
             values = Column(chunks.fill_null("").to_numpy().astype(str))
         else:

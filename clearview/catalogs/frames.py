@@ -1,6 +1,9 @@
-"""From the sky to the internal Galactocentric frame (see `clearview.units`) and back, by astropy."""
+"""From the sky to the internal Galactocentric frame (see `clearview.units`) and back, and frames on the sky."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from difflib import get_close_matches
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -8,7 +11,7 @@ from astropy.coordinates import ICRS, CartesianDifferential, CartesianRepresenta
 
 from clearview.units import Sun
 
-from .columns import PHASE_SPACE
+from .columns import PHASE_SPACE, listed
 from .select import Finite, Positive, judge
 
 if TYPE_CHECKING:
@@ -106,6 +109,175 @@ def to_sky(catalog: "Catalog") -> "Catalog":
         for (name, unit), value in zip(units.items(), values, strict=True):
             out[name][rows] = u.Quantity(value, unit).to_value(unit)
     return catalog.with_columns({name: u.Quantity(out[name], unit, copy=False) for name, unit in units.items()})
+
+
+class GreatCircle(NamedTuple):
+    """A great circle on the sky, the equator phi2 = 0 of a frame along a stream; phi1 grows counter-clockwise
+    around its pole.
+
+    Args:
+        pole: (ra, dec) [deg] where phi2 = 90 deg.
+        zero_ra: right ascension [deg] of the point of the circle where phi1 = 0; or
+        origin: (ra, dec) [deg] of that point.
+    """
+
+    pole: tuple[float, float]
+    zero_ra: float | None = None
+    origin: tuple[float, float] | None = None
+
+    def axes(self) -> np.ndarray:
+        """(3, 3): the unit vectors in ICRS of (phi1, phi2) = (0, 0), (90 deg, 0) and the pole, in rows.
+
+        Raises:
+            ValueError: if the points are no directions, or the origin is not on the circle.
+        """
+        pole = _basis(*_point(self.pole, "pole"))[0]
+        if (self.zero_ra is None) == (self.origin is None):
+            raise ValueError(f"Expected either zero_ra or origin for the zero of phi1, got {self}; give one of them.")
+        if self.origin is not None:
+            zero = _basis(*_point(self.origin, "origin"))[0]
+            if abs(off := np.rad2deg(np.arcsin(zero @ pole))) > 0.01:
+                raise ValueError(
+                    f"Expected an origin 90 deg from the pole, got one {abs(90 - off):.4g} deg from it; give zero_ra, "
+                    "the right ascension where phi1 = 0, and the point of the circle there is found."
+                )
+        else:
+            flat = _basis(*_point((self.zero_ra, 0), "zero_ra"))[0]
+            if abs(pole[2]) < 1e-9:
+                raise ValueError(
+                    f"Expected origin=(ra, dec) for a pole on the celestial equator, got zero_ra={self.zero_ra}, which "
+                    "no one point of its circle has; give origin."
+                )
+            zero = flat - np.array([0, 0, flat @ pole / pole[2]])
+        zero = zero - (zero @ pole) * pole
+        zero /= np.linalg.norm(zero)
+        return np.array([zero, np.cross(pole, zero), pole])
+
+
+STREAMS = {
+    "GD-1": GreatCircle((34.5987, 29.7331), 200.0),
+    "Jhelum": GreatCircle((179.1308138, -38.1255263), 359.1292193),
+    "Orphan-Chenab": GreatCircle((72.0, -14.0), 191.10487),
+}
+"""Published frames of streams: GD-1, Koposov, Rix & Hogg 2010 (arXiv:0907.1085); Jhelum, Bonaca et al. 2019
+(arXiv:1906.02748), from the rows of their matrix; Orphan-Chenab, Koposov et al. 2019 (arXiv:1812.08172)."""
+
+
+def to_patch(catalog: "Catalog", center: tuple[float, float]) -> "Catalog":
+    """Adds lon, lat [deg] around a point of the sky, lon within 180 deg, and pm_lon, pm_lat [mas/yr].
+
+    lon grows to the east and lat to the north at the centre, where both are zero; pm_lon includes cos(lat). Proper
+    motions are added if pmra and pmdec are there, and stay NaN where they are not finite; stars without a
+    finite ra and dec are removed and reported.
+
+    Args:
+        catalog: with ra and dec.
+        center: (ra, dec) [deg].
+
+    Raises:
+        KeyError: if ra or dec is missing.
+        ValueError: if the centre is no point of the sky, no star is left, or a declination is beyond 90 deg.
+    """
+    center = _point(center, "center")
+    return _turned(catalog, np.array(_basis(*center)), ("lon", "lat"), {"patch": {"center": center}})
+
+
+def to_stream(
+    catalog: "Catalog", stream: str | GreatCircle = "GD-1", *, reflex_distance: float | None = None
+) -> "Catalog":
+    """Adds phi1, phi2 [deg] along a stream, phi1 within 180 deg, and pm_phi1, pm_phi2 [mas/yr].
+
+    pm_phi1 includes cos(phi2). Proper motions are added if pmra and pmdec are there, and stay NaN where they
+    are not finite; stars without a finite ra and dec are removed and reported. The frame is kept in
+    ``meta["stream"]``.
+
+    Args:
+        catalog: with ra and dec.
+        stream: one of `STREAMS`, or a `GreatCircle`.
+        reflex_distance: if given, the part of the proper motions that the Sun's own motion (``catalog.sun``) gives
+            stars at this distance [kpc] is taken out, and ``meta["stream"]["reflex"]`` says so. The motion across
+            the line of sight is all that matters, so no radial velocity is needed.
+
+    Raises:
+        KeyError: if ra or dec is missing, or pmra or pmdec with ``reflex_distance``.
+        ValueError: if the stream is not known, the great circle is none, the distance is not positive, no star is
+            left, or a declination is beyond 90 deg.
+    """
+    if isinstance(stream, GreatCircle):
+        name, circle = None, stream
+    elif isinstance(stream, str) and stream in STREAMS:
+        name, circle = stream, STREAMS[stream]
+    else:
+        names = {name.lower(): name for name in STREAMS}
+        near = get_close_matches(str(stream).lower(), names, 1)
+        hint = f"did you mean {names[near[0]]!r}?" if near else "choose one or give GreatCircle(pole=, zero_ra=)."
+        raise ValueError(f"Expected a stream among {listed(STREAMS)} or a GreatCircle, got {stream!r}; {hint}")
+    axes, drift, reflex = circle.axes(), np.zeros(3), None
+    if reflex_distance is not None:
+        if not (isinstance(reflex_distance, Real) and 0 < reflex_distance < np.inf):
+            raise ValueError(f"Expected a positive reflex_distance in kpc, got {reflex_distance!r}; give one number.")
+        catalog.require(("ra", "dec", "pmra", "pmdec"))
+        drift = _solar_velocity(catalog.sun) / (_KMS_PER_MASYR_KPC * reflex_distance)
+        reflex = {"distance": float(reflex_distance), "sun": catalog.sun._asdict()}
+    told = {"name": name, **{key: value for key, value in circle._asdict().items() if value is not None}}
+    return _turned(catalog, axes, ("phi1", "phi2"), {"stream": {**told, "reflex": reflex}}, drift)
+
+
+_KMS_PER_MASYR_KPC = (u.mas / u.yr * u.kpc).to(u.km / u.s, equivalencies=u.dimensionless_angles())
+
+
+def _solar_velocity(sun: Sun) -> np.ndarray:
+    """(3,) velocity of the Sun in the Galaxy's rest frame, along the axes of ICRS, km/s."""
+    still = CartesianRepresentation([1, 0, 0] * u.kpc, differentials=CartesianDifferential([0, 0, 0] * u.km / u.s))
+    seen: Any = _frame(sun).realize_frame(still).transform_to(ICRS())
+    return -seen.velocity.d_xyz.to_value("km/s")
+
+
+def _point(point: Any, what: str) -> tuple[float, float]:
+    try:
+        ra, dec = (float(value) for value in point)
+    except (TypeError, ValueError):
+        ra = dec = np.nan
+    if not (np.isfinite(ra) and abs(dec) <= 90):
+        raise ValueError(f"Expected {what} as finite (ra, dec) in deg with |dec| <= 90, got {point!r}; correct it.")
+    return ra, dec
+
+
+def _basis(lon, lat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(..., 3) unit vectors towards points [deg] of a sphere, and to the east and the north there."""
+    lon, lat = np.deg2rad(lon), np.deg2rad(lat)
+    out, east = (np.stack([x, y, 0 * lon], -1) for x, y in ((np.cos(lon), np.sin(lon)), (-np.sin(lon), np.cos(lon))))
+    cos, sin, pole = np.cos(lat)[..., None], np.sin(lat)[..., None], np.array([0.0, 0.0, 1.0])
+    return cos * out + sin * pole, east, cos * pole - sin * out
+
+
+def _turned(catalog: "Catalog", axes: np.ndarray, names: Sequence[str], meta, drift: Any = 0.0) -> "Catalog":
+    """With places and proper motions in the frame of ``axes`` (3, 3); ``drift`` (3,) [mas/yr] is added to the motions.
+
+    A rotation of vectors, which is exact at the poles and the seam of right ascension.
+    """
+    stars = _complete(catalog, [Finite("ra"), Finite("dec")])
+    if np.abs(stars["dec"]).max() > 90:
+        raise ValueError("Expected dec within 90 deg, got values beyond; check its unit.")
+    moves = "pmra" in stars and "pmdec" in stars
+    kind = np.result_type(stars["pmra"], stars["pmdec"], np.float32) if moves else float
+    places, motions = np.empty((2, len(stars))), np.empty((2, len(stars)), kind)
+    for start in range(0, len(stars), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        place, east, north = _basis(*(stars[name][rows].astype(float) for name in ("ra", "dec")))
+        x, y, z = axes @ place.T
+        lon, lat = np.rad2deg(np.arctan2(y, x)), np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+        places[:, rows] = lon, lat
+        if moves:
+            pmra, pmdec = (stars[name][rows].astype(float)[:, None] for name in ("pmra", "pmdec"))
+            pmra = np.where(np.isfinite(pmra + pmdec), pmra, np.nan)
+            motion = (pmra * east + np.nan_to_num(pmdec) * north + drift) @ axes.T
+            motions[:, rows] = [(motion * way).sum(-1) for way in _basis(lon, lat)[1:]]
+    columns = {name: u.Quantity(places[i], u.deg, copy=False) for i, name in enumerate(names)}
+    if moves:
+        unit = u.mas / u.yr
+        columns |= {f"pm_{name}": u.Quantity(motions[i], unit, copy=False) for i, name in enumerate(names)}
+    return stars.with_columns(columns, meta=meta)
 
 
 def to_cylindrical(x: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:

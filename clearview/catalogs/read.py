@@ -1,19 +1,11 @@
 """Reading catalogues from files."""
 
-import gzip
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
-from astropy.table import Table
-from pyarrow import csv
-
-from .catalog import Catalog, file_format
-from .columns import ColumnError, canonical_names, from_arrow, unknown
-
-Pick = Callable[[Iterable[str]], list[str]]
+from .catalog import Catalog
+from .columns import ColumnError, canonical_names, unknown
+from .formats import FormatError, check_beginning, file_format
 
 
 def read_catalog(
@@ -22,31 +14,43 @@ def read_catalog(
     names: Mapping[str, str] | None = None,
     units: Mapping[str, str] | str | None = None,
     columns: Iterable[str] | None = None,
+    table: str | None = None,
     frame: str = "clearview",
 ) -> Catalog:
-    """Reads a star catalogue from a Parquet, FITS or CSV file (or ECSV, ``.csv.gz``, ``.fits.gz``).
+    """Reads a star catalogue from a Parquet, FITS, CSV or ECSV, VOTable or HDF5 file.
 
-    Columns of the Gaia archive are understood by their names. A unit is read from the file (FITS and ECSV
-    headers; ``unit`` in the metadata of a Parquet field) or from the ending of a name, ``_deg _rad _arcmin
+    The ending of the name tells which: ``.parquet .pq``, ``.fits .fit``, ``.csv .ecsv``, ``.vot .votable .xml`` (all
+    but Parquet also with ``.gz``), ``.h5 .hdf5 .hdf``. In HDF5 a table is what astropy writes, or a group of
+    equal-length 1-D datasets with their units in the attribute ``unit`` or ``units``.
+
+    Columns of the Gaia archive are understood by their names. A unit is read from the file (FITS, ECSV and
+    VOTable headers; ``unit`` in the metadata of a Parquet field) or from the ending of a name, ``_deg _rad _arcmin
     _arcsec _mas _masyr _kms _kpc _pc _mag``, which is taken off: ``pmra_masyr`` is ``pmra``, ``vrad_kms`` and
     ``rv_kms`` are ``radial_velocity``, ``G_mag`` is ``phot_g_mean_mag``, ``parallax_err_mas`` is
     ``parallax_error``. A measurement without a unit is refused; only in a file whose ``source``, ``release``
     or ``catalog`` metadata names Gaia do Gaia's columns have the archive's units. Convertible units are
-    converted.
+    converted. A missing text is empty, a missing measurement NaN, a missing identifier masked.
+
+    ``meta["file"]`` of the catalogue says where it was read from: name (without the folder), format, rows, bytes;
+    ``meta["origin"]`` the same of the file that the stars first came from, if ClearView has written them since.
+    ``meta["release"]`` is Gaia's if the file names just one.
 
     Args:
         path: the file.
         names: canonical name to name in the file, ``{"radial_velocity": "RV"}``.
         units: name to unit, ``{"parallax": "mas"}``, which overrides the file; or ``"gaia"``: columns without
             a unit are in those of the Gaia archive.
-        columns: the columns to read, by either name; all by default.
+        columns: the columns to read, by either name; all by default. The others take no memory, and in
+            Parquet and HDF5 are not read from the disk either.
+        table: which table to read of a file with several: the path in HDF5, the name in FITS and VOTable.
         frame: the convention of x, y, z, vx, vy, vz: ``"clearview"`` (see `clearview.units`) or
             ``"astropy"``, whose x, y, vx, vy have the other sign.
 
     Raises:
         FileNotFoundError: if there is no such file.
         KeyError: if a column that was asked for is not in it.
-        ValueError: if it cannot be read, is empty, or a column has no unit, a wrong one, or no numbers.
+        ValueError: if it cannot be read, is empty, has several tables or is of another kind than its name
+            tells, or a column has no unit, a wrong one, or no numbers.
     """
     path = Path(path)
     if not path.exists():
@@ -56,6 +60,8 @@ def read_catalog(
     kind = file_format(path)
 
     wanted = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    if wanted == []:
+        raise ValueError("Expected at least one column in columns=, got none; leave it out to read all of them.")
     called: dict[str, str] = {}  # canonical name, or the file's own, to the file's own
 
     def pick(available: Iterable[str]) -> list[str]:
@@ -68,54 +74,19 @@ def read_catalog(
         return available if wanted is None else list(dict.fromkeys(called[name] for name in wanted))
 
     try:
-        table = {"Parquet": _parquet, "FITS": _fits, "CSV": _csv}[kind](path, pick)
-    except (ColumnError, MemoryError):
+        check_beginning(path, kind)
+        raw = kind.read(path, pick, table)
+    except (ColumnError, FormatError, MemoryError):
         raise
     except Exception as problem:  # each library has its own kinds for a damaged file
         said = " ".join(str(problem).split())[:120] or type(problem).__name__
         raise ValueError(
-            f"Expected a readable {kind} file, got {path.name}, which could not be read ({said}); check the file."
+            f"Expected a readable {kind.name} file, got {path.name}, which could not be read ({said}); check the file."
         ) from problem
     if wanted is not None:  # what was told about the columns left out was right, but has no place any more
-        here = set(table.colnames)
+        here = set(raw.colnames)
         names = {name: column for name, column in (names or {}).items() if column in here}
         if isinstance(units, Mapping):
             units = {name: unit for name, unit in units.items() if called.get(name) in {*here, None}}
-    return Catalog._of_raw(table, names, units, frame)
-
-
-def _parquet(path: Path, pick: Pick) -> Table:
-    with pq.ParquetFile(path) as file:
-        arrow = file.read(columns=pick(file.schema_arrow.names))
-    found = (arrow.schema.metadata or {}).items()
-    said = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in found}
-    attrs = json.loads(said.pop("PANDAS_ATTRS", "{}"))
-    table: Any = from_arrow(arrow, attrs.get("units"))
-    meta = {key: value for key, value in said.items() if key not in ("pandas", "ARROW:schema")}
-    table.meta.update({**attrs.get("meta", {}), **meta})
-    return table
-
-
-def _fits(path: Path, pick: Pick) -> Table:
-    # Mapped memory would change under the catalogue when the file is overwritten.
-    return _keep(Table.read(path, format="fits", memmap=False, mask_invalid=False), pick)
-
-
-def _csv(path: Path, pick: Pick) -> Table:
-    with gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8") as file:
-        first = file.readline()
-        skip, line = 0, first
-        while line.startswith("#"):
-            skip, line = skip + 1, file.readline()
-    if first.startswith("# %ECSV"):
-        return _keep(Table.read(path, format="ascii.ecsv", fill_values=[("", "0"), ("null", "0")]), pick)
-    rows = csv.ReadOptions(skip_rows=skip)
-    with csv.open_csv(path, read_options=rows) as head:
-        chosen = pick(head.schema.names)
-    return from_arrow(csv.read_csv(path, rows, convert_options=csv.ConvertOptions(include_columns=chosen)))
-
-
-def _keep(table: Table, pick: Pick) -> Table:
-    chosen = pick(table.colnames)
-    table.keep_columns(chosen)
-    return table
+    file = {"name": path.name, "format": kind.name, "rows": len(raw), "bytes": path.stat().st_size}
+    return Catalog._of_raw(raw, names, units, frame, file)

@@ -8,16 +8,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
 from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.potential import PotentialConfig, PotentialNet, potential_round, score_gradients
-from clearview.flows import MAF, Ball, Fit, FitConfig, MAFConfig, PhaseSpace, Progress, Standardised
-from clearview.flows.density import rotate, soft_ball
-from clearview.flows.fit import HISTORY, OnProgress, State
+from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
+from clearview.flows.density import in_chunks, rotate, soft_ball
+from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
 from clearview.units import ACCELERATION_UNIT, SUN
 
 FEWEST = 1000
@@ -42,8 +41,8 @@ class MapConfig:
 
     radius: float | None = None
     center: tuple[float, ...] = tuple(float(c) for c in SUN.position)
-    positions: MAFConfig = field(default_factory=MAFConfig)
-    velocities: MAFConfig = field(default_factory=MAFConfig)
+    positions: FlowConfig = field(default_factory=FlowConfig)
+    velocities: FlowConfig = field(default_factory=FlowConfig)
     training: FitConfig = field(default_factory=FitConfig)
     potential: PotentialConfig = field(default_factory=PotentialConfig)
     seed: int = 0
@@ -55,7 +54,7 @@ class MapConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "MapConfig":
         """The inverse of `to_dict`."""
-        parts = dict(positions=MAFConfig, velocities=MAFConfig, training=FitConfig, potential=PotentialConfig)
+        parts = dict(positions=FlowConfig, velocities=FlowConfig, training=FitConfig, potential=PotentialConfig)
         made = {name: make(**values[name]) for name, make in parts.items()}
         return cls(**{**values, **made, "center": tuple(values["center"])})
 
@@ -147,6 +146,16 @@ class MapFit:
             raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
         return np.asarray(_batched_log_f(self.density, jnp.asarray(x, jnp.float32), jnp.asarray(v, jnp.float32)))
 
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """(n, 6) float32 draws of f: x, y, z [kpc], vx, vy, vz [km/s].
+
+        Raises:
+            ValueError: if the flows are not trained yet.
+        """
+        if not self.has_density:
+            raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
+        return in_chunks(lambda key, size: _sample(self.density, key, size), n, random.key(seed))
+
     def _finished_net(self) -> PotentialNet:
         if not self.has_potential:
             if self.complete:
@@ -163,6 +172,12 @@ def _vmapped_acceleration(net, x):
 @eqx.filter_jit
 def _vmapped_potential(net, x):
     return jax.vmap(net)(x)
+
+
+@eqx.filter_jit
+def _sample(density, key, size):
+    x = density.n.sample(random.fold_in(key, 0), (size,))
+    return jnp.concatenate([x, density.sample_velocity(random.fold_in(key, 1), x, 1)[0]], axis=-1)
 
 
 @eqx.filter_jit
@@ -314,7 +329,7 @@ class _Plan:
     """Turns the progress of one stage into that of the whole."""
 
     def __init__(self, config: MapConfig, stars: int, on_progress: OnProgress, history: pd.DataFrame):
-        def flow_cost(c: MAFConfig):
+        def flow_cost(c: FlowConfig):
             return c.layers * c.width * (9 + c.width * (c.depth - 1))
 
         batch, _, steps = config.training.plan(max(1, round(stars * (1 - config.training.validation))))
@@ -375,8 +390,7 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False):
     header = dict(
         config=fit.config.to_dict(), radius=fit.radius, stars=fit.stars, data_digest=fit.data_digest, stage=fit.stage,
         stopped=fit.stopped, message=fit.message, source=fit.source,
-        # JSON has no NaN
-        history={name: [None if v != v else v for v in fit.history[name].tolist()] for name in HISTORY},
+        history=pack_history(fit.history),
         unfinished=fit.state is not None,
         units=dict(x="kpc", v="km s-1", potential="km2 s-2", acceleration=ACCELERATION_UNIT),
     )  # fmt: skip
@@ -405,10 +419,7 @@ def load_map(path) -> MapFit:
         state = None
         if header["unfinished"]:
             model = (density.n, density.p, net)[min(header["stage"], 2)]
-            params = eqx.filter(model, eqx.is_inexact_array)
-            # The schedule only counts steps, so any rate gives a state of the right shape.
-            adam = optax.adam(optax.cosine_decay_schedule(1.0, 1))
-            state = State(params, params, adam.init(params), jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf))
+            state = State.begin(model, config.training if header["stage"] < 2 else FitConfig())
         return density, net, state
 
     header, (density, net, state) = flows.load(path, "map", build)
@@ -417,7 +428,7 @@ def load_map(path) -> MapFit:
         raise flows.CheckpointError(
             f"Expected {', '.join(sorted(absent))} in the header of {path}, got none; train again."
         )
-    history = pd.DataFrame(header["history"], columns=HISTORY).astype({"train": float, "validation": float})
+    history = unpack_history(header["history"])
     return MapFit(
         MapConfig.from_dict(header["config"]), density, net, header["radius"], header["stars"], header["data_digest"],
         header["stage"], header["stopped"], header["message"], history, state, header["source"],

@@ -163,7 +163,7 @@ def potential_round(
     def residual(net, x, drift, g):
         return drift + (jax.vmap(net.acceleration)(x) * g).sum(-1)
 
-    def loss(net, x, drift, g, weight):
+    def loss(net, key, x, drift, g, weight):
         return (weight * residual(net, x, drift, g) ** 2).mean()
 
     if not config.robust:

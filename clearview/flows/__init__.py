@@ -1,23 +1,46 @@
 """Normalising flows that are smooth enough to be differentiated, and the one way to train anything here."""
 
 from clearview.flows.checkpoint import CheckpointError, load, save
-from clearview.flows.density import AbstractDensity, Ball, PhaseSpace, Standardised
-from clearview.flows.fit import Fit, FitConfig, Progress, fit, optimise
-from clearview.flows.maf import MAF, MAFConfig
+from clearview.flows.columns import (
+    ColumnConfig,
+    ColumnFit,
+    column_field,
+    fit_columns,
+    load_columns,
+    save_columns,
+)
+from clearview.flows.density import AbstractDensity, AbstractFlow, Ball, PhaseSpace, Standardised
+from clearview.flows.discrete import MAF, Coupling, FlowConfig
+from clearview.flows.ensemble import Ensemble, fit_ensemble
+from clearview.flows.fit import Fit, FitConfig, Progress, State, fit, optimise
+from clearview.flows.score import ScoreConfig, ScoreModel
 
 __all__ = [
     "MAF",
     "AbstractDensity",
+    "AbstractFlow",
     "Ball",
     "CheckpointError",
+    "ColumnConfig",
+    "ColumnFit",
+    "Coupling",
+    "Ensemble",
     "Fit",
     "FitConfig",
-    "MAFConfig",
+    "FlowConfig",
     "PhaseSpace",
     "Progress",
+    "ScoreConfig",
+    "ScoreModel",
     "Standardised",
+    "State",
+    "column_field",
     "fit",
+    "fit_columns",
+    "fit_ensemble",
     "load",
+    "load_columns",
     "optimise",
     "save",
+    "save_columns",
 ]

@@ -1,10 +1,13 @@
 """What a density is, and the wrappers that put a flow into the units and onto the support of the data."""
 
 import abc
+import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import random
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -12,12 +15,87 @@ from jaxtyping import Array, Float, PRNGKeyArray
 class AbstractDensity(eqx.Module):
     """A normalised density over points of ``dim`` numbers, given a condition of ``condition_dim`` numbers or None.
 
-    A subclass writes `to_base` and `from_base` for one point; everything else follows. Points are on the last
-    axis, leading axes are batches.
+    A subclass writes `_log_prob` and `_sample` for a flat batch. Points are on the last axis, leading axes are batches.
     """
 
     dim: eqx.AbstractVar[int]
     condition_dim: eqx.AbstractVar[int | None]
+
+    @abc.abstractmethod
+    def _log_prob(self, x: Float[Array, "N dim"], condition) -> Float[Array, " N"]:
+        """ln p of each point."""
+
+    @abc.abstractmethod
+    def _sample(self, key: PRNGKeyArray, count: int, condition) -> Float[Array, "N dim"]:
+        """One draw for each condition, or ``count`` draws."""
+
+    @eqx.filter_jit
+    def log_prob(self, x: Float[Array, "*batch dim"], condition=None) -> Float[Array, "*batch"]:
+        """ln p(x | condition), per unit of the data's volume.
+
+        Raises:
+            ValueError: if the last axis of x or condition has another length than the density's.
+        """
+        x, condition = checked(self, x, condition)
+        return self._log_prob(*flat(x, condition)).reshape(x.shape[:-1])
+
+    @eqx.filter_jit
+    def score(self, x: Float[Array, "*batch dim"], condition=None) -> Float[Array, "*batch dim"]:
+        """Gradient of ln p(x | condition) along x, per unit of the data."""
+        x, condition = checked(self, x, condition)
+        points, given = flat(x, condition)
+        return jax.grad(lambda at: self._log_prob(at, given).sum())(points).reshape(x.shape)
+
+    @eqx.filter_jit
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = (), condition=None) -> Float[Array, "*batch dim"]:
+        """Draws of shape ``(*shape, *condition batch, dim)``."""
+        batch = (*shape, *(() if condition is None else jnp.shape(condition)[:-1]))
+        _, condition = checked(self, jnp.zeros((*batch, self.dim)), condition)
+        _, given = flat(jnp.zeros((*batch, self.dim)), condition)
+        return self._sample(key, math.prod(batch), given).reshape(*batch, self.dim)
+
+    def loss(self, key, x, condition=None) -> Float[Array, ""]:
+        """What `clearview.flows.fit` minimises: the mean of -ln p over a batch."""
+        return -self.log_prob(x, condition).mean()
+
+
+def checked(model, x, condition):
+    """``x`` and the condition broadcast to its batch, refused if they do not suit the model's dimensions."""
+    x = jnp.asarray(x)
+    if x.shape[-1:] != (model.dim,):
+        raise ValueError(f"Expected points with {model.dim} coordinates on the last axis, got shape {x.shape}.")
+    if (condition is None) != (model.condition_dim is None):
+        wanted = "no condition" if model.condition_dim is None else f"a condition of {model.condition_dim} numbers"
+        raise ValueError(f"Expected {wanted}, got {'none' if condition is None else 'one'}.")
+    if condition is not None:
+        condition = jnp.asarray(condition)
+        if condition.shape[-1:] != (model.condition_dim,):
+            raise ValueError(f"Expected a condition of {model.condition_dim} numbers, got shape {condition.shape}.")
+        condition = jnp.broadcast_to(condition, (*x.shape[:-1], model.condition_dim))
+    return x, condition
+
+
+def flat(x, condition):
+    """Both with one axis of points in front."""
+    return x.reshape(-1, x.shape[-1]), None if condition is None else condition.reshape(-1, condition.shape[-1])
+
+
+def in_chunks(draw: Callable, count: int, key: PRNGKeyArray, chunk: int = 2**15) -> np.ndarray:
+    """``count`` rows of ``draw(key, size)``, a chunk at a time: one compilation, and no more memory for more rows."""
+    if count < 1:
+        raise ValueError(f"Expected at least one draw, got {count}; ask for more.")
+    size = min(chunk, count)
+    parts = [np.asarray(draw(random.fold_in(key, i), size)) for i in range(-(-count // size))]
+    return np.concatenate(parts)[:count]
+
+
+def over(one, x, condition):
+    """``one(point, condition)`` for each of a flat batch."""
+    return jax.vmap(one, (0, None if condition is None else 0))(x, condition)
+
+
+class AbstractFlow(AbstractDensity):
+    """A density that is a standard normal seen through an invertible map; written for one point."""
 
     @abc.abstractmethod
     def to_base(self, x: Float[Array, " dim"], condition) -> tuple[Float[Array, " dim"], Float[Array, ""]]:
@@ -27,61 +105,27 @@ class AbstractDensity(eqx.Module):
     def from_base(self, z: Float[Array, " dim"], condition) -> Float[Array, " dim"]:
         """The data point of one standard-normal point."""
 
-    @eqx.filter_jit
-    def log_prob(self, x: Float[Array, "*batch dim"], condition=None) -> Float[Array, "*batch"]:
-        """ln p(x | condition), per unit of the data's volume.
-
-        Raises:
-            ValueError: if the last axis of x or condition has another length than the density's.
-        """
-        x, condition = self._checked(x, condition)
-
+    def _log_prob(self, x, condition):
         def one(x, condition):
             z, log_det = self.to_base(x, condition)
             return -0.5 * (z @ z) - 0.5 * self.dim * jnp.log(2 * jnp.pi) + log_det
 
-        return self._over_batch(one, x, condition)
+        return over(one, x, condition)
 
-    @eqx.filter_jit
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = (), condition=None) -> Float[Array, "*batch dim"]:
-        """Draws of shape ``(*shape, *condition batch, dim)``."""
-        batch = () if condition is None else jnp.shape(condition)[:-1]
-        z = random.normal(key, (*shape, *batch, self.dim))
-        z, condition = self._checked(z, condition)
-        return self._over_batch(self.from_base, z, condition)
-
-    def _checked(self, x, condition):
-        x = jnp.asarray(x)
-        if x.shape[-1:] != (self.dim,):
-            raise ValueError(f"Expected points with {self.dim} coordinates on the last axis, got shape {x.shape}.")
-        if (condition is None) != (self.condition_dim is None):
-            wanted = "no condition" if self.condition_dim is None else f"a condition of {self.condition_dim} numbers"
-            raise ValueError(f"Expected {wanted}, got {'none' if condition is None else 'one'}.")
-        if condition is not None:
-            condition = jnp.asarray(condition)
-            if condition.shape[-1:] != (self.condition_dim,):
-                raise ValueError(f"Expected a condition of {self.condition_dim} numbers, got shape {condition.shape}.")
-            condition = jnp.broadcast_to(condition, (*x.shape[:-1], self.condition_dim))
-        return x, condition
-
-    def _over_batch(self, one, x, condition):
-        batch = x.shape[:-1]
-        flat = jax.vmap(one, (0, None if condition is None else 0))(
-            x.reshape(-1, self.dim), None if condition is None else condition.reshape(-1, self.condition_dim)
-        )
-        return flat.reshape(*batch, *flat.shape[1:])
+    def _sample(self, key, count, condition):
+        return over(self.from_base, random.normal(key, (count, self.dim)), condition)
 
 
-class Standardised(AbstractDensity):
+class Standardised(AbstractFlow):
     """``inner`` seen through a shift and a scale per coordinate, taken from the data; log_prob is in data units."""
 
-    inner: AbstractDensity
+    inner: AbstractFlow
     mean: Float[Array, " dim"]
     scale: Float[Array, " dim"]
     dim: int = eqx.field(static=True)
     condition_dim: int | None = eqx.field(static=True)
 
-    def __init__(self, inner: AbstractDensity, mean, scale):
+    def __init__(self, inner: AbstractFlow, mean, scale):
         self.inner, self.dim, self.condition_dim = inner, inner.dim, inner.condition_dim
         self.mean, self.scale = jnp.asarray(mean, jnp.float32), jnp.asarray(scale, jnp.float32)
 
@@ -94,19 +138,19 @@ class Standardised(AbstractDensity):
         return self.mean + self.scale * self.inner.from_base(z, condition)
 
 
-class Ball(AbstractDensity):
+class Ball(AbstractFlow):
     """``inner`` on R^3 seen through the soft map of a ball: u = arctanh(|q|) q/|q|, q = (x - center)/radius.
 
     The density has no hard edge for the flow to learn. Outside the ball log_prob is -inf.
     """
 
-    inner: AbstractDensity
+    inner: AbstractFlow
     center: Float[Array, "3"]
     radius: Float[Array, ""]
     dim: int = eqx.field(static=True, default=3)
     condition_dim: int | None = eqx.field(static=True, default=None)
 
-    def __init__(self, inner: AbstractDensity, center, radius):
+    def __init__(self, inner: AbstractFlow, center, radius):
         self.inner, self.condition_dim = inner, inner.condition_dim
         self.center, self.radius = jnp.asarray(center, jnp.float32), jnp.asarray(radius, jnp.float32)
 

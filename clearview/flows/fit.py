@@ -16,7 +16,8 @@ import pandas as pd
 from jax import lax, random
 from jaxtyping import PRNGKeyArray
 
-from clearview.flows.density import AbstractDensity
+from clearview.flows.density import checked
+from clearview.flows.networks import generator
 
 HISTORY = ["stage", "step", "train", "validation"]
 
@@ -30,7 +31,12 @@ class FitConfig:
         min_steps: there are as many more passes as give this many steps: few stars need more of them.
         batch_size: stars per step.
         learning_rate: of Adam at the start; it falls to zero along a cosine.
+        b2: decay of Adam's running mean of squared gradients.
         validation: fraction of the stars held out.
+        patience: passes without a lower validation loss after which training ends; None goes on to the last step.
+        average: the model is the exponential mean of the weights over the last ``average`` of all steps; 0 takes
+            the weights as they are. A few hundredths calm the end of a training; more than its tail spoils the
+            gradients of the density.
         seconds_per_report: about how often progress is told, and how soon a cancel is heeded.
     """
 
@@ -40,6 +46,24 @@ class FitConfig:
     learning_rate: float = 2e-3
     validation: float = 0.1
     seconds_per_report: float = 0.25
+    patience: int | None = None
+    average: float = 0.0
+    b2: float = 0.999
+
+    def __post_init__(self):
+        if not (self.epochs >= 1 and self.batch_size >= 1 and self.learning_rate > 0 and self.min_steps >= 0):
+            raise ValueError(
+                f"Expected at least one epoch, a batch of at least one star and a positive learning rate, got {self}."
+            )
+        if not (0 <= self.validation < 1 and 0 <= self.average < 1):
+            raise ValueError(
+                f"Expected validation and average as fractions from 0 to 1, got {self.validation} and {self.average}."
+            )
+        if self.patience is not None and not (self.patience >= 1 and self.validation > 0):
+            raise ValueError(
+                f"Expected a patience of at least one pass, with stars held out to judge by, got {self.patience} with "
+                f"validation={self.validation}; correct one of them."
+            )
 
     def plan(self, stars: int) -> tuple[int, int, int]:
         """Batch size, steps of an epoch, and steps in all for so many training stars."""
@@ -81,30 +105,60 @@ class Fit(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where training stands: current and best model (arrays only), optimiser, step, best validation loss."""
+    """Where training stands, a pytree of arrays (for an ensemble all but ``step`` have its axis in front).
+
+    Attributes:
+        params: the weights.
+        average: their running mean, if one is kept, else ().
+        best: the weights that judged best.
+        optimiser: the state of Adam.
+        step: how many steps are done.
+        best_loss: validation loss of ``best``.
+        waited: passes since then.
+    """
 
     params: Any
+    average: Any
     best: Any
     optimiser: Any
     step: Any
     best_loss: Any
+    waited: Any
+
+    @classmethod
+    def begin(cls, model, config: FitConfig, members: int | None = None) -> "State":
+        """The state before the first step."""
+        params = eqx.filter(model, eqx.is_inexact_array)
+        init = jax.eval_shape(_adam(config, 1).init if members is None else jax.vmap(_adam(config, 1).init), params)
+        # All zeros, as Adam begins; made by NumPy, since JAX would compile each shape first.
+        optimiser = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), init)
+        each = () if members is None else (members,)
+        return cls(
+            params, params if config.average else (), params, optimiser, jnp.asarray(np.int32(0)),
+            jnp.asarray(np.full(each, np.inf, np.float32)), jnp.asarray(np.zeros(each, np.int32)),
+        )  # fmt: skip
+
+
+def _adam(config: FitConfig, steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps), b2=config.b2)
 
 
 OnProgress = Callable[[Progress], object] | None
 
 
 def fit(
-    density: AbstractDensity, data, config: FitConfig | None = None, *, key: PRNGKeyArray, condition=None,
+    model, data, config: FitConfig | None = None, *, key: PRNGKeyArray, condition=None,
     on_progress: OnProgress = None, resume: Fit | None = None, stage: str = "density",
 ) -> Fit:  # fmt: skip
-    """Fit a density to stars by maximum likelihood.
+    """Fit a model to stars: a density by maximum likelihood, a score model by score matching.
 
     Args:
-        density: where to start.
-        data: (N, dim) points, in the density's units.
+        model: where to start; whatever has ``dim``, ``condition_dim`` and ``loss(key, x, condition)``.
+        data: (N, dim) points, in the model's units. Of a `numpy.memmap` only what is in use is in memory, and the
+            result is the same.
         config: how to train.
         key: of the split and the batches; the same key, data and config give the same fit.
-        condition: (N, condition_dim), for a conditional density.
+        condition: (N, condition_dim), for a conditional model.
         on_progress: called with `Progress`; returning False cancels.
         resume: a cancelled fit of the same stars, key and config, to go on with.
         stage: its name in the progress and history.
@@ -112,15 +166,32 @@ def fit(
     Raises:
         ValueError: for data of the wrong shape, not finite, or too few to learn from.
     """
-    density._checked(np.zeros((1, *np.shape(data)[1:])), None if condition is None else np.asarray(condition)[:1])
-    batch = (
-        np.asarray(data, np.float32),
-        *(() if condition is None else (np.asarray(condition, np.float32),)),
-    )
+    batch = training_data(model, data, condition)
     return optimise(
-        density, negative_log_likelihood, batch, config or FitConfig(), key=key, on_progress=on_progress,
-        resume=resume, stage=stage,
+        model, loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, resume=resume, stage=stage
     )  # fmt: skip
+
+
+def training_data(model, data, condition) -> tuple[np.ndarray, ...]:
+    """``data`` and ``condition`` as arrays that suit the model."""
+    arrays = [d if isinstance(d, np.memmap) else np.asarray(d, np.float32) for d in (data, condition) if d is not None]
+    if any(a.ndim != 2 or len(a) != len(arrays[0]) for a in arrays):
+        raise ValueError(
+            f"Expected data, and a condition if there is one, as tables (N, numbers) of one length, got shapes "
+            f"{', '.join(str(a.shape) for a in arrays)}; stack the columns."
+        )
+    checked(model, np.zeros((1, arrays[0].shape[1])), None if condition is None else np.zeros((1, arrays[1].shape[1])))
+    return tuple(arrays)
+
+
+def pack_history(history: pd.DataFrame) -> dict[str, list]:
+    """A history as JSON holds it: without NaN."""
+    return {name: [None if v != v else v for v in history[name].tolist()] for name in HISTORY}
+
+
+def unpack_history(packed: dict[str, list]) -> pd.DataFrame:
+    """The inverse of `pack_history`."""
+    return pd.DataFrame(packed, columns=HISTORY).astype({"train": float, "validation": float})
 
 
 def patiently(call: Callable[[], Any], tell: Callable[[], bool], every: float = 0.2):
@@ -138,64 +209,139 @@ def patiently(call: Callable[[], Any], tell: Callable[[], bool], every: float = 
                 return None
 
 
-def negative_log_likelihood(density, data, condition=None):
-    """Mean of -ln p over a batch."""
-    return -density.log_prob(data, condition).mean()
+def loss_of_model(model, key, data, condition=None):
+    """The model's own loss of a batch."""
+    return model.loss(key, data, condition)
+
+
+class _Stars:
+    """The training and validation rows of the data, as much of them on the device as is needed at a time.
+
+    Data in memory go there once. Data on disk (`numpy.memmap`) go there ``WINDOW`` rows at a time.
+    """
+
+    WINDOW = 2**17
+
+    def __init__(self, data, config: FitConfig, key, stage: str, members: int | None, bootstrap: bool):
+        size = len(data[0])
+        for d in data:
+            for first in range(0, size, 2**20):
+                if not np.isfinite(d[first : first + 2**20]).all():
+                    raise ValueError(
+                        f"Expected finite numbers in the training data of {stage}, got NaN or inf; cut those rows."
+                    )
+        order = generator(key, 0).permutation(size)
+        held_out = round(config.validation * size)
+        self.count = size - held_out
+        if self.count < 32:
+            raise ValueError(
+                f"Expected at least 32 stars to train {stage}, got {self.count} after the split; loosen the cuts."
+            )
+        # In equal parts, since the whole held-out set at once would take memory in proportion.
+        parts = max(1, math.ceil(held_out / 8192))
+        kept = order[: held_out - held_out % parts]
+        self.validation = tuple(jnp.asarray(np.stack(np.split(_rows(d, kept), parts))) for d in data)
+        self.mapped = any(isinstance(d, np.memmap) for d in data)
+        self.data, self.order, self.key, self.members, self.bootstrap = data, order[held_out:], key, members, bootstrap
+        self.batch_size, self.per_epoch, self.total = config.plan(self.count)
+        self.window = max(1, min(self.per_epoch, self.WINDOW // self.batch_size)) if self.mapped else self.per_epoch
+        self.all = None if self.mapped else tuple(jnp.asarray(_rows(d, self.order)) for d in data)
+
+    def at(self, step: int):
+        """For a step: rows in the order in which the steps take them, the data these number, the first step whose
+        batch they begin with, and the step up to which they last.
+        """
+        epoch, begun = divmod(step, self.per_epoch)
+        begun -= begun % self.window
+        orders = [self._order(epoch, m) for m in range(self.members or 1)]
+        rows, data = np.stack(orders), self.all
+        if data is None:
+            rows = rows[:, begun * self.batch_size :][:, : self.window * self.batch_size]
+            # The last window of a pass may be shorter; one shape, one compilation.
+            rows = np.pad(rows, ((0, 0), (0, self.window * self.batch_size - rows.shape[1])), mode="edge")
+            taken = [[_rows(d, self.order[r]) for r in rows] for d in self.data]
+            data = tuple(jnp.asarray(t[0] if self.members is None else np.stack(t)) for t in taken)
+            rows = np.broadcast_to(np.arange(rows.shape[1], dtype=np.int32), rows.shape)
+        rows = jnp.asarray(rows[0] if self.members is None else rows, jnp.int32)
+        first = epoch * self.per_epoch + begun
+        return rows, data, first, min(first + self.window, (epoch + 1) * self.per_epoch)
+
+    def _order(self, epoch: int, member: int) -> np.ndarray:
+        order = generator(self.key, 1, epoch, member).permutation(self.count)[: self.per_epoch * self.batch_size]
+        if self.bootstrap:
+            order = generator(self.key, 2, member).integers(0, self.count, self.count)[order]
+        return order.astype(np.int32)
+
+
+def _rows(data: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of a table as float32; read in the order in which they lie on the disk."""
+    by_place = np.argsort(rows)
+    out = np.empty((len(rows), *data.shape[1:]), np.float32)
+    out[by_place] = data[rows[by_place]]
+    return out
 
 
 def optimise(
     model, loss: Callable, data: tuple[np.ndarray, ...], config: FitConfig, *, key: PRNGKeyArray,
-    on_progress: OnProgress = None, resume: Fit | None = None, stage: str = "fit",
+    on_progress: OnProgress = None, resume: Fit | None = None, stage: str = "fit", members: int | None = None,
+    bootstrap: bool = False,
 ) -> Fit:  # fmt: skip
-    """Minimise ``loss(model, *batch)`` over rows of ``data`` with Adam; see `fit`."""
-    size = len(data[0])
-    if not all(np.isfinite(d).all() for d in data):
-        raise ValueError(f"Expected finite numbers in the training data of {stage}, got NaN or inf; cut those rows.")
-    k_split, k_batch = random.split(key)
-    order = np.asarray(random.permutation(k_split, size))
-    held_out = round(config.validation * size)
-    count = size - held_out
-    if count < 32:
-        raise ValueError(f"Expected at least 32 stars to train {stage}, got {count} after the split; loosen the cuts.")
-    # In equal parts, since the whole held-out set at once would take memory in proportion.
-    parts = max(1, math.ceil(held_out / 8192))
-    validation = tuple(jnp.asarray(np.stack(np.split(d[order[: held_out - held_out % parts]], parts))) for d in data)
-    train = tuple(jnp.asarray(d[order[held_out:]]) for d in data)
-    batch_size, per_epoch, total = config.plan(count)
-    adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, total))
-    params, static = eqx.partition(model, eqx.is_inexact_array)
+    """Minimise ``loss(model, key, *batch)`` over rows of ``data`` with Adam; see `fit` and `fit_ensemble`."""
+    stars = _Stars(data, config, key, stage, members, bootstrap)
+    batch_size, per_epoch, total = stars.batch_size, stars.per_epoch, stars.total
+    judged = bool(stars.validation[0].size)
+    adam = _adam(config, total)
+    _, static = eqx.partition(model, eqx.is_inexact_array)
+    kept = 1 - math.exp(-1 / (config.average * total)) if config.average else 0.0
+    each = 0 if members is not None and stars.mapped else None
 
-    def value(params, batch):
-        return loss(eqx.combine(params, static), *batch)
+    def vmapped(function, axes):
+        return function if members is None else jax.vmap(function, axes)
 
-    @jax.jit
-    def permutation(epoch):
-        return random.permutation(random.fold_in(k_batch, epoch), count)
+    def value(params, key, batch):
+        return loss(eqx.combine(params, static), key, *batch)
+
+    def learn(params, average, optimiser, rows, data, key, first):
+        chosen = lax.dynamic_slice_in_dim(rows, first, batch_size)
+        current, gradient = jax.value_and_grad(value)(params, key, tuple(d[chosen] for d in data))
+        update, optimiser = adam.update(gradient, optimiser)
+        params = optax.apply_updates(params, update)
+        return params, jax.tree.map(lambda a, p: a + kept * (p - a), average, params), optimiser, current
 
     @jax.jit
-    def advance(state: State, rows, until, train):
+    def advance(state: State, rows, data, origin, until, key):
         def one(carry):
-            params, optimiser, step, summed = carry
-            first = (step % per_epoch) * batch_size
-            chosen = lax.dynamic_slice_in_dim(rows, first, batch_size)
-            current, gradient = jax.value_and_grad(value)(params, tuple(d[chosen] for d in train))
-            update, optimiser = adam.update(gradient, optimiser)
-            return optax.apply_updates(params, update), optimiser, step + 1, summed + current
+            params, average, optimiser, step, summed = carry
+            now = random.fold_in(key, step)
+            params, average, optimiser, current = vmapped(learn, (0, 0, 0, 0, each, None, None))(
+                params, average or params, optimiser, rows, data, now, (step - origin) * batch_size
+            )
+            return params, average if config.average else (), optimiser, step + 1, summed + current
 
-        start = (state.params, state.optimiser, state.step, jnp.zeros(()))
-        params, optimiser, step, summed = lax.while_loop(lambda c: c[2] < until, one, start)
-        new = state._replace(params=params, optimiser=optimiser, step=step)
+        start = (state.params, state.average, state.optimiser, state.step, jnp.zeros_like(state.best_loss))
+        params, average, optimiser, step, summed = lax.while_loop(lambda c: c[3] < until, one, start)
+        new = state._replace(params=params, average=average, optimiser=optimiser, step=step)
         # A finite loss may still have had a gradient that was not.
         finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
-        return new, jnp.where(finite, summed / jnp.maximum(until - state.step, 1), jnp.nan)
+        return new, jnp.where(finite, (summed / jnp.maximum(until - state.step, 1)).mean(), jnp.nan)
 
     @jax.jit
-    def judge(params, validation):
-        return lax.map(lambda batch: value(params, batch), validation).mean() if held_out else jnp.nan
+    def judge(state: State, validation, key):
+        """The state with its best weights, and the losses of the present ones."""
+        now = state.average if config.average else state.params
+        parts = lax.map(lambda batch: vmapped(value, (0, None, None))(now, key, batch), validation)
+        losses = parts.mean(0)
+        better = losses < state.best_loss
+
+        def choose(a, b):
+            return jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)
+
+        best = jax.tree.map(choose, now, state.best)
+        waited = jnp.where(better, 0, state.waited + 1)
+        return state._replace(best=best, best_loss=jnp.minimum(losses, state.best_loss), waited=waited), losses.mean()
 
     if resume is None:
-        state = State(params, params, adam.init(params), jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf))
-        history = pd.DataFrame(columns=HISTORY)
+        state, history = State.begin(model, config, members), pd.DataFrame(columns=HISTORY)
     else:
         state, history = resume.state, pd.DataFrame(resume.history[resume.history.stage == stage])
     rows_of_history = history.to_dict("records")
@@ -203,7 +349,9 @@ def optimise(
     step = first_step = int(state.step)
     began, chunk_steps, stopped = time.monotonic(), 1, "finished"
     timed_from, timed_step = began, step
-    epoch = -1
+    rows = train = None
+    origin = end = step
+    early = ""
 
     def tell(train_loss=np.nan):
         if on_progress is None:
@@ -215,21 +363,23 @@ def optimise(
             stage, step, total, now - began, remaining, train_loss, validation_loss, history, step / total
         )) is not False  # fmt: skip
 
-    compiled = patiently(
-        lambda: (
-            advance.lower(state, permutation(0), 0, train).compile(), judge.lower(params, validation).compile()
-        ), tell,
-    )  # fmt: skip
+    def compile_both():
+        window = stars.at(min(step, total - 1))
+        calls = [advance.lower(state, *window[:2], 0, 0, key)]
+        calls += [judge.lower(state, stars.validation, key)] if judged else []
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda call: call.compile(), calls))
+
+    compiled = patiently(compile_both, tell)
     while step < total and stopped == "finished":
         if compiled is None:
             stopped = "cancelled"
             break
-        if step // per_epoch != epoch:
-            epoch = step // per_epoch
-            rows = permutation(epoch)
-        until = min(step + chunk_steps, (epoch + 1) * per_epoch)
+        if step >= end:
+            rows, train, origin, end = stars.at(step)
+        until = min(step + chunk_steps, end)
         tick = time.monotonic()
-        new, train_loss = compiled[0](state, rows, until, train)
+        new, train_loss = compiled[0](state, rows, train, origin, until, key)
         train_loss = float(train_loss)
         took = time.monotonic() - tick
         if not np.isfinite(train_loss):
@@ -240,15 +390,19 @@ def optimise(
         ideal = (until - step) * config.seconds_per_report / max(took, 1e-4)
         chunk_steps = int(np.clip(ideal, 1, 2 * chunk_steps))
         state, step = new, until
-        if step == (epoch + 1) * per_epoch:
-            validation_loss = float(compiled[1](state.params, validation))
-            if not held_out or validation_loss < float(state.best_loss):  # with none held out, the last is the best
-                state = state._replace(best=state.params, best_loss=jnp.asarray(validation_loss, jnp.float32))
+        if step % per_epoch == 0:
+            if judged:
+                state, mean_loss = compiled[1](state, stars.validation, key)
+                validation_loss = float(mean_loss)
+            else:  # with none held out, the last is the best
+                state = state._replace(best=state.average if config.average else state.params)
+            if config.patience is not None and step < total and int(np.min(state.waited)) >= config.patience:
+                early, total = f", as the validation loss had not fallen for {config.patience} passes", step
         rows_of_history.append(dict(zip(HISTORY, (stage, step, train_loss, validation_loss), strict=True)))
         if not tell(train_loss) and step < total:
             stopped = "cancelled"
     message = {
-        "finished": f"{stage}: finished after {total} steps.",
+        "finished": f"{stage}: finished after {total} steps{early}.",
         "cancelled": f"{stage}: cancelled at step {step} of {total}; resume goes on from there.",
         "diverged": f"{stage}: the loss was not finite at step {step} of {total}; the last good state is kept, try a "
         f"learning rate below {config.learning_rate:g} or cut outliers.",

@@ -24,7 +24,7 @@ from clearview.dynamics import (
     score_gradients,
     solve_acceleration,
 )
-from clearview.flows import FitConfig, MAFConfig
+from clearview.flows import FitConfig, FlowConfig
 from clearview.mocks import POTENTIALS, Truth
 from clearview.units import SUN
 
@@ -78,7 +78,8 @@ def run(seed, args):
     config = MapConfig(radius=RADIUS, seed=seed)
     if args.tiny:
         config = dataclasses.replace(
-            config, positions=MAFConfig(2, 16), velocities=MAFConfig(2, 16), training=FitConfig(epochs=1, min_steps=0),
+            config, positions=FlowConfig(2, 16), velocities=FlowConfig(2, 16),
+            training=FitConfig(epochs=1, min_steps=0),
             potential=PotentialConfig(stars=4000, epochs=1, min_steps=0),
         )  # fmt: skip
     if args.catalog:

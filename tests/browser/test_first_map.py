@@ -16,9 +16,9 @@ PIXELS = """c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.he
 TINY = """
 import clearview
 from clearview.dynamics import MapConfig, PotentialConfig
-from clearview.flows import FitConfig, MAFConfig
+from clearview.flows import FitConfig, FlowConfig
 stars, fit = clearview.load_first_map()
-config = MapConfig(radius=4.0, positions=MAFConfig(2, 24), velocities=MAFConfig(2, 24),
+config = MapConfig(radius=4.0, positions=FlowConfig(2, 24), velocities=FlowConfig(2, 24),
                    training=FitConfig(epochs=30), potential=PotentialConfig(stars=4000, epochs=2, min_steps=0))
 panel = clearview.AccelerationPanel(stars, config=config, size=300)
 panel.set(arrows=False)

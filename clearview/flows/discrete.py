@@ -1,0 +1,186 @@
+"""Flows made of layers: masked autoregressive (fast density) and coupling (fast density and fast sampling)."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from clearview.flows.density import AbstractFlow
+from clearview.flows.networks import dense_layers
+from clearview.flows.transforms import TRANSFORMS, Affine, Spline
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Size and kind of a flow: ``layers`` transforms, each with a network of ``depth`` x ``width``.
+
+    Attributes:
+        layers, width, depth: the size.
+        transform: "affine", or "spline" for sharper densities with kinks in their gradient.
+        bins, reach: of the spline, see `clearview.flows.transforms.Spline`.
+
+    Raises:
+        ValueError: if there is no layer or unit, no such transform, or the spline cannot be.
+    """
+
+    layers: int = 6
+    width: int = 96
+    depth: int = 2
+    transform: str = "affine"
+    bins: int = 8
+    reach: float = 4.0
+
+    def __post_init__(self):
+        if min(self.layers, self.width, self.depth) < 1:
+            raise ValueError(
+                f"Expected at least one layer, unit and hidden row, got layers={self.layers}, width={self.width}, "
+                f"depth={self.depth}; enlarge them."
+            )
+        if self.transform not in TRANSFORMS:
+            raise ValueError(f"Expected a transform among {', '.join(TRANSFORMS)}, got {self.transform!r}; choose one.")
+        self.elementwise  # noqa: B018  (a spline that cannot be is refused here)
+
+    @property
+    def elementwise(self) -> Affine | Spline:
+        """The transform of one coordinate."""
+        return TRANSFORMS[self.transform](self.bins, self.reach)
+
+
+class MaskedLayer(eqx.Module):
+    """One autoregressive transform (MADE: Germain et al. 2015, arXiv:1502.03509), coordinates reversed after it.
+
+    GELU, since the fits take gradients of the density and ReLU has no second derivative.
+    """
+
+    weights: list[Array]
+    biases: list[Array]
+    dim: int = eqx.field(static=True)
+    condition_dim: int = eqx.field(static=True)
+    transform: Affine | Spline = eqx.field(static=True)
+
+    def __init__(self, dim: int, condition_dim: int, config: FlowConfig, number: int, *, key: PRNGKeyArray):
+        self.dim, self.condition_dim, self.transform = dim, condition_dim, config.elementwise
+        sizes = [condition_dim + dim, *[config.width] * config.depth, self.transform.count * dim]
+        fan_in = [m.sum(0) for m in _masks(dim, condition_dim, config.width, config.depth, self.transform.count)]
+        self.weights, self.biases = dense_layers(key, sizes, number=number, fan_in=fan_in)
+
+    def parameters(self, x, condition):
+        """(count, dim) parameters of the transform; those of coordinate i know the coordinates before i."""
+        h = x if condition is None else jnp.concatenate([condition, x])
+        width, depth = self.biases[0].size, len(self.biases) - 1
+        masks = _masks(self.dim, self.condition_dim, width, depth, self.transform.count)
+        for i, (w, b, m) in enumerate(zip(self.weights, self.biases, masks, strict=True)):
+            h = (jax.nn.gelu(h) if i else h) @ (w * m) + b
+        return h.reshape(self.transform.count, self.dim)
+
+    def forward(self, x, condition):
+        y, log_slopes = self.transform.forward(x, self.parameters(x, condition))
+        return y[::-1], log_slopes.sum()
+
+    def inverse(self, y, condition):
+        y = y[::-1]
+
+        def one_more(_, x):
+            return self.transform.inverse(y, self.parameters(x, condition))
+
+        return jax.lax.fori_loop(0, self.dim, one_more, jnp.zeros_like(y))  # pass i settles coordinate i
+
+
+@lru_cache
+def _masks(dim: int, condition_dim: int, width: int, depth: int, count: int) -> tuple[np.ndarray, ...]:
+    lowest = 0 if condition_dim or dim == 1 else 1
+    hidden = lowest + np.arange(width) % max(dim - lowest, 1)
+    degrees = [np.r_[np.zeros(condition_dim, int), np.arange(1, dim + 1)], *[hidden] * depth]
+    inner = [(a[:, None] <= b[None, :]) for a, b in pairwise(degrees)]
+    last = hidden[:, None] < np.tile(np.arange(1, dim + 1), count)[None, :]
+    return tuple(m.astype(np.float32) for m in (*inner, last))
+
+
+class CouplingLayer(eqx.Module):
+    """One coupling transform (Dinh et al. 2017, arXiv:1605.08803): the second half, given the first.
+
+    The coordinates are rolled after it, so that the halves change.
+    """
+
+    weights: list[Array]
+    biases: list[Array]
+    given: int = eqx.field(static=True)
+    roll: int = eqx.field(static=True)
+    transform: Affine | Spline = eqx.field(static=True)
+
+    def __init__(self, dim: int, condition_dim: int, config: FlowConfig, number: int, *, key: PRNGKeyArray):
+        self.given, self.transform = dim // 2, config.elementwise
+        # By half the coordinates, the halves change places; by one more every other time, their company changes too.
+        self.roll = dim // 2 + (number % 2 if dim > 2 else 0)
+        changed = dim - self.given
+        sizes = [condition_dim + self.given, *[config.width] * config.depth, self.transform.count * changed]
+        self.weights, self.biases = dense_layers(key, sizes, number=number)
+
+    def parameters(self, given, condition):
+        """(count, dim - given) parameters of the transform of the second half."""
+        h = given if condition is None else jnp.concatenate([condition, given])
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = (jax.nn.gelu(h) if i else h) @ w + b
+        return h.reshape(self.transform.count, -1)
+
+    def forward(self, x, condition):
+        given, rest = x[: self.given], x[self.given :]
+        y, log_slopes = self.transform.forward(rest, self.parameters(given, condition))
+        return jnp.roll(jnp.concatenate([given, y]), self.roll), log_slopes.sum()
+
+    def inverse(self, y, condition):
+        y = jnp.roll(y, -self.roll)
+        given, rest = y[: self.given], y[self.given :]
+        return jnp.concatenate([given, self.transform.inverse(rest, self.parameters(given, condition))])
+
+
+class _Layered(AbstractFlow):
+    """Standard-normal base behind layers."""
+
+    layers: eqx.AbstractVar[list]
+
+    def to_base(self, x: Float[Array, " dim"], condition):
+        log_det = jnp.zeros(())
+        for layer in self.layers:
+            x, change = layer.forward(x, condition)
+            log_det = log_det + change
+        return x, log_det
+
+    def from_base(self, z: Float[Array, " dim"], condition):
+        for layer in reversed(self.layers):
+            z = layer.inverse(z, condition)
+        return z
+
+
+class MAF(_Layered):
+    """Masked autoregressive flow (Papamakarios, Pavlakou & Murray 2017, arXiv:1705.07057).
+
+    log_prob costs one pass, sampling ``dim`` passes per layer.
+    """
+
+    layers: list[MaskedLayer]
+    dim: int = eqx.field(static=True)
+    condition_dim: int | None = eqx.field(static=True)
+
+    def __init__(self, dim: int, condition_dim: int | None = None, config: FlowConfig | None = None, *, key):
+        config = config or FlowConfig()
+        self.dim, self.condition_dim = dim, condition_dim
+        self.layers = [MaskedLayer(dim, condition_dim or 0, config, i, key=key) for i in range(config.layers)]
+
+
+class Coupling(_Layered):
+    """Coupling flow: log_prob and sampling both cost one pass; it takes more layers than a MAF for the same density."""
+
+    layers: list[CouplingLayer]
+    dim: int = eqx.field(static=True)
+    condition_dim: int | None = eqx.field(static=True)
+
+    def __init__(self, dim: int, condition_dim: int | None = None, config: FlowConfig | None = None, *, key):
+        config = config or FlowConfig()
+        self.dim, self.condition_dim = dim, condition_dim
+        self.layers = [CouplingLayer(dim, condition_dim or 0, config, i, key=key) for i in range(config.layers)]
