@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from astropy import units as u
+from astropy.table import Table
 
 from clearview.catalogs import Catalog
 from clearview.dynamics import acceleration_field, phase_space_field
+from clearview.field import Quantity, grid, make_field
 from clearview.units import SUN
 
 HISTORY = ["stage", "step", "train", "validation"]
@@ -36,6 +39,7 @@ class FakeFit:
     message: str = "Map finished."
     radius: float = 4.0
     stage: int = 4
+    stars: int = 20_000
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
     center: np.ndarray = field(default_factory=lambda: SUN.position)
 
@@ -58,8 +62,80 @@ class FakeFit:
 
     def log_f(self, x, v):
         inside = ((x - self.center) ** 2).sum(-1) < self.radius**2
-        u = (np.concatenate([x, v], -1) - [*self.center, 0, -220, 0]) / [1, 1, 0.4, 35, 25, 18]
-        return np.where(inside, -0.5 * (u**2).sum(-1), -np.inf)
+        w = (np.concatenate([x, v], -1) - [*self.center, 0, -220, 0]) / [1, 1, 0.4, 35, 25, 18]
+        return np.where(inside, -0.5 * (w**2).sum(-1), -np.inf)
+
+    def sample(self, n, seed=0):
+        rng = np.random.default_rng(seed)
+        return rng.normal([*self.center, 0, -220, 0], [1, 1, 0.4, 35, 25, 18], (n, 6)).astype(np.float32)
+
+
+@dataclass
+class FakeColumnFit:
+    """A Gaussian without correlations that plays a flow of columns."""
+
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    mean: np.ndarray
+    spread: np.ndarray
+    stars: int
+    data_digest: str
+    config: object = None
+    stopped: str = "finished"
+    message: str = "Columns finished."
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
+
+    @classmethod
+    def of(cls, catalog, columns, **kwargs):
+        columns = tuple(columns)
+        data = np.stack([np.asarray(catalog[name], float) for name in columns], -1)
+        data = data[np.isfinite(data).all(1)]
+        units = tuple(str(catalog.unit(name)) for name in columns)
+        return cls(columns, units, data.mean(0), data.std(0), len(data), catalog.digest(columns), **kwargs)
+
+    def log_prob(self, points):
+        w = (np.asarray(points) - self.mean) / self.spread
+        return -0.5 * (w**2).sum(-1) - np.log(np.sqrt(2 * np.pi) * self.spread).sum()
+
+    def sample(self, n, seed=0):
+        rng = np.random.default_rng(seed)
+        return rng.normal(self.mean, self.spread, (n, len(self.columns))).astype(np.float32)
+
+
+def fake_flows(steps: int = 4) -> SimpleNamespace:
+    """A stand-in for `clearview.flows` whose flows of columns are Gaussians, cancelled ones included."""
+
+    def fit_columns(catalog, columns, config=None, *, on_progress=None, resume=None):
+        rows = [dict(stage="columns", step=i, train=1.0, validation=1.0) for i in range(steps)]
+        fit = FakeColumnFit.of(catalog, columns, config=config, history=pd.DataFrame(rows))
+        told = SimpleNamespace(stage="columns", fraction=0.5, seconds=0.0, remaining=None, history=fit.history)
+        if on_progress is not None and on_progress(told) is False and resume is None:
+            fit.stopped, fit.message = "cancelled", "Columns: cancelled."
+        return fit
+
+    def column_field(fit, axes, fixed=None):
+        points = grid(axes, fixed or {}, fit.columns)
+        density = fit.stars * np.exp(fit.log_prob(points))
+        return make_field(axes, {"density": Quantity(density, "", "stars")})
+
+    def save_columns(fit, path, *, overwrite=False):
+        Path(path).write_bytes(pickle.dumps(fit))
+
+    return SimpleNamespace(
+        fit_columns=fit_columns, column_field=column_field, save_columns=save_columns,
+        load_columns=lambda path: pickle.loads(Path(path).read_bytes()),
+    )  # fmt: skip
+
+
+def sky_stars(n: int = 20_000, seed: int = 0, **more) -> Catalog:
+    """Stars on a strip of the sky with proper motions, a hundredth of them in a cold stream along phi2 = 0."""
+    rng = np.random.default_rng(seed)
+    phi, pm = rng.uniform([-55, -1], [-45, 1], (n, 2)), rng.normal([0, 2], [5, 4], (n, 2))
+    k = max(1, n // 100)
+    phi[:k, 1], pm[:k] = rng.normal(0, 0.1, k), rng.normal([-8, -0.5], 0.3, (k, 2))
+    mas = u.mas / u.yr
+    table = {"phi1": phi[:, 0] * u.deg, "phi2": phi[:, 1] * u.deg, "pm_phi1": pm[:, 0] * mas, "pm_phi2": pm[:, 1] * mas}
+    return Catalog(Table({**table, **more}))
 
 
 def fake_dynamics(steps: int = 100, pause: float = 0.02, fail: str = "", diverge: bool = False) -> SimpleNamespace:

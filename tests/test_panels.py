@@ -8,10 +8,16 @@ import time
 import holoviews as hv
 import numpy as np
 import pytest
-from fakes import FakeFit, fake_dynamics, stars
+from astropy import units as u
+from fakes import FakeColumnFit, FakeFit, fake_dynamics, fake_flows, sky_stars, stars
 
+from clearview.catalogs import Catalog
+from clearview.field import Axis
+from clearview.figures import count_field, marginal
 from clearview.panels import AccelerationPanel, Choice, Latest, PhaseSpacePanel, Training, base
 from clearview.panels.acceleration import factor
+from clearview.panels.columns import Columns
+from clearview.panels.compare import CHUNK, Draws, Window, expected, select
 
 WAIT = 60
 
@@ -24,6 +30,7 @@ def catalog():
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     monkeypatch.setattr(base, "dynamics", lambda: fake_dynamics(steps=20, pause=0.0))
+    monkeypatch.setattr(base, "flows", fake_flows)
 
 
 @pytest.fixture
@@ -162,13 +169,13 @@ def test_the_drawn_values_are_the_field_in_the_chosen_unit(catalog, made):
     panel = acceleration(catalog, made, threaded=False)
     fit = panel.fit
     assert isinstance(panel.figure(), hv.Overlay)
-    for unit, expected in (("(km/s)²/kpc", 1.0), ("10⁻¹⁰ m s⁻²", 3.2408e-4), ("km/s/Myr", 1.0227e-3)):
+    for unit, factor_ in (("(km/s)²/kpc", 1.0), ("10⁻¹⁰ m s⁻²", 3.2408e-4), ("km/s/Myr", 1.0227e-3)):
         panel.set(unit=unit, component="a_x")
         image = next(iter(panel.figure()))
         x, y = (image.dimension_values(i, expanded=False) for i in (0, 1))
-        truth = fit.acceleration(np.array([x[100], y[150], 0.0]))[0] * expected
+        truth = fit.acceleration(np.array([x[100], y[150], 0.0]))[0] * factor_
         np.testing.assert_allclose(image.dimension_values(2, flat=False)[150, 100], truth, rtol=1e-4)
-        assert factor(unit) == pytest.approx(expected, rel=1e-4)
+        assert factor(unit) == pytest.approx(factor_, rel=1e-4)
         assert panel.view.frame["z"]["unit"] == unit
 
 
@@ -224,8 +231,8 @@ def test_what_cannot_be_shown_is_disabled_with_the_reason(made):
     assert panel.controls["show"]._buttons["truth"].tooltip == "Truth and difference need a mock catalogue."
     empty = made(AccelerationPanel(size=64, threaded=False))
     assert empty.view.message == "No map yet: load a saved fit."
-    assert empty._go.disabled
-    assert empty._save.disabled
+    assert empty.bar.go.disabled
+    assert empty.bar.store.disabled
     with pytest.raises(ValueError, match="No map yet"):
         empty.figure()
     with pytest.raises(ValueError, match="Expected a catalogue to train on, got none"):
@@ -269,12 +276,12 @@ def test_training_shows_progress_loss_and_then_the_map(catalog, made):
     panel.train()
     assert panel.training.wait(WAIT)
     assert panel.idle.wait(WAIT)
-    assert panel._fraction.value == 1
+    assert panel.bar.fraction.value == 1
     assert panel.loss.frame["data"]["n"] == 20
     assert panel.fit.complete
-    assert "Map finished." in panel._stage.value
-    assert not panel._go.disabled
-    assert panel._stop.disabled
+    assert "Map finished." in panel.bar.stage.value
+    assert not panel.bar.go.disabled
+    assert panel.bar.stop.disabled
     panel.set(show="difference")
 
 
@@ -285,22 +292,22 @@ def test_a_cancelled_training_is_resumed(catalog, made, monkeypatch, tmp_path):
     deadline = time.monotonic() + WAIT
     while not panel.loss.frame and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert panel._go.disabled
+    assert panel.bar.go.disabled
     panel.set(z=0.5)  # live while it trains
     panel.cancel()
     assert panel.training.wait(WAIT)
-    assert panel._go.description == "Resume"
+    assert panel.bar.go.description == "Resume"
     assert panel.fit is None
-    done = len(panel._partial.history)
+    done = len(panel.bar.partial.history)
     assert 0 < done < 60
     panel.save(tmp_path / "part")
     panel.train()
     assert panel.training.wait(WAIT)
     assert panel.fit.complete
-    assert panel._go.description == "Train"
+    assert panel.bar.go.description == "Train"
     again = made(AccelerationPanel(catalog, size=64, threaded=False))
     again.load(tmp_path / "part")
-    assert again._go.description == "Resume"
+    assert again.bar.go.description == "Resume"
     again.train()
     assert again.fit.complete
 
@@ -316,30 +323,30 @@ def test_a_failed_training_says_so_and_keeps_the_map(catalog, made, monkeypatch,
     use(monkeypatch, steps=4, pause=0.0, **kwargs)
     panel = acceleration(catalog, made, threaded=False)
     before = panel.fit
-    panel._go.click()
+    panel.bar.go.click()
     assert panel.status == says
     assert panel.fit is before
-    assert not panel._go.disabled
+    assert not panel.bar.go.disabled
     use(monkeypatch, steps=4, pause=0.0)
-    panel._go.click()
+    panel.bar.go.click()
     assert panel.status == ""
 
 
 def test_saving_never_overwrites_in_silence(catalog, made, tmp_path):
     panel = acceleration(catalog, made, threaded=False)
-    panel._path.value = str(tmp_path / "fit")
-    panel._save.click()
+    panel.bar.path.value = str(tmp_path / "fit")
+    panel.bar.store.click()
     assert "Saved to" in panel.status
-    panel._save.click()
+    panel.bar.store.click()
     assert "already there" in panel.status
     with pytest.raises(FileExistsError, match="tick overwrite"):
         panel.save()
-    panel._overwrite.value = True
-    panel._save.click()
+    panel.bar.overwrite.value = True
+    panel.bar.store.click()
     assert "Saved to" in panel.status
     panel.load()
-    panel._path.value = str(tmp_path / "none")
-    panel._load.click()
+    panel.bar.path.value = str(tmp_path / "none")
+    panel.bar.fetch.click()
     assert "no such file" in panel.status
     with pytest.raises(ValueError, match="Expected a path"):
         panel.save("")
@@ -358,7 +365,165 @@ def test_a_stale_picture_says_so(catalog, made):
     assert "other settings" in panel._badge.value
 
 
+# ---- one change, one draw
+
+
+def draws_of(panel, monkeypatch) -> list:
+    """The settings of every drawing from now on."""
+    seen, draw = [], panel.draw
+    monkeypatch.setattr(panel, "draw", lambda settings, detail: seen.append(settings) or draw(settings, detail))
+    return seen
+
+
+def test_what_update_changes_is_drawn_once(made, monkeypatch, catalog):
+    panel = made(PhaseSpacePanel(catalog, FakeFit(catalog.digest()), size=64, threaded=False))
+    seen = draws_of(panel, monkeypatch)
+    panel.controls["first"].value = "vphi"  # which changes limits, steps and values of two sliders
+    assert len(seen) == 1
+    panel.set(x_axis="vR", y_axis="vz", first="x", first_at=8.5, first_width=0.3)
+    assert len(seen) == 2
+    assert seen[-1]["first_at"] == 8.5
+    panel.view.range = [-10.0, 10.0, -10.0, 10.0]
+    assert len(seen) == 3
+    panel.controls["x_axis"].value = "vx"  # which goes home
+    assert len(seen) == 4
+    assert seen[-1]["range"] is None
+    panel.catalog = sky_stars()
+    assert len(seen) == 5
+
+
+def test_a_change_from_another_thread_is_not_lost_while_one_settles(made, monkeypatch, catalog):
+    panel = made(PhaseSpacePanel(catalog, size=64))
+    update, entered, go = panel.update, threading.Event(), threading.Event()
+
+    def slow():
+        entered.set()
+        go.wait(WAIT)
+        update()
+
+    monkeypatch.setattr(panel, "update", slow)
+    one = threading.Thread(target=lambda: panel.set(x_axis="vx"))
+    two = threading.Thread(target=lambda: setattr(panel.controls["first"], "value", "vphi"))
+    one.start()
+    entered.wait(WAIT)
+    two.start()
+    time.sleep(0.05)
+    go.set()
+    one.join(WAIT)
+    two.join(WAIT)
+    assert panel.controls["first_at"].description == "v_φ [km/s]"
+    assert panel.idle.wait(WAIT)
+    assert "v_φ" in panel.view.frame["title"]
+    assert panel.view.frame["x"]["name"] == "v_x"
+
+
+def test_a_slider_takes_nothing_beyond_its_ends_in_silence(catalog, made):
+    panel = acceleration(catalog, made, threaded=False)
+    with pytest.raises(ValueError, match=r"Expected for z a number from -4 to 4, got 7"):
+        panel.set(z=7.0)
+
+
+# ---- columns, windows, draws
+
+
+def test_menus_offer_what_there_is_with_units():
+    table = {
+        "phot_g_mean_mag": [15.0, 16.0] * u.mag, "bp_rp": [0.5, 0.6] * u.mag, "parallax": [1.0, -1.0] * u.mas,
+        "ps1_g": [16.0, 17.0] * u.mag, "ps1_i": [15.0, 16.5] * u.mag, "feh": [-1.0, -2.0] * u.dex, "seen": [1, 2],
+        "ra": [1.0, 2.0] * u.deg,
+    }  # fmt: skip
+    w = np.array([[8.0, 1.0, 0.5], [0.0, 2.0, 0.0]]), np.array([[10.0, -200.0, 5.0], [100.0, 0.0, 0.0]])
+    columns = Columns.of_catalog(Catalog.from_phase_space(*w, columns=table))
+    words = [text for text, _ in columns.menu()]
+    assert words[:2] == ["x [kpc] · position", "y [kpc] · position"]
+    for text in (
+        "v_φ [km/s] · velocity", "ra [deg] · sky", "M_G [mag] · photometry", "g − i (PS1) [mag] · photometry",
+        "feh [dex] · other",
+    ):  # fmt: skip
+        assert text in words
+    assert words[-1].endswith("other")
+    assert "seen" not in columns  # a number without a unit
+    np.testing.assert_allclose(columns["M_G"], [5.0, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(columns["ps1_g_i"], [1.0, 0.5])
+    np.testing.assert_allclose(columns["phi"], np.degrees(np.arctan2([1, 2], [8, 0])), rtol=1e-6)
+    np.testing.assert_allclose(columns["vphi"], [(1 * 10 + 8 * 200) / np.hypot(8, 1), 100], rtol=1e-6)
+    np.testing.assert_allclose(columns["vR"], [(8 * 10 - 1 * 200) / np.hypot(8, 1), 0], rtol=1e-6)
+
+
+def test_spans_are_round_and_forgive_outliers_and_gaps():
+    many = np.random.default_rng(0).uniform(-55, -45, 1001)
+    for values, low, high in (
+        (many, -55, -45), (np.r_[many, 1e6], -55, -44.5), (np.r_[many, np.nan], -55, -45),
+        ([3.0], 2.4, 3.6), ([np.nan], 0, 1), ([], 0, 1),
+    ):  # fmt: skip
+        columns = Columns(lambda name, v=values: np.array(v), {"a": "deg"}, len(values))
+        assert columns.span("a") == pytest.approx((low, high), abs=0.11)
+
+
+def test_windows_select_exactly_and_copy_nothing_where_all_are_in(rng):
+    table = {k: rng.normal(size=5000).astype(np.float32) for k in "xyab"}
+    table["a"][::10] = np.nan
+    columns = Columns(table.__getitem__, dict.fromkeys(table, "kpc"), 5000)
+    x, y = select(columns, "xy", [Window("b", 0.0, 9.0)])
+    assert x is columns["x"]
+    assert y is columns["y"]
+    for half in (0.1, 1.0, 9.0):
+        windows = [Window("a", 0.1, half), Window("a", 0.2, half), Window("b", 0.0, 9.0)]
+        x, y = select(columns, "xy", windows)
+        inside = (table["a"] >= np.float32(0.2 - half)) & (table["a"] <= np.float32(0.1 + half))
+        seen = np.isfinite(x) & np.isfinite(y)
+        np.testing.assert_array_equal(x[seen], table["x"][inside])
+        np.testing.assert_array_equal(y[seen], table["y"][inside])
+
+
+def test_draws_are_taken_once_in_chunks_and_stop_for_what_is_urgent():
+    fit = FakeFit("none")
+    draws = Draws(fit)
+    assert len(draws.grow(stop=lambda: True)) == CHUNK
+    assert len(draws.grow(CHUNK)) == CHUNK
+    first = draws.columns["x"].copy()
+    asked = []
+    fit.sample = lambda n, seed=0: asked.append(seed) or FakeFit.sample(fit, n, seed)
+    grown = draws.grow(3 * CHUNK)
+    assert asked == [1, 2]
+    assert len(grown) == 3 * CHUNK
+    np.testing.assert_array_equal(grown["x"][:CHUNK], first)
+    assert "vphi" in grown
+
+
+def test_what_a_flow_expects_is_the_integral_over_cells_and_windows():
+    catalog = sky_stars()
+    fit = FakeColumnFit.of(catalog, ("pm_phi1", "phi2", "pm_phi2"))
+    draws = Draws(fit)
+    axes = [Axis("pm_phi2", -6, 8, 40, "mas/yr"), Axis("pm_phi1", -12, 10, 30, "mas/yr")]
+    window = Window("phi2", 0.2, 0.5)
+    exact, more = expected(draws, axes, [window])
+    assert (exact.dims, exact.shape, more) == (("pm_phi2", "pm_phi1"), (40, 30), 0)
+    assert not len(draws.columns)
+    drawn, more = expected(draws, axes, [window], exact=False)
+    assert more == fit.stars / 200_000
+    assert float(drawn.sum()) == pytest.approx(float(exact.sum()), rel=0.02)
+    n = fit.sample(200_000, seed=99)
+    inside = (abs(n[:, 1] - 0.2) <= 0.5) & (n[:, 2] > -6) & (n[:, 2] < 8) & (n[:, 0] > -12) & (n[:, 0] < 10)
+    assert float(exact.sum()) == pytest.approx(inside.mean() * fit.stars, rel=0.02)
+    without, _ = expected(draws, axes, [])  # one column has neither axis nor window: only draws can tell
+    assert float(without.sum()) > 1.2 * float(exact.sum())
+
+
 # ---- the phase-space panel
+
+
+def tops(curve) -> np.ndarray:
+    """What a stepped curve says of each bin."""
+    x, y = curve.dimension_values(0), curve.dimension_values(1)
+    end = np.flatnonzero(np.isnan(x))[0] if np.isnan(x).any() else len(x)
+    return y[1 : end - 1 : 2]
+
+
+def shown(panel) -> int:
+    """The number of stars in the title."""
+    words = panel.figure().label.removeprefix("all ").split(" stars")[0]
+    return int(words.split(" of ")[0].replace(",", ""))
 
 
 def test_star_counts_in_a_slice(catalog, made):
@@ -368,15 +533,20 @@ def test_star_counts_in_a_slice(catalog, made):
     assert panel.status == ""
     x, v = catalog.phase_space[:, :3].astype(float), catalog.phase_space[:, 3:].astype(float)
     image = panel.figure()
-    n = int(((x[:, 2] >= np.float32(0.1) - 0.2) & (x[:, 2] <= np.float32(0.1) + 0.2)).sum())
-    assert abs(int(image.label.split(" stars")[0].replace(",", "")) - n) <= 1
-    vphi = (x[:, 1] * v[:, 0] - x[:, 0] * v[:, 1]) / np.hypot(x[:, 0], x[:, 1])
+    R, vphi = np.hypot(x[:, 0], x[:, 1]), (x[:, 1] * v[:, 0] - x[:, 0] * v[:, 1]) / np.hypot(x[:, 0], x[:, 1])
+    x0, x1, y0, y1 = panel.view.frame["range"]
+    inside = (abs(x[:, 2] - 0.1) <= 0.2) & (abs(R - (x0 + x1) / 2) < (x1 - x0) / 2)
+    inside &= abs(vphi - (y0 + y1) / 2) < (y1 - y0) / 2
+    assert shown(panel) == pytest.approx(inside.sum(), abs=2)
+    assert image.dimension_values(2).sum() == shown(panel)
+    assert image.label.endswith(" of 20,000 stars, −0.1 ≤ z ≤ 0.3 kpc")
     assert vphi.mean() > 0
-    y0, y1 = panel.view.frame["range"][2:]
     assert y0 < np.percentile(vphi, 1) < np.percentile(vphi, 99) < y1
-    assert image.dimension_values(2).sum() == pytest.approx(n, rel=0.02)
     assert panel.view.frame["y"]["label"] == "v_φ [km/s]"
     assert panel.controls["second_at"].layout.display == "none"
+    panel.view.range = [x0, x0 + 0.5 * (x1 - x0), y0, y1]  # the title counts what is seen
+    half = np.less(R, x0 + 0.5 * (x1 - x0))
+    assert shown(panel) == pytest.approx((inside & half).sum(), abs=2)
 
 
 def test_a_slice_takes_the_limits_of_its_coordinate(catalog, made):
@@ -390,18 +560,258 @@ def test_a_slice_takes_the_limits_of_its_coordinate(catalog, made):
     assert at.max < 10
 
 
-def test_flow_needs_its_own_axes(catalog, made):
+def test_a_stream_comes_into_the_window_given_in_the_call(made):
+    sky = sky_stars()
+    panel = made(PhaseSpacePanel(sky, first=("pm_phi1", -8.0, 1.0), second=("pm_phi2", -0.5, 1.5), threaded=False))
+    assert [panel.settings[k] for k in ("x_axis", "y_axis", "first_at", "second_width")] == ["phi1", "phi2", -8, 1.5]
+    inside = (abs(sky["pm_phi1"] + 8) <= 1) & (abs(sky["pm_phi2"] + 0.5) <= 1.5)
+    assert panel.view.frame["title"].startswith(f"{inside.sum()} of 20,000 stars, −9 ≤ pm_φ1 ≤ −7 mas/yr")
+    (points,) = panel.view.frame["layers"]  # so few that each is a point
+    phi2 = np.frombuffer(points["xy"], "<f8").reshape(-1, 2)[:, 1]
+    np.testing.assert_allclose(np.sort(phi2), np.sort(sky["phi2"][inside]), atol=1e-6)
+    assert panel.view.frame["range"] == [-55, -45, -1, 1]
+    panel.set(first_at=9.0)
+    assert "1 of" not in panel.view.frame["title"][:2]
+    panel.set(first="none", second="none")
+    assert panel.view.frame["title"] == "all 20,000 stars"
+    assert panel.view.frame["w"] == pytest.approx(5 * panel.view.frame["h"], rel=0.1)  # square cells on one scale
+    fine = panel.view.frame["w"]
+    panel.set(second="phi2", second_width=0.2, second_at=0.0)
+    assert panel.view.frame["w"] < fine  # fewer stars, larger cells
+
+
+def test_a_call_is_read_in_one_sentence(made):
+    sky = sky_stars(50)
+    with pytest.raises(ValueError, match="Expected x among phi1, phi2, pm_phi1, pm_phi2, got 'phi3'"):
+        PhaseSpacePanel(sky, x="phi3")
+    with pytest.raises(ValueError, match=r"Expected second among phi1, .*, got 'pm'"):
+        PhaseSpacePanel(sky, second=("pm", 0.0, 1.0))
+    with pytest.raises(ValueError, match=r"Expected first as a name or \(name, center, half-width\)"):
+        PhaseSpacePanel(sky, first=("phi1", 0.0))
+    with pytest.raises(ValueError, match="Expected a half-width above 0 for phi1, got 0"):
+        PhaseSpacePanel(sky, first=("phi1", 0.0, 0.0))
+    with pytest.raises(ValueError, match=r"Expected learn among phi1, .*, got 'pmra'"):
+        PhaseSpacePanel(sky, learn=("pmra", "pmdec"))
+    far = made(PhaseSpacePanel(sky, first=("phi1", 80.0, 30.0), threaded=False))  # the slider reaches that far
+    assert far.settings["first_at"] == 80
+    assert far.view.frame["title"].startswith("0 of 50 stars, 50 ≤ φ1 ≤ 110 deg")
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+@pytest.mark.parametrize("equal", [False, True])
+def test_few_or_equal_stars_and_gaps_are_drawn(made, n, equal):
+    color, G = np.linspace(0.5, 1.5, n), np.linspace(15, 20, n)
+    if equal:
+        color, G = np.full(n, 0.7), np.full(n, 15.0)
+    gaps = np.where(np.arange(n) % 3 == 1, np.nan, color)
+    sky = sky_stars(n, bp_rp=gaps * u.mag, phot_g_mean_mag=G * u.mag)
+    panel = made(PhaseSpacePanel(sky, x="bp_rp", y="phot_g_mean_mag", threaded=False))
+    panel.set(marginals=True)
+    assert panel.status == ""
+    there = np.isfinite(gaps).sum()
+    assert panel.view.frame["title"] == ("all 1 stars" if n == 1 else f"{there} of {n} stars")
+    assert [panel.view.frame[k]["reverse"] for k in "xy"] == [False, True]  # bright is up
+    panel.set(first="bp_rp")  # a window in a column with gaps leaves them out
+    assert panel.status == ""
+    dead = sky_stars(n, bp_rp=np.full(n, np.nan) * u.mag, phot_g_mean_mag=G * u.mag)
+    panel.catalog = dead
+    assert panel.status == ""
+    assert panel.view.frame["title"].startswith(f"0 of {n} stars")
+
+
+def test_one_position_is_drawn(made):
+    panel = made(PhaseSpacePanel(stars(1), threaded=False))
+    assert panel.status == ""
+
+
+def test_another_catalogue_brings_its_own_menus(made, catalog):
+    panel = made(PhaseSpacePanel(catalog, x="vR", y="vz", size=64, threaded=False))
+    panel.catalog = sky_stars()
+    assert panel.status == ""
+    assert [panel.settings[k] for k in ("x_axis", "y_axis", "first")] == ["phi1", "phi2", "none"]
+    assert panel.learn == PM
+    still = Catalog.from_pandas(sky_stars(50).to_pandas()[["phi1", "phi2"]], units={"phi1": "deg", "phi2": "deg"})
+    panel.catalog = still
+    assert panel.learn == ()
+    assert "pass learn=" in panel.bar.stage.value
+    assert panel.bar.go.disabled
+    panel.catalog = catalog
+    assert panel.learn is None
+    assert not panel.bar.go.disabled
+    assert panel.bar.stage.value == ""
+    empty = made(PhaseSpacePanel(size=64, threaded=False))
+    assert empty.view.message == "No stars yet: pass a catalogue."
+    empty.catalog = sky_stars()
+    assert empty.view.frame["title"] == "all 20,000 stars"
+
+
+# ---- flows of columns
+
+
+PM = ("pm_phi1", "pm_phi2")
+
+
+def test_a_flow_of_columns_is_trained_saved_loaded_and_grows_stale(made, tmp_path):
+    sky = sky_stars()
+    panel = made(PhaseSpacePanel(sky, learn=PM, x="pm_phi1", y="pm_phi2", size=64, threaded=False))
+    panel.train()
+    assert panel.status == ""
+    assert (panel.fit.columns, panel.fit.stars) == (PM, 20_000)
+    panel.set(show="flow")
+    assert panel._badge.value == ""
+    panel.save(tmp_path / "flow")
+    other = made(PhaseSpacePanel(sky, learn=("phi1", "phi2"), size=64, threaded=False))
+    with pytest.raises(ValueError, match="Expected a flow of phi1, phi2, got one of pm_phi1, pm_phi2"):
+        other.load(tmp_path / "flow")
+    with pytest.raises(ValueError, match="Expected a flow of phi1, phi2, got a map"):
+        other.fit = FakeFit("none")
+    again = made(PhaseSpacePanel(sky, learn=PM, size=64, threaded=False))
+    again.load(tmp_path / "flow")
+    assert again.stale == ""
+    again.catalog = sky_stars(seed=1)
+    assert again.stale == "the fit was trained on other stars"
+    again.catalog = stars()
+    assert again.stale == "the fit was trained on other stars"
+    again.catalog, again.config = sky, "other"
+    assert again.stale == "the fit was trained with other settings"
+    taken = made(PhaseSpacePanel(sky, panel.fit, size=64, threaded=False))  # a fit says itself what was learnt
+    assert taken.learn == PM
+
+
+def test_a_cancelled_flow_of_columns_waits_to_be_resumed(made):
+    sky = sky_stars()
+    panel = made(PhaseSpacePanel(sky, learn=PM, size=64, threaded=False))
+    panel.training.cancel()
+    panel.fit = FakeColumnFit.of(sky, PM, stopped="cancelled")
+    assert panel.fit is None
+    assert panel.bar.go.description == "Resume"
+    panel.train()
+    assert panel.fit.stopped == "finished"
+    panel.fit = FakeColumnFit.of(sky_stars(seed=1), PM, stopped="cancelled")
+    assert panel.bar.go.description == "Train"  # of other stars
+
+
+def test_flow_and_stars_are_counted_alike_and_their_difference_is_noise(made):
+    rng = np.random.default_rng(1)
+    columns = {k: rng.normal(0, 2, 50_000).astype(np.float32) * u.mas / u.yr for k in ("pmra", "pmdec")}
+    sky = sky_stars(50_000, **columns)
+    panel = made(PhaseSpacePanel(sky, x="pmra", y="pmdec", size=128, threaded=False))
+    assert panel.learn == ("pmra", "pmdec")
+    panel.train()
+    counts = panel.view.frame
+    panel.set(show="flow")
+    flow = panel.view.frame
+    for same in ("w", "h", "range", "low", "high", "log", "z"):
+        assert flow[same] == counts[same]
+    total, _ = panel.figure().label.removeprefix("flow: ").split(" of 50,000 stars expected")
+    assert float(total.replace(",", "")) == pytest.approx(50_000, rel=0.01)
+    panel.set(show="difference")
+    image = panel.figure()
+    assert image.vdims[0].range == (-5, 5)
+    x, y, values = (image.dimension_values(i) for i in range(3))
+    core = values[np.hypot(x, y) < 4]
+    assert abs(core.mean()) < 0.1
+    assert core.std() == pytest.approx(1.0, abs=0.1)
+    place = {"pmra": 1, "pmdec": 3}
+    more = {k: np.r_[np.full(200, place[k], np.float32), v[200:].value] * v.unit for k, v in columns.items()}
+    panel.catalog = sky_stars(50_000, **more)  # two hundred at one place are too many
+    assert "trained on other stars" in panel._badge.value
+    image = panel.figure()
+    x, y, values = (image.dimension_values(i) for i in range(3))
+    k = np.nanargmax(values)
+    assert values[k] > 10
+    assert (x[k], y[k]) == pytest.approx((1, 3), abs=0.5)
+    panel.catalog = sky
+    panel.set(first="phi1")
+    assert panel.controls["show"].value == "stars"
+    assert "The flow knows pmra, pmdec, not φ1." in panel.controls["show"]._note.value
+    panel.set(first="none")
+    assert panel.controls["show"].value == "difference"
+
+
+def test_flow_of_a_map_is_shown_at_a_place_or_counted(catalog, made):
     panel = made(PhaseSpacePanel(catalog, FakeFit(catalog.digest()), size=64, threaded=False))
     panel.set(show="flow", x_axis="vx", y_axis="vy")
     frame = panel.view.frame
     assert panel.status == ""
     assert frame["high"] - frame["low"] == pytest.approx(12)
     assert frame["z"]["label"].startswith("ln f")
-    panel.set(y_axis="vphi")
-    assert panel.controls["show"].value == "stars"
-    assert panel.controls["show"]._buttons["flow"].disabled
+    assert panel.controls["first_width"].layout.display == "none"
+    panel.set(y_axis="vphi")  # no slice of f(x, v): counted from draws
+    assert panel.status == ""
+    assert panel.view.frame["z"]["label"] == "stars per cell"
+    assert panel.controls["first_width"].layout.display == ""
     panel.set(x_axis="vphi")
     assert panel.view.message == "Choose two different axes."
+
+
+def test_a_map_is_compared_within_its_ball(catalog, made):
+    fit = FakeFit(catalog.digest())
+    fit.radius, fit.stars = 1.0, int((np.linalg.norm(catalog.phase_space[:, :3] - fit.center, axis=1) < 1).sum())
+    panel = made(PhaseSpacePanel(catalog, fit, first="none", size=64, threaded=False))
+    panel.set(show="difference")
+    assert int(panel.figure().label.split(" stars")[0].replace(",", "")) == fit.stars
+    data, _ = panel.marginals()[0]
+    assert tops(data).sum() == fit.stars
+
+
+# ---- marginals
+
+
+def test_marginals_compare_stars_and_flow_in_the_windows(made):
+    sky = sky_stars()
+    panel = made(PhaseSpacePanel(sky, x="pm_phi1", y="pm_phi2", learn=(*PM, "phi2"), size=64, threaded=False))
+    panel.set(second="phi2", second_at=0.0, second_width=0.5)
+    (only,) = panel.marginals()[0]
+    assert only.label == "stars"
+    panel.train()
+    for k, overlay in enumerate(panel.marginals()):
+        data, flow = overlay
+        assert (data.label, flow.label) == ("stars", "flow")
+        assert data.kdims[0].name == PM[k]
+        low, high = panel.view.frame["range"][2 * k : 2 * k + 2]
+        n, _ = np.histogram(sky[PM[k]][abs(sky["phi2"]) <= 0.5], len(tops(data)), (low, high))
+        x, y = data.dimension_values(0), data.dimension_values(1)
+        assert len(n) > 30
+        assert np.abs(tops(data) - n).sum() < 0.02 * n.sum()  # the other axis has ends too
+        at = np.flatnonzero(np.isnan(x))[15] + 1
+        assert y[at + 1] - y[at] == pytest.approx(2 * np.sqrt(tops(data)[15]))
+        share = np.mean(abs(np.random.default_rng(0).normal(0, sky["phi2"].std(), 100_000)) <= 0.5)
+        assert tops(flow).sum() == pytest.approx(share * 20_000, rel=0.03)
+    panel.set(x_axis="phi1")  # what the flow does not know it does not show
+    assert [curve.label for curve in panel.marginals()[1]] == ["stars"]
+    panel.set(y_axis="phi1")
+    with pytest.raises(ValueError, match="two different axes"):
+        panel.marginals()
+
+
+def test_marginals_need_counts_on_one_axis(catalog):
+    counts = count_field(catalog["x"], catalog["y"], [Axis("x", 4, 12, 8), Axis("y", -4, 4, 8)])
+    with pytest.raises(ValueError, match="got neither"):
+        marginal()
+    with pytest.raises(ValueError, match=r"one axis, got shape \(8, 8\)"):
+        marginal(counts)
+
+
+def test_marginals_are_drawn_at_rest_only_and_when_asked(made, monkeypatch):
+    sky = sky_stars()
+    panel = made(PhaseSpacePanel(sky, FakeColumnFit.of(sky, PM), x="pm_phi1", y="pm_phi2", size=64, threaded=False))
+    assert panel.below[0].layout.display == "none"
+    assert not panel._sides[0].frame
+    beside, drawn = panel.beside, []
+    monkeypatch.setattr(panel, "beside", lambda settings: drawn.append(settings) or beside(settings))
+    pictures = draws_of(panel, monkeypatch)
+    assert not panel._draw(True)  # while a slider is dragged
+    assert (len(pictures), len(drawn)) == (1, 0)
+    assert panel._draw(False)  # and at rest: the picture is whole already
+    assert (len(pictures), len(drawn)) == (1, 1)
+    assert not panel._sides[0].frame
+    panel.set(marginals=True)
+    assert panel.below[0].layout.display == ""
+    assert panel._sides[1].frame["x"]["name"] == "pm_φ2"
+    assert [layer["label"] for layer in panel._sides[1].frame["layers"]] == ["stars", "flow"]
+    panel.set(first="phi2")
+    assert [layer["label"] for layer in panel._sides[1].frame["layers"]] == ["stars"]
 
 
 def test_without_stars_the_flow_is_shown(made):
@@ -424,11 +834,6 @@ def test_a_choice_comes_back_when_it_can_be_shown():
     assert choice.value == "truth"
 
 
-def test_one_star_is_drawn(made):
-    panel = made(PhaseSpacePanel(stars(1), threaded=False))
-    assert panel.status == ""
-
-
 def test_a_fit_without_a_potential_is_kept_for_saving(made, catalog, tmp_path):
     panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
     shown = panel.fit
@@ -441,13 +846,13 @@ def test_a_fit_without_a_potential_is_kept_for_saving(made, catalog, tmp_path):
 
 def test_start_over_after_a_cancel(made, catalog):
     panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
-    assert panel._anew.layout.display == "none"
-    assert panel._go.layout.display is None  # the others are there
+    assert panel.bar.anew.layout.display == "none"
+    assert panel.bar.go.layout.display is None  # the others are there
     panel.fit = FakeFit(catalog.digest(), stopped="cancelled", stage=0)
-    assert panel._go.description == "Resume"
-    assert panel._anew.layout.display == ""
+    assert panel.bar.go.description == "Resume"
+    assert panel.bar.anew.layout.display == ""
     panel.train(resume=False)
-    assert panel._go.description == "Train"
+    assert panel.bar.go.description == "Train"
 
 
 def test_sliders_follow_the_ball_of_the_fit(made, catalog):
@@ -459,3 +864,15 @@ def test_sliders_follow_the_ball_of_the_fit(made, catalog):
     assert panel.controls["z"].max == 0.3
     assert panel.controls["z"].value == 0.3
     assert panel.controls["phi"].max == 2
+
+
+def test_magnitudes_run_downwards_in_cells_too(made):
+    rng = np.random.default_rng(0)
+    more = {"bp_rp": rng.normal(1, 0.2, 5000) * u.mag, "phot_g_mean_mag": rng.normal(18, 1, 5000) * u.mag}
+    panel = made(PhaseSpacePanel(sky_stars(5000, **more), x="bp_rp", y="phot_g_mean_mag", size=64, threaded=False))
+    frame = panel.view.frame
+    assert "codes" in frame
+    assert [frame[k]["reverse"] for k in "xy"] == [False, True]
+    assert abs(frame["w"] - frame["h"]) < 2  # a colour and a magnitude have no common scale
+    panel.set(marginals=True)
+    assert panel._sides[1].frame["x"]["reverse"]

@@ -1,74 +1,24 @@
-"""What the canvas is sent."""
+"""The widget without a browser."""
 
 import base64
 import threading
+import time
 
 import holoviews as hv
 import numpy as np
 import pytest
 import xarray as xr
+from fakes import FakeFit, stars
 
 from clearview.field import Axis, Quantity, make_field
-from clearview.figures import arrows, marker, profile, slice_image
-from clearview.panels.view import RasterView, frame_of
+from clearview.figures import marker, profile, slice_image
+from clearview.panels import AccelerationPanel
+from clearview.panels.view import RasterView
 
 
 def image(values, **kwargs):
     axes = (Axis("x", 0, 2, 2), Axis("y", 0, 3, 3))
     return slice_image(make_field(axes, {"a": Quantity(values, "km2 s-2", "Φ")})["a"], **kwargs)
-
-
-def codes(frame) -> np.ndarray:
-    return np.frombuffer(frame["codes"], "<u2").reshape(frame["h"], frame["w"])
-
-
-def test_codes_run_over_the_limits_bottom_row_first_and_nan_is_zero():
-    values = np.array([[0.0, 1, 2], [3, np.nan, 9]])
-    frame = frame_of(image(values, limits=(0, 3)))
-    share = (codes(frame).astype(float) - 1) / 65534
-    np.testing.assert_allclose(share[:, 0], [0, 1 / 3, 2 / 3], atol=2e-5)
-    assert share[0, 1] == share[2, 1] == 1  # 9 is beyond the scale
-    assert codes(frame)[1, 1] == 0
-    assert frame["range"] == [0, 2, 0, 3]
-    assert frame["equal"]
-    assert frame["z"] == {"name": "Φ", "unit": "km² s⁻²", "label": "Φ [km² s⁻²]"}
-
-
-def test_log_codes_leave_out_what_is_not_positive():
-    values = np.array([[0.0, 1, 10], [100, -1, np.nan]])
-    frame = frame_of(image(values, scale="log", limits=(1, 100)))
-    np.testing.assert_array_equal(codes(frame), [[0, 65535], [1, 0], [32768, 0]])
-    assert frame["log"]
-
-
-def test_a_map_without_any_value_is_all_transparent():
-    assert not codes(frame_of(image(np.full((2, 3), np.nan)))).any()
-
-
-def test_vector_layers():
-    values = np.ones((2, 3))
-    field = xr.DataArray(values, {"x": [0.5, 1.5], "y": [0.5, 1.5, 2.5]}, ["x", "y"], "a_x")
-    path = hv.Path([[(0, 0), (1, 1)], [(1, 0), (0, 1)]], ["x", "y"])
-    contours = hv.Contours([{"x": [0, 1], "y": [0, 1], "level": 1}], ["x", "y"], "level")
-    overlay = hv.Overlay([image(values), arrows(field, 0 * field, every=1), *marker(1, 2), path, contours])
-    layers = {k["kind"]: k for k in frame_of(overlay)["layers"]}
-    x, y, dx, dy = np.frombuffer(layers["arrows"]["xy"], "<f4").reshape(-1, 4)[0]
-    assert (x + dx / 2, y, dy) == pytest.approx((0.5, 0.5, 0))
-    assert np.frombuffer(layers["points"]["xy"], "<f4").tolist() == [1, 2]
-    assert layers["text"]["text"] == "Sun"
-    paths = [k for k in frame_of(overlay)["layers"] if k["kind"] == "path"]
-    assert np.frombuffer(paths[0]["xy"], "<f4").reshape(-1, 2).shape == (6, 2)
-    assert len(paths) == 2
-    with pytest.raises(TypeError, match="got Bars; draw it as one of these"):
-        frame_of(hv.Overlay([image(values), hv.Bars([(1, 2)], "x", "y")]))
-
-
-def test_a_plot_without_a_picture_has_a_margin():
-    curve = profile(xr.DataArray([1.0, 3.0], {"x": [0.0, 4.0]}, ["x"], "y"))
-    frame = frame_of(curve)
-    assert "codes" not in frame
-    assert frame["range"] == pytest.approx([0, 4, 0.88, 3.12])
-    assert frame_of(hv.Curve([], "x", "y"))["range"] == pytest.approx([0, 1, -0.06, 1.06])
 
 
 def test_show_keeps_home_while_zoomed():
@@ -81,22 +31,103 @@ def test_show_keeps_home_while_zoomed():
     assert view.frame["home"] == [0, 2, 0, 3]
     view.clear("nothing")
     assert (view.frame, view.message) == ({}, "nothing")
+    view.range = [0, 1, 0, 1]
+    view.show(image(np.ones((2, 3))))  # home is known still
+    assert view.frame["home"] == [0, 2, 0, 3]
     view.close()
 
 
-def test_show_waits_for_a_browser_that_answers_and_forgets_one_that_left():
+@pytest.fixture
+def shown():
+    """A view with one picture, and ``later()``, which shows the next one in a thread that is returned."""
     view = RasterView(100)
     view.show(image(np.ones((2, 3))))
-    view._on_message(view, {"drawn": 1}, [])
-    view.show(image(np.ones((2, 3))))  # answered: at once
-    shown = threading.Thread(target=view.show, args=(image(np.ones((2, 3))),))
-    shown.start()
-    view._on_message(view, {"drawn": 2}, [])
-    shown.join(10)
-    assert view.frame["data"]["seq"] == 3
-    view.show(image(np.ones((2, 3))))  # not answered: waits its second, then never again
-    assert not view._answers
+
+    def later() -> threading.Thread:
+        thread = threading.Thread(target=view.show, args=(image(np.ones((2, 3))),), name="clearview-test")
+        thread.start()
+        return thread
+
+    yield view, later
     view.close()
+
+
+def drawn(view, seq: int) -> None:
+    view._on_message(view, {"drawn": seq}, [])
+
+
+def test_a_picture_waits_until_a_browser_that_answers_has_drawn_the_last(shown):
+    view, later = shown
+    later().join(10)  # nobody has answered yet: at once
+    drawn(view, 1)  # an answer that comes late
+    waiting = later()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    assert view.frame["data"]["seq"] == 2
+    drawn(view, 2)
+    waiting.join(10)
+    assert view.frame["data"]["seq"] == 3
+
+
+def test_views_may_answer_twice_late_or_never(shown):
+    view, later = shown
+    for _ in range(2):  # two pages
+        drawn(view, 1)
+    later().join(10)
+    assert view.frame["data"]["seq"] == 2
+    drawn(view, 1)  # the slower of the two: of no use any more
+    waiting = later()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    waiting.join(10)  # the page is gone: waited for a second, once
+    assert view.frame["data"]["seq"] == 3
+    assert not view._answers
+    later().join(10)
+    drawn(view, 4)  # loaded again
+    assert view._answers
+
+
+def clearview_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("clearview-")]
+
+
+@pytest.mark.parametrize("when", ["idle", "drawing", "waiting for the browser"])
+def test_close_ends_all_threads(when, monkeypatch):
+    assert clearview_threads() == []
+    catalog = stars(1000)
+    panel = AccelerationPanel(catalog, FakeFit(catalog.digest()), size=64)
+    assert panel.idle.wait(60)
+    if when == "drawing":
+        begun = threading.Event()
+        draw = panel.draw
+
+        def slow(*args):
+            begun.set()
+            time.sleep(0.3)
+            return draw(*args)
+
+        monkeypatch.setattr(panel, "draw", slow)
+        panel.set(z=0.5)
+        assert begun.wait(60)
+    elif when != "idle":
+        drawn(panel.view, panel.view.frame["data"]["seq"])
+        panel.set(z=0.5)  # its coarse picture is never answered, so the full one waits
+        while panel.view.frame["data"]["detail"] == 1:
+            time.sleep(0.001)
+    panel.close()
+    assert clearview_threads() == []
+    assert panel.view.comm is None
+    panel.close()  # once more does no harm
+
+
+def test_close_lets_go_of_who_waits(shown):
+    view, later = shown
+    drawn(view, 1)
+    waiting = [later(), later()]
+    view.close()
+    for thread in waiting:
+        thread.join(0.5)
+        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "diverging"])

@@ -1,20 +1,30 @@
 """Pure functions from a field, an array or a table to a HoloViews element; no models, no widgets, no browser."""
 
-from clearview.figures.slices import arrows, marker, points, profile, slice_image
+from clearview.figures.frame import frame_of
+from clearview.figures.marginals import marginal, star_points
+from clearview.figures.save import picture, save_figure
+from clearview.figures.slices import arrows, contours, marker, path, points, profile, slice_image, text
 from clearview.figures.stars import count_field
-from clearview.figures.style import Named, colours, limits_of, save_figure
+from clearview.figures.style import Named, colours, limits_of
 from clearview.figures.training import loss_curve
 
 __all__ = [
     "Named",
     "arrows",
     "colours",
+    "contours",
     "count_field",
+    "frame_of",
     "limits_of",
     "loss_curve",
+    "marginal",
     "marker",
+    "path",
+    "picture",
     "points",
     "profile",
     "save_figure",
     "slice_image",
+    "star_points",
+    "text",
 ]

@@ -1,10 +1,12 @@
-"""Slices of a field: pictures, arrows, points and profiles."""
+"""Slices of a field: pictures, contours, arrows, points, paths and profiles."""
+
+from collections.abc import Sequence
 
 import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from clearview.figures.style import CMAPS, Scale, dimension, limits_of
+from clearview.figures.style import CMAPS, Scale, dimension, limits_of, number, plane, round_levels
 
 _ANGLE, _LENGTH = hv.Dimension("Angle"), hv.Dimension("Magnitude")
 
@@ -13,6 +15,11 @@ def _need(field: xr.DataArray, ndim: int) -> None:
     if field.ndim != ndim:
         raise ValueError(f"Expected a field with {ndim} axes, got {field.ndim} ({', '.join(map(str, field.dims))}); "
                          "select the others first.")  # fmt: skip
+
+
+def _need_scale(scale: str) -> None:
+    if scale not in CMAPS:
+        raise ValueError(f"Expected a scale among {', '.join(CMAPS)}, got {scale!r}.")
 
 
 def slice_image(
@@ -26,22 +33,62 @@ def slice_image(
     """A field on a regular grid as a picture; axes and colour bar are named by the field's attributes.
 
     Args:
-        field: values on two axes; NaN (and for "log" what is not positive) is left transparent.
+        field: values on two axes; what is not finite (and for "log" what is not positive) is left transparent.
         scale: "linear", "log", or "diverging" (centred on zero, for what has a sign).
         limits: ``(low, high)`` of the colours in the field's unit; by default from its percentiles.
         cmap: a matplotlib colour map; by default viridis, and RdBu_r when diverging.
         label: the title.
 
     Raises:
-        ValueError: if the field has not two axes, or the scale is none of the three.
+        ValueError: if the field has not two axes, the scale is none of the three, or the limits are not in order
+            (for "log": not positive).
     """
     _need(field, 2)
-    if scale not in CMAPS:
-        raise ValueError(f"Expected a scale among {', '.join(CMAPS)}, got {scale!r}.")
+    _need_scale(scale)
+    if limits is not None and not (limits[0] < limits[1] and (scale != "log" or limits[0] > 0)):
+        positive = "0 < " if scale == "log" else ""
+        raise ValueError(f"Expected limits {positive}low < high, got {limits}; leave them out for those of the field.")
     x, y = (field[name] for name in field.dims)
     z = dimension(field, range=limits or limits_of(field.values, scale), scale=scale, cmap=cmap or CMAPS[scale])
     # Plain arrays: HoloViews takes several times longer to read an xarray.
     return hv.Image((x.values, y.values, field.values.T), [dimension(x), dimension(y)], [z], label=label, rtol=1e-3)
+
+
+def contours(field: xr.DataArray, levels: Sequence[float] | None = None, *, scale: Scale = "linear") -> hv.Contours:
+    """Lines along which a field has one value; the title says which values.
+
+    Args:
+        field: values on two axes; lines end where it is not finite.
+        levels: the values in the field's unit; by default four to ten round ones between its percentiles.
+        scale: "log" takes powers of ten by default.
+
+    Returns:
+        One piece a level, whose lines are parted by NaN; none for a field that is constant or has no values.
+
+    Raises:
+        ValueError: if the field has not two axes, or the scale is none of the three.
+    """
+    from contourpy import LineType, contour_generator
+
+    _need(field, 2)
+    _need_scale(scale)
+    x, y = (field[name] for name in field.dims)
+    z = dimension(field)
+    values, step = round_levels(field.values, scale) if levels is None else (np.unique(np.asarray(levels, float)), None)
+    lines = []
+    if min(field.shape) > 1 and len(values):
+        masked = np.ma.masked_invalid(field.values.T)
+        traced = contour_generator(x.values, y.values, masked, name="serial", line_type=LineType.ChunkCombinedNan)
+        found = ((value, traced.lines(value)[0][0]) for value in values)
+        lines = [{x.name: xy[:, 0], y.name: xy[:, 1], z.name: value} for value, xy in found if xy is not None]
+    unit = f" {z.unit}" if z.unit else ""
+    if step:
+        at = f"every {number(step)}{unit}"
+    elif len(values) > 6:
+        at = f"at {len(values)} values from {number(values[0])} to {number(values[-1])}{unit}"
+    else:
+        at = f"at {', '.join(map(number, values))}{unit}"
+    return hv.Contours(lines, [dimension(x), dimension(y)], [z], label=f"{z.label} contours {at}" if lines else "")
 
 
 def arrows(field_x: xr.DataArray, field_y: xr.DataArray, every: int | None = None) -> hv.VectorField:
@@ -72,13 +119,36 @@ def arrows(field_x: xr.DataArray, field_y: xr.DataArray, every: int | None = Non
 
 
 def points(x, y, *, label: str = "") -> hv.Points:
-    """Points at ``x`` and ``y``, arrays of shape (N,) in the units of the picture they lie on."""
-    return hv.Points((np.atleast_1d(x), np.atleast_1d(y)), label=label)
+    """Points at ``x`` and ``y``, arrays of shape (N,) in the units of the picture they lie on.
+
+    DataArrays name the axes where there is no picture.
+    """
+    dims = plane(x, y) or [hv.Dimension("x"), hv.Dimension("y")]
+    table = {d.name: np.atleast_1d(np.asarray(v)) for d, v in zip(dims, (x, y), strict=True)}
+    return hv.Points(table, dims, label=label, datatype=["dictionary"])
+
+
+def path(x, y, label: str = "") -> hv.Path:
+    """A track, such as a stream or an orbit, through ``x`` and ``y``, arrays of shape (N,) in the units of the picture.
+
+    NaN breaks the line. DataArrays name the axes where there is no picture.
+
+    Raises:
+        ValueError: if the arrays differ in length.
+    """
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"Expected as many x as y, got shapes {np.shape(x)} and {np.shape(y)}.")
+    return hv.Path([np.stack([np.asarray(x, float), np.asarray(y, float)], -1)], plane(x, y), label=label)
+
+
+def text(x: float, y: float, words: str) -> hv.Text:
+    """Words beside a place, in the units of the picture they lie on."""
+    return hv.Text(float(x), float(y), words, halign="left", valign="center")
 
 
 def marker(x: float, y: float, label: str = "Sun") -> hv.Overlay:
     """One named place, such as the Sun, in the units of the picture it lies on."""
-    return points(x, y, label=label) * hv.Text(x, y, f"  {label}", halign="left", valign="center")
+    return hv.Overlay([points(x, y), text(x, y, label)])
 
 
 def profile(field: xr.DataArray, *, label: str = "") -> hv.Curve:
@@ -89,4 +159,9 @@ def profile(field: xr.DataArray, *, label: str = "") -> hv.Curve:
     """
     _need(field, 1)
     axis = field[field.dims[0]]
-    return hv.Curve((axis.values, field.values), [dimension(axis)], [dimension(field)], label=label)
+    return curve(dimension(axis), axis.values, dimension(field), field.values, label)
+
+
+def curve(x: hv.Dimension, x_values, y: hv.Dimension, y_values, label: str) -> hv.Curve:
+    """A curve of two columns, as HoloViews makes it quickest."""
+    return hv.Curve({x.name: x_values, y.name: y_values}, [x], [y], label=label, datatype=["dictionary"])

@@ -3,7 +3,10 @@
 import holoviews as hv
 import pandas as pd
 
+from clearview.figures.slices import curve
 from clearview.figures.style import Named
+
+_STEP, _LOSS = Named("step"), Named("loss")
 
 
 def loss_curve(history: pd.DataFrame, stage: str | None = None, *, points: int = 400) -> hv.Overlay:
@@ -30,5 +33,5 @@ def loss_curve(history: pd.DataFrame, stage: str | None = None, *, points: int =
     for column, label in (("train", "training"), ("validation", "validation")):
         part = table.loc[table[column].notna()]
         thin = part.iloc[:: max(1, -(-len(part) // points))]
-        curves.append(hv.Curve((thin["step"].to_numpy(), thin[column].to_numpy()), "step", Named("loss"), label=label))
+        curves.append(curve(_STEP, thin["step"].to_numpy(), _LOSS, thin[column].to_numpy(), label))
     return hv.Overlay(curves, label=str(stage or ""))

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from clearview.field import Axis
-from clearview.figures import arrows, marker, slice_image
+from clearview.figures import arrows, contours, marker, slice_image
 from clearview.panels import base
 from clearview.panels.base import Choice, Panel, dropdown, slider
 from clearview.units import ACCELERATION_UNIT, SUN, attach
@@ -57,6 +57,7 @@ class AccelerationPanel(Panel):
             "phi": slider("azimuth [°]", 0.0, -29.0, 29.0, 1.0, readout_format=".0f"),
             "unit": dropdown("Unit", list(UNITS), "(km/s)²/kpc"),
             "arrows": base.tick("arrows of the acceleration", True),
+            "contours": base.tick("contours of the potential", False),
             "lock": base.tick("keep these colours", False),
         }
 
@@ -103,7 +104,7 @@ class AccelerationPanel(Panel):
         if (show != "truth" and fit is None) or (show != "map" and truth is None):
             return "No map yet: press Train, or load a saved fit." if self.catalog else "No map yet: load a saved fit."
         axes, fixed = self._axes(settings, detail)
-        needed = name == "potential"
+        needed = name == "potential" or settings["contours"]
         field = self._slice(truth if show == "truth" else fit, axes, fixed, needed)
         if show == "difference":
             with xr.set_options(keep_attrs=True):
@@ -112,7 +113,9 @@ class AccelerationPanel(Panel):
 
         def displayed(variable: str):
             found = field[variable]
-            return found if variable == "potential" else (found * scale).assign_attrs(found.attrs, units=unit)
+            if variable == "potential":
+                return found
+            return (found if scale == 1 else found * scale).assign_attrs(found.attrs, units=unit)
 
         shown = displayed(name)
         diverging = name in SIGNED or show == "difference"
@@ -122,11 +125,16 @@ class AccelerationPanel(Panel):
         limits = self._locked[1] if settings["lock"] and getattr(self, "_locked", (None,))[0] == what else None
         across = ACROSS[plane]
         at = f"azimuth {fixed[across]:g}°" if across == "phi" else f"{across} = {fixed[across]:.2f} kpc"
+        at = at.replace("-", "−")
         image = slice_image(
             shown, scale="diverging" if diverging else "linear", limits=limits, label=f"{show.capitalize()}, {at}"
         )
         self._locked = (what, image.vdims[0].range)
         parts: list[Any] = [image]
+        if settings["contours"]:  # over a difference those of the map
+            parts.append(
+                contours((self._slice(fit, axes, fixed, True) if show == "difference" else field)["potential"])
+            )
         if settings["arrows"]:
             parts.append(arrows(*(displayed(f"a_{axis.name}") for axis in axes)))
         return hv.Overlay([*parts, *_sun(plane)])
@@ -143,13 +151,13 @@ class AccelerationPanel(Panel):
     def _slice(self, source, axes, fixed, potential: bool):
         """One slice, kept until others are asked for: a change of component or unit costs nothing."""
         for kept, at, slice_ in self._slices:
-            if kept is source and at == (axes, fixed, potential):
+            if kept is source and at == (axes, fixed) and (not potential or "potential" in slice_):
                 return slice_
         radius, center = self._ball()
         slice_ = base.dynamics().acceleration_field(
             source, axes, fixed, radius=radius, center=center, potential=potential
         )
-        self._slices = [*self._slices[-3:], (source, (axes, fixed, potential), slice_)]
+        self._slices = [*self._slices[-3:], (source, (axes, fixed), slice_)]
         return slice_
 
     def _truth(self):

@@ -1,179 +1,408 @@
-"""Stars, and the density learnt from them, in slices of phase space."""
+"""Stars, and the density learnt from them, on any two columns, in windows on two more."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ipywidgets as W
 import numpy as np
 
 from clearview.field import Axis
-from clearview.figures import count_field, slice_image
+from clearview.figures import count_field, limits_of, marginal, slice_image, star_points
 from clearview.panels import base
-from clearview.panels.base import Choice, Panel, dropdown, slider
+from clearview.panels.columns import CARTESIAN, DOWNWARDS, Columns, label, same_scale, turned
+from clearview.panels.compare import CHUNK, DRAWS, Draws, Window, expected, select
+from clearview.panels.controls import Choice, dropdown, slider, tick
+from clearview.panels.train import Learner
+from clearview.panels.view import RasterView
 from clearview.units import SUN
 
-CARTESIAN: tuple[str, ...] = ("x", "y", "z", "vx", "vy", "vz")
-LABELS: dict[str, str] = {"vx": "v_x", "vy": "v_y", "vz": "v_z", "vR": "v_R", "vphi": "v_φ"}
-COORDINATES: tuple[str, ...] = (*CARTESIAN, "R", "vR", "vphi")
-NAMES = [(LABELS.get(k, k), k) for k in COORDINATES]
+MOTIONS = (("pmra", "pmdec"), ("pm_phi1", "pm_phi2"), ("pm_lon", "pm_lat"))
+PAIRS = (("x", "y"), ("phi1", "phi2"), ("lon", "lat"), ("ra", "dec"), ("l", "b"), *MOTIONS)
+"""What a catalogue is first shown on: the first of these that it has."""
+
+WINDOWS = {"first": "Slice in", "second": "and in"}
+
+FEW = 1000
+"""Of fewer stars than this each is drawn as a point."""
+
+PER_CELL = {"stars": 3.0, "flow": 3.0, "difference": 12.0}
+"""Stars to a cell on average; a difference needs some more to mean anything."""
 
 
-def unit_of(name: str) -> str:
-    """The unit of a coordinate."""
-    return "km/s" if name.startswith("v") else "kpc"
-
-
-class PhaseSpacePanel(Panel):
-    """Star counts, or the learnt ln f(x, v), on two axes of phase space, in a slice along two more.
+class PhaseSpacePanel(base.Panel):
+    """Star counts on any two columns, in windows on two more, beside a flow learnt from the same stars.
 
     Args:
-        catalog: the stars, a `clearview.Catalog`.
-        fit: a `clearview.dynamics.MapFit` whose density is trained.
-        config: a `clearview.MapConfig` for training.
+        catalog: the stars, a `clearview.Catalog`; positions, velocities, sky, proper motions, colours and magnitudes
+            are offered as far as it has them.
+        fit: a `clearview.dynamics.MapFit` whose density is trained, or a `clearview.flows.ColumnFit`.
+        learn: the columns that *Train* learns; by default the map f(x, v) where there is phase space, else the proper
+            motions.
+        x: name of the x axis; by default positions, else the sky, else proper motions.
+        y: name of the y axis.
+        first: a window that selects stars: ``(name, center, half-width)`` in the unit of the column, or only a name;
+            "none" for none.
+        second: a further window.
+        config: a `clearview.MapConfig`, or a `clearview.flows.ColumnConfig` where columns are learnt.
         size: longer side of the plot, CSS pixels.
         threaded: False draws and trains at once in the calling thread.
+
+    Raises:
+        ValueError: for a name that the catalogue does not have, or a fit of other columns than ``learn``.
     """
 
     tags = ("show", "x_axis", "y_axis", "first_at", "first_width", "second_at", "second_width")
 
+    def __init__(
+        self, catalog=None, fit=None, *, learn: Sequence[str] | None = None, x: str | None = None, y: str | None = None,
+        first: str | tuple[str, float, float] | None = None, second: str | tuple[str, float, float] | None = None,
+        config=None, size: int = 480, threaded: bool = True,
+    ):  # fmt: skip
+        self._start = {"x": x, "y": y, "first": first, "second": second}
+        self._learn = None if learn is None else tuple(learn)
+        self._made: Columns | None = None
+        self._draws_made: Draws | None = None
+        if catalog is not None:
+            measured = [name for name in Columns.of_catalog(catalog).units if name in catalog]
+            for name in self._learn or ():
+                _known("learn", name, measured)
+        super().__init__(catalog, fit, config=config, size=size, threaded=threaded)
+
+    # ---- controls ------------------------------------------------------------------------------------------------
+
     def build(self) -> dict[str, Any]:
-        self._made: tuple[Any, dict[str, np.ndarray]] = (None, {})
-        controls: dict[str, Any] = {
-            "show": Choice(("stars", "flow")),
-            "x_axis": dropdown("x axis", NAMES, "x"),
-            "y_axis": dropdown("y axis", NAMES, "y"),
-        }
-        for which, start in (("first", "z"), ("second", "none")):
+        columns, start = self._columns(), self._start
+        axes = dict(zip(("x", "y"), _pair(columns), strict=True)) | {k: start[k] for k in ("x", "y") if start[k]}
+        windows: dict[str, tuple] = {}
+        for which, default in (("first", "z" if "z" in columns else "none"), ("second", "none")):
+            given = start[which] or default
+            windows[which] = (given,) if isinstance(given, str) else tuple(given)
+            if len(windows[which]) not in (1, 3):
+                raise ValueError(f"Expected {which} as a name or (name, center, half-width), got {given!r}.")
+        for what, name in (*axes.items(), *((which, window[0]) for which, window in windows.items())):
+            if name is not None and name != "none":
+                _known(what, name, columns.units)
+        menu = columns.menu()
+        controls: dict[str, Any] = {"show": Choice(tuple(PER_CELL))}
+        controls |= {f"{k}_axis": dropdown(f"{k} axis", menu, name) for k, name in axes.items()}
+        for which, text in WINDOWS.items():
             controls |= {
-                which: dropdown("Slice in" if which == "first" else "and in", [("none", "none"), *NAMES], start),
+                which: dropdown(text, [("none", "none"), *menu], windows[which][0]),
                 f"{which}_at": slider("center", 0.0, -1.0, 1.0, 0.01),
                 f"{which}_width": slider("half-width", 1.0, 0.01, 1.0, 0.01),
             }
-        self._sliced: dict[str, Any] = {"first": None, "second": None}
+            if windows[which][0] != "none":
+                _limit(columns, controls, which, *windows[which])
+        controls["marginals"] = tick("counts along each axis, stars and flow", False)
+        self._sides = [RasterView(234, 120, name="cv-marginal") for _ in axes]
+        self._marginal_views = W.HBox(self._sides)
+        self.below = (self._marginal_views,)
+        self._before = columns, list(axes.values()), {which: window[0] for which, window in windows.items()}
         return controls
 
     def update(self) -> None:
-        controls, reasons = self.controls, {}
+        controls, columns = self.controls, self._columns()
+        before, axes_before, windows_before = self._before
+        if columns is not before:
+            self._offer(columns)
         axes = [controls[k].value for k in ("x_axis", "y_axis")]
-        if self.catalog is None:
-            reasons["stars"] = "Star counts need a catalogue."
-        if self.fit is None:
-            reasons["flow"] = "The flow needs a fit: train or load one."
-        elif not set(axes) <= set(CARTESIAN):
-            reasons["flow"] = "The flow has the axes x, y, z, v_x, v_y, v_z only."
-        controls["show"].disable(reasons)
-        for which in self._sliced:
-            name = controls[which].value
-            wide = controls["show"].value == "stars"  # the learnt density is shown at a place, not in a slab
-            for part, shown in ((f"{which}_at", True), (f"{which}_width", wide)):
-                controls[part].layout.display = "" if shown and name != "none" else "none"
-            if self._sliced[which] != name != "none":
-                self._limit(name, controls[f"{which}_at"], controls[f"{which}_width"])
-            self._sliced[which] = name
-        if getattr(self, "_axes_shown", axes) != axes:
+        windows = {which: controls[which].value for which in WINDOWS}
+        self._before = columns, axes, windows
+        used = {*axes, *windows.values()} - {"none", None}
+        controls["show"].disable(self._reasons(used))
+        for which, name in windows.items():
+            at, width = controls[f"{which}_at"], controls[f"{which}_width"]
+            at.layout.display = "none" if name == "none" else ""
+            width.layout.display = "none" if name == "none" or self._at_a_place(controls["show"].value, used) else ""
+            if name != "none" and name != windows_before[which]:
+                _limit(columns, controls, which, name)
+            elif name != "none" and columns is not before:
+                _limit(columns, controls, which, name, at.value, width.value)
+        self._marginal_views.layout.display = "" if controls["marginals"].value else "none"
+        if axes != axes_before:
             self._home()
-        self._axes_shown = axes
 
-    def coarse(self, settings) -> float:
-        if settings["show"] == "flow":
-            return 0.3
-        # Datashader counts a million stars in less time than the browser takes to get a large frame.
-        return 0.5 if self._cells() > 300 else 1.0
+    def _offer(self, columns: Columns) -> None:
+        """The menus of another catalogue; what was chosen stays where it is there too."""
+        defaults: dict[str, Any] = dict(zip(("x_axis", "y_axis"), _pair(columns), strict=True))
+        for name in (*defaults, *WINDOWS):
+            control, more = self.controls[name], [] if name in defaults else [("none", "none")]
+            value = control.value
+            control.options = [*more, *columns.menu()]
+            control.value = value if value == "none" or value in columns else defaults.get(name, "none")
+
+    def _reasons(self, used: set[str]) -> dict[str, str]:
+        """Why stars, flow or difference cannot be shown on the columns that are used."""
+        fit, stars, flow = self.fit, "", ""
+        if self.catalog is None:
+            stars = "Stars and difference need a catalogue."
+        if fit is None:
+            flow = "Flow and difference need a fit: train or load one."
+        elif foreign := sorted(used - set(self._draws_of(fit).columns.units)):
+            knows = ", ".join(label(name) for name in self._draws_of(fit).columns.units)
+            flow = f"The flow knows {knows}, not {', '.join(map(label, foreign))}."
+        found = {"stars": stars, "flow": flow, "difference": flow or stars}
+        return {name: why for name, why in found.items() if why}
+
+    # ---- what is learnt ------------------------------------------------------------------------------------------
+
+    @property
+    def learn(self) -> tuple[str, ...] | None:
+        """The columns that *Train* learns; None is the map f(x, v), and () nothing."""
+        fit: Any = self.bar.fit or self.bar.partial
+        if self._learn is not None:
+            return self._learn
+        if fit is not None:
+            return getattr(fit, "columns", None)
+        if self.catalog is None or self.catalog.has_phase_space:
+            return None
+        return next((pair for pair in MOTIONS if set(pair) <= set(self.catalog.columns)), ())
+
+    def learner(self) -> Learner | str:
+        names = self.learn
+        if names is None:
+            return super().learner()
+        if not names:
+            return "There are neither positions and velocities nor proper motions to learn; pass learn=(...)."
+        return Learner(
+            lambda catalog, config=None, **how: base.flows().fit_columns(catalog, names, config, **how),
+            lambda *args, **how: base.flows().save_columns(*args, **how),
+            lambda path: base.flows().load_columns(path),
+            lambda catalog: catalog.digest(names),
+        )
 
     def usable(self, fit) -> bool:
-        return fit.has_density
+        names = getattr(fit, "columns", None)
+        if self._learn is not None and names != self._learn:
+            got = "a map" if names is None else f"one of {', '.join(names)}"
+            raise ValueError(f"Expected a flow of {', '.join(self._learn)}, got {got}; make another panel for it.")
+        return fit.has_density if names is None else fit.stopped == "finished"
 
     def shows_fit(self) -> bool:
-        return self.fit is not None and self.controls["show"].value == "flow"
+        chosen = self.controls["show"].value != "stars" or self.controls["marginals"].value
+        return self.fit is not None and chosen
+
+    # ---- pictures ------------------------------------------------------------------------------------------------
+
+    def coarse(self, settings) -> float:
+        if self._at_a_place(settings["show"], _used(settings)):
+            return 0.3
+        # Millions of stars are counted in less time than the browser takes to get a large frame.
+        many = self.catalog is not None and len(self.catalog) > 200_000
+        return 0.5 if many or settings["show"] != "stars" else 1.0
 
     def draw(self, settings: Mapping[str, Any], detail: float):
-        names = (settings["x_axis"], settings["y_axis"])
+        names, show, windows = _names(settings), settings["show"], _windows(settings)
+        fit: Any = self.fit
+        if None in names or (show != "flow" and self.catalog is None):
+            return "No stars yet: pass a catalogue."
         if names[0] == names[1]:
             return "Choose two different axes."
-        slices = {settings[k]: (settings[f"{k}_at"], settings[f"{k}_width"]) for k in ("second", "first")}
-        slices.pop("none", None)
-        size = round((self._cells() if settings["show"] == "stars" else 256) * detail)
-        seen = settings["range"] or [v for n in names for v in self._span(n)]
-        ends = (seen[:2], seen[2:])
-        axes = [
-            Axis(n, low, high, size, unit_of(n), f"{LABELS.get(n, n)}")
-            for n, (low, high) in zip(names, ends, strict=True)
-        ]
-        if settings["show"] == "stars":
-            return self._stars(axes, slices)
-        return self._flow(axes, slices)
-
-    def _stars(self, axes, slices):
-        if self.catalog is None:
-            return "No stars yet: pass a catalogue."
-        keep, words = None, []
-        for name, (at, width) in slices.items():
-            column = self._column(name)
-            near = (column >= at - width) & (column <= at + width)
-            keep = near if keep is None else keep & near
-            words.append(f"|{LABELS.get(name, name)}{f' − {at:g}' if at else ''}| ≤ {width:g} {unit_of(name)}")
-        x, y = (self._column(a.name) if keep is None else self._column(a.name)[keep] for a in axes)
-        return slice_image(count_field(x, y, axes), scale="log", label=f"{len(x):,} stars, {', '.join(words) or 'all'}")
-
-    def _flow(self, axes, slices):
-        if self.fit is None:
+        if show != "stars" and fit is None:
             return "No flow yet: press Train, or load a saved fit."
-        middle = dict(zip(CARTESIAN, [*self.fit.center, *SUN.velocity], strict=True))
+        if self._at_a_place(show, _used(settings)):
+            return self._log_f(fit, settings, detail)
+        words = "".join(f", {w.words(self._columns().units[w.name])}" for w in windows)
+        counts: Any = None
+        if self.catalog is None:
+            axes = self._cells(settings, fit.stars, detail)
+        else:
+            x, y = self._select(names, windows, None if show == "stars" else fit)
+            n, near = self._number(settings, x, y)
+            if show == "stars" and near is not None and n < FEW:
+                title = self._of_all(n) + words
+                return star_points(x[near], y[near], self._axes(settings, 1, 1), reverse=DOWNWARDS, label=title)
+            axes = self._cells(settings, n, detail)
+            counts = turned(count_field(x, y, axes))
+            if show == "stars":
+                return slice_image(counts, scale="log", label=self._of_all(int(counts.values.sum())) + words)
+        draws, enough = self._draws_of(fit), DRAWS if detail == 1.0 else CHUNK
+        flow, more = expected(draws, axes, windows, enough=enough, stop=lambda: self._draws.waiting)
+        total = float(flow.sum())
+        if show == "flow":
+            limits = limits_of((flow if counts is None else counts).values, "log")
+            title = f"flow: {total:,.0f} of {fit.stars:,} stars expected{words}"
+            return slice_image(flow.where(flow > 0.3 * limits[0]), scale="log", limits=limits, label=title)
+        # Below one star the root of what is expected would make a finding of every single star.
+        sigma = np.sqrt(np.maximum(flow, 1.0) * (1.0 + more))
+        field = ((counts - flow) / sigma).where((counts > 0) | (flow > 0.1)).astype(np.float32)
+        field = field.rename("difference").assign_attrs(units="", long_name="(stars − flow) / √flow")
+        title = f"{int(counts.sum()):,} stars, {total:,.0f} expected{words}"
+        return slice_image(field, scale="diverging", limits=(-5.0, 5.0), label=title)
+
+    def marginals(self):
+        """Star counts along each axis of the picture, in the present windows, beside what the flow expects.
+
+        The flow stands for the stars that it was learnt from; its curve comes from 200,000 draws, and is there if it
+        knows the axes and the windows.
+
+        Returns:
+            Two HoloViews overlays of curves, along the x axis and along the y axis.
+
+        Raises:
+            ValueError: if there are no stars and no flow to count, or the axes are the same.
+        """
+        found = self._marginals(self.settings)
+        if found is None:
+            raise ValueError("Expected stars, or a flow, on two different axes, got none; set panel.catalog and axes.")
+        return found
+
+    def beside(self, settings) -> None:
+        if settings["marginals"]:
+            for view, element in zip(self._sides, self._marginals(settings) or (None, None), strict=True):
+                view.clear("Nothing to count.") if element is None else view.show(element)
+
+    def _marginals(self, settings):
+        names, windows = _names(settings), _windows(settings)
+        fit: Any = self.fit
+        if None in names or names[0] == names[1]:
+            return None
+        draws = None if fit is None else self._draws_of(fit)
+        if draws is not None and not _used(settings) <= set(draws.columns.units):
+            draws = None
+        axes, found = self._axes(settings, 48, 48), {}
         if self.catalog is not None:
-            middle |= {k: np.median(self._column(k)[::97]) for k in CARTESIAN[3:]}
-        others = [k for k in CARTESIAN if k not in {a.name for a in axes}]
-        fixed = {k: float(slices[k][0] if k in slices else middle[k]) for k in others}
-        field = base.dynamics().phase_space_field(self.fit, axes, fixed)["log_f"]
+            x, y = self._select(names, windows, fit if draws else None)
+            bins = int(np.clip(2 * self._number(settings, x, y)[0] ** (1 / 3), 8, 64))  # Rice's rule
+            axes = self._axes(settings, bins, bins)
+            found["stars"] = turned(count_field(x, y, axes))
+        if draws is not None:
+            found["flow"], _ = expected(draws, axes, windows, exact=False, stop=lambda: self._draws.waiting)
+        if not found:
+            return None
+        # along x the sum is over y, and the other way round
+        return tuple(
+            marginal(**{k: field.sum(other, keep_attrs=True) for k, field in found.items()}) for other in names[::-1]
+        )
+
+    def _log_f(self, fit: Any, settings, detail: float):
+        """ln f of the map at the centers of the windows, and at the middle of whatever has none."""
+        names, at = _names(settings), {w.name: w.center for w in _windows(settings)}
+        middle: dict[str, Any] = dict(zip(CARTESIAN, [*fit.center, *SUN.velocity], strict=True))
+        if self.catalog is not None and self.catalog.has_phase_space:
+            middle |= {k: np.nanmedian(self._columns()[k][::97]) for k in ("vx", "vy", "vz")}
+        fixed = {k: float(at[k] if k in at else middle[k]) for k in CARTESIAN if k not in names}
+        size = round(256 * detail)
+        field = base.dynamics().phase_space_field(fit, self._axes(settings, size, size), fixed)["log_f"]
         values = field.values[np.isfinite(field.values)]
         # ln f falls without end; below e^-12 of its highest value there are no stars to tell
         limits = (float(values.max()) - 12.0, float(values.max())) if values.size else None
-        at = ", ".join(f"{LABELS.get(k, k)} = {round(v, 2) + 0:g} {unit_of(k)}" for k, v in fixed.items())
-        return slice_image(field, limits=limits, label=f"f at {at}")
+        words = ", ".join(f"{label(k)} = {round(v, 2) + 0:g} {CARTESIAN[k]}" for k, v in fixed.items())
+        return slice_image(field, limits=limits, label=f"f at {words}")
 
-    def _cells(self) -> int:
-        """Cells along an axis: some three stars a cell if all were seen, but no more than there are pixels."""
-        return int(np.clip(np.sqrt(len(self.catalog or ()) / 3), 64, self.view.width))
+    def _at_a_place(self, show: str, used: set[str]) -> bool:
+        """Whether the picture is ln f of a map, shown at the centers of the windows: smooth, but not to be counted."""
+        return show == "flow" and self.fit is not None and not hasattr(self.fit, "columns") and used <= set(CARTESIAN)
 
-    def _column(self, name: str) -> np.ndarray:
-        """(N,) float32 coordinate of all stars, made once."""
-        catalog, columns = self._made  # one pair: the drawing thread and the controls' may look while it is exchanged
-        if catalog is not self.catalog:
-            catalog, columns = self._made = (self.catalog, {})
-        if name not in columns:
-            w = catalog.phase_space
-            if name in CARTESIAN:
-                column = w[:, CARTESIAN.index(name)]
+    # ---- stars ---------------------------------------------------------------------------------------------------
+
+    def _columns(self) -> Columns:
+        """All that can be an axis, made anew for another catalogue; without one that of the flow."""
+        source = self.fit if self.catalog is None else self.catalog
+        made = self._made  # read once: the drawing thread and the controls may look while it is exchanged
+        if made is None or made.source is not source:
+            if source is None:
+                made = Columns.of_draws(np.empty((0, 6)), CARTESIAN)
             else:
-                R = np.hypot(w[:, 0], w[:, 1])
-                turn = {"vR": w[:, 0] * w[:, 3] + w[:, 1] * w[:, 4], "vphi": w[:, 1] * w[:, 3] - w[:, 0] * w[:, 4]}
-                column = R if name == "R" else turn[name] / R
-            columns[name] = np.ascontiguousarray(column, np.float32)
-        return columns[name]
+                made = Columns.of_catalog(source) if source is self.catalog else self._draws_of(source).grow(CHUNK)
+            self._made = made
+        return made
 
-    def _span(self, name: str) -> tuple[float, float]:
-        """Round limits that hold nearly all stars, or the fit's ball."""
-        if self.catalog is not None:
-            column = self._column(name)
-            low, high = np.percentile(column[:: max(1, len(column) // 50_000)], [0.2, 99.8])
-        else:
-            center = dict(zip(CARTESIAN, [*getattr(self.fit, "center", SUN.position), *SUN.velocity], strict=True))
-            half = 150.0 if name.startswith("v") else float(getattr(self.fit, "radius", 4.0))
-            low, high = center.get(name, SUN.R) - half, center.get(name, SUN.R) + half
-        if not high - low > 1e-6 * max(abs(low), 1.0):  # one star, or all at one value
-            low, high = low - 0.5, high + 0.5
-        step = 10 ** np.floor(np.log10(high - low)) / 5
-        return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)
+    def _draws_of(self, fit) -> Draws:
+        made = self._draws_made
+        if made is None or made.fit is not fit:
+            made = self._draws_made = Draws(fit)
+        return made
 
-    def _limit(self, name: str, at, width) -> None:
-        """Give the two sliders of a slice the limits and steps of its coordinate."""
-        low, high = self._span(name)
-        step = float(10 ** np.floor(np.log10((high - low) / 100)))
-        label, unit = LABELS.get(name, name), unit_of(name)
-        middle = np.clip(0.0, low, high) if name in ("y", "z", "vx", "vz", "vR") else (low + high) / 2
-        middle = round(float(middle) / step) * step
-        for control, limits, value, text in (
-            (at, (low, high), middle, f"{label} [{unit}]"),
-            (width, (step, (high - low) / 2), (high - low) / 8, f"± [{unit}]"),
-        ):
-            with control.hold_trait_notifications():
-                control.min, control.max, control.value = *limits, value
-                control.step, control.description = step, text
+    def _select(self, names, windows, fit: Any = None) -> tuple[np.ndarray, ...]:
+        """The two columns of the stars in the windows; with a map, of those in its ball."""
+        columns, inside = self._columns(), None
+        if hasattr(fit, "radius"):
+            distance = sum((columns[k] - np.float32(c)) ** 2 for k, c in zip("xyz", fit.center, strict=True))
+            inside = distance < np.float32(fit.radius) ** 2
+        return select(columns, names, windows, inside)
+
+    def _number(self, settings, x, y):
+        """Roughly how many stars are seen; exactly, and which, where they are few."""
+        x0, x1, y0, y1 = self._ends(settings)
+
+        def inside(x, y):
+            return (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+
+        step = max(1, len(x) // 10_000)
+        some = np.count_nonzero(inside(x[::step], y[::step]))
+        if some >= 100 and some * step >= 2 * FEW:
+            return int(some * step), None
+        near = inside(x, y)
+        return int(np.count_nonzero(near)), near
+
+    def _of_all(self, n: int) -> str:
+        total = len(self.catalog)
+        return f"all {n:,} stars" if n == total else f"{n:,} of {total:,} stars"
+
+    # ---- axes ----------------------------------------------------------------------------------------------------
+
+    def _ends(self, settings) -> tuple[float, ...]:
+        return settings["range"] or tuple(v for name in _names(settings) for v in self._columns().span(name))
+
+    def _axes(self, settings, *sizes: int) -> list[Axis]:
+        ends, units = self._ends(settings), self._columns().units
+        return [
+            Axis(name, low, high, size, units[name], label(name))
+            for name, low, high, size in zip(_names(settings), ends[::2], ends[1::2], sizes, strict=True)
+        ]
+
+    def _cells(self, settings, n: int, detail: float) -> list[Axis]:
+        """Cells that are square on the screen, of the same few stars on average, and no smaller than its pixels."""
+        x, y = self._axes(settings, 1, 1)
+        ratio = (x.high - x.low) / (y.high - y.low) if same_scale(x.units, y.units) else 1.0
+        # In steps of two, or the grain of the picture would change with every step of a slider.
+        number = 2.0 ** round(np.log2(max(n / PER_CELL[settings["show"]], 600)))
+        sides = np.sqrt([number * ratio, number / ratio])
+        sides *= min(1.0, self.view.width * detail / sides.max())
+        return self._axes(settings, *(max(8, round(side)) for side in sides))
+
+
+def _names(settings) -> tuple[Any, Any]:
+    return settings["x_axis"], settings["y_axis"]
+
+
+def _windows(settings) -> list[Window]:
+    return [
+        Window(settings[which], settings[f"{which}_at"], settings[f"{which}_width"])
+        for which in WINDOWS
+        if settings[which] != "none"
+    ]
+
+
+def _used(settings) -> set[str]:
+    return {*_names(settings), *(window.name for window in _windows(settings))}
+
+
+def _known(what: str, name: str, names) -> None:
+    if name not in names:
+        raise ValueError(f"Expected {what} among {', '.join(names)}, got {name!r}; choose one of them.")
+
+
+def _pair(columns: Columns) -> tuple[Any, ...]:
+    """The axes to begin with."""
+    return next((p for p in PAIRS if all(n in columns for n in p)), tuple([*columns.units, None, None][:2]))
+
+
+def _limit(columns: Columns, controls, which: str, name: str, center: Any = None, half: Any = None) -> None:
+    """Give the two sliders of a window the reach and steps of its column, and what was asked for."""
+    low, high = columns.span(name)
+    step = float(10 ** np.floor(np.log10((high - low) / 100)))
+    center = round(columns.middle(name) / step) * step if center is None else float(center)
+    half = max(1, round((high - low) / 8 / step)) * step if half is None else float(half)
+    if not half > 0:
+        raise ValueError(f"Expected a half-width above 0 for {name}, got {half:g}.")
+    digits, units = f".{max(0, round(-np.log10(step)))}f", columns.units[name]
+    for part, limits, value, text in (
+        ("at", (min(low, center), max(high, center)), center, f"{label(name)} [{units}]"),
+        ("width", (min(step, half), max((high - low) / 2, half)), half, f"± [{units}]"),
+    ):
+        control = controls[f"{which}_{part}"]
+        with control.hold_trait_notifications():
+            control.min, control.max, control.value = *limits, value
+            control.step, control.description, control.readout_format = step, text, digits

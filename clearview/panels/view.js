@@ -1,45 +1,46 @@
 // One frame, drawn: the picture and its vector layers on a canvas, axes and colour bar in an SVG over it.
-const LINES = ["#3987d9", "#e08a00", "#1f9e77", "#c7599b"];
 const MINUS = "\u2212";
+const SUPER = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 const esc = (s) => String(s).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+const exponent = (v) => Math.floor(Math.log10(Math.abs(v)) + 1e-9);
 
-/** Some `n` round numbers between a and b, with their step. */
+/** At most `n` round numbers between a and b, but at least two, with their step. */
 function ticks(a, b, n) {
-  const raw = (b - a) / n, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].find((m) => m * power >= raw * 0.999) * power, found = [];
-  for (let i = Math.ceil(a / step - 1e-9); i * step <= b + step * 1e-9; i++) found.push(i * step);
-  return { found, step };
+  for (; ; n *= 1.5) {
+    const raw = (b - a) / n, power = 10 ** Math.floor(Math.log10(raw)), found = [];
+    const step = [1, 2, 5, 10].find((m) => m * power >= raw * 0.999) * power;
+    for (let i = Math.ceil(a / step - 1e-9); i * step <= b + step * 1e-9; i++) found.push(i * step);
+    if (found.length > 1 || n > 1000) return { found, step };
+  }
 }
 
-/** Powers of ten, with 2 and 5 between where there is room; round numbers where there is not one decade. */
-function logTicks(a, b) {
-  const found = [], decades = Math.log10(b / a), marks = decades < 3 ? [1, 2, 5] : [1];
-  for (let e = Math.floor(Math.log10(a)); e <= Math.ceil(Math.log10(b)); e++)
-    for (const m of marks) if (m * 10 ** e >= a * 0.999 && m * 10 ** e <= b * 1.001) found.push(m * 10 ** e);
-  return decades > 1 ? found : ticks(a, b, 6).found.filter((t) => t > 0);
-}
-
-const SUPER = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 function power(v, digits) {
-  const [m, e] = v.toExponential(digits).split("e");
-  const up = [...String(Math.abs(+e))].map((d) => SUPER[d]).join("");
-  return `${m.includes(".") ? m.replace(/\.?0+$/, "") : m}×10${+e < 0 ? "⁻" : ""}${up}`;
+  const [m, e] = v.toExponential(digits).split("e"), up = [...String(Math.abs(+e))].map((d) => SUPER[d]).join("");
+  const front = m.includes(".") ? m.replace(/\.?0+$/, "") : m;
+  return `${Math.abs(front) === 1 ? front.replace("1", "") : front + "×"}10${+e < 0 ? "⁻" : ""}${up}`;
 }
 
-/** A number with as many decimals as a step asks for. */
-function format(v, step) {
-  if (v === 0) return "0";
-  const big = Math.abs(v) >= 1e6 || (Math.abs(v) < 1e-3 && step < 1e-3);
-  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  const text = big ? power(v, Math.max(0, Math.min(6, Math.round(Math.log10(Math.abs(v) / step))))) : v.toFixed(decimals);
-  return text.replace("-", MINUS);
+/** Numbers that are written in the same way, with as many digits as their step asks for. */
+function write({ found, step }) {
+  const most = Math.max(...found.map(Math.abs)), few = exponent(most) - exponent(step) < 4;
+  const big = most < 1e-3 || (most >= 1e6 && (few || most >= 1e12));
+  const apart = (s) => (most < 1e4 ? s : s.replace(/\d+/, (d) => d.replace(/\B(?=(\d{3})+$)/g, ",")));
+  const plain = (v) => apart(v.toFixed(Math.max(0, -exponent(step))));
+  const text = (v) => (big ? power(v, Math.max(0, exponent(v) - exponent(step))) : plain(v));
+  return found.map((v) => [v, Math.abs(v) < step * 1e-6 ? "0" : text(v).replace("-", MINUS)]);
 }
 
 const short = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e6 || Math.abs(v) < 1e-3 ? power(v, 3) : String(+v.toPrecision(4))).replace("-", MINUS);
 
-function render({ model, el }) {
-  const id = `cv-bar-${Math.random().toString(36).slice(2)}`; // each widget has a module, and so a counter, of its own
+/** The bytes of a trait as an array, without a copy where they are aligned. */
+function as(Type, view) {
+  const { buffer, byteOffset, byteLength } = view, size = Type.BYTES_PER_ELEMENT;
+  return byteOffset % size ? new Type(buffer.slice(byteOffset, byteOffset + byteLength)) : new Type(buffer, byteOffset, byteLength / size);
+}
+
+function render({ model, el }, told) {
+  const id = `cv-bar-${Math.random().toString(36).slice(2)}`; // a gradient is known by its id in the whole page
   const box = document.createElement("div"), canvas = document.createElement("canvas"), hover = document.createElement("div");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const picture = document.createElement("canvas"), pen = canvas.getContext("2d"), colour = new Uint32Array(65536);
@@ -55,32 +56,31 @@ function render({ model, el }) {
   el.append(box, hover);
 
   let frame = {}, codes = null, layers = [], lut = null, range = null, timer = 0, drag = null, armed = false;
-  let W = 0, H = 0, L = 0, T = 0; // size and place of the plot in CSS pixels
+  let W = 0, H = 0, L = 0, T = 0, R = 0; // size of the plot in CSS pixels, and the room beside and above it
 
-  const copy = (view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-  const rgb = (i) => `rgb(${lut[3 * i]},${lut[3 * i + 1]},${lut[3 * i + 2]})`;
+  const view = () => (model.get("range").length === 4 ? [...model.get("range")] : [...frame.home]);
 
   function decode() {
     frame = model.get("frame") || {};
-    if (!frame.range) { layout(); return; }
-    codes = frame.codes ? new Uint16Array(copy(frame.codes)) : null;
-    layers = frame.layers.map((k) => ({ ...k, xy: new Float32Array(copy(k.xy)) }));
+    codes = frame.codes ? as(Uint16Array, frame.codes) : null;
+    layers = (frame.layers || []).map((k) => ({ ...k, xy: as(Float64Array, k.xy) }));
+    box.classList.toggle("cv-raster", Boolean(codes));
     if (codes) paint();
-    if (!timer && !drag) range = view();
-    layout();
+    if (frame.range && !timer && !drag) range = view();
+    draw();
+    if (!frame.range) return;
     const sees = codes ? `${frame.z.label} against ` : "Plot of ";
     canvas.setAttribute("aria-label", `${frame.title ? frame.title + ": " : ""}${sees}${frame.y.label} and ${frame.x.label}. ` +
       "Arrow keys pan, plus and minus zoom, 0 shows everything.");
     for (const [k, v] of Object.entries(frame.data)) canvas.dataset[k] = v;
-    model.send({ drawn: frame.data.seq });
+    // One answer for all views of a page, so that a second view costs the kernel nothing.
+    if (told.seq !== frame.data.seq) model.send({ drawn: (told.seq = frame.data.seq) });
   }
 
-  const view = () => (model.get("range").length === 4 ? [...model.get("range")] : [...frame.home]);
-
   function paint() {
-    const bytes = new Uint8Array(copy(frame.lut));
+    const bytes = as(Uint8Array, frame.lut);
     if (!lut || bytes.some((v, i) => v !== lut[i])) {
-      lut = bytes;
+      lut = bytes.slice();
       for (let c = 1; c < 65536; c++) {
         const i = 3 * (c >> 8);
         colour[c] = (255 << 24) | (lut[i + 2] << 16) | (lut[i + 1] << 8) | lut[i];
@@ -94,61 +94,54 @@ function render({ model, el }) {
     g.putImageData(data, 0, 0);
   }
 
-  /** Place the plot and draw all of it. */
-  function layout() {
-    const side = model.get("width"), tall = model.get("height"), raster = Boolean(frame.codes);
-    L = 62;
-    T = frame.title || !raster ? 26 : 10;
-    W = side;
-    H = tall;
-    if (frame.equal) {
-      const [a, b, c, d] = frame.home, scale = Math.min(side / (b - a), side / (d - c));
-      W = Math.max(80, Math.round((b - a) * scale));
-      H = Math.max(80, Math.round((d - c) * scale));
-    }
-    box.style.width = `${L + W + (raster || !frame.range ? 98 : 16)}px`;
-    box.style.height = `${T + H + 44}px`;
-    hover.style.marginLeft = canvas.style.left = `${L}px`;
-    canvas.style.top = `${T}px`;
-    canvas.style.width = `${W}px`;
-    canvas.style.height = `${H}px`;
-    hover.style.display = frame.range && !raster ? "none" : "";
-    draw();
-  }
-
+  /** Everything: the axes first, since their words decide where the plot stands. */
   function draw() {
+    W = model.get("width");
+    H = model.get("height");
+    if (frame.equal) {
+      const [a, b, c, d] = frame.home, ratio = Math.max(0.25, Math.min(4, (d - c) / (b - a)));
+      W = Math.round(W * Math.min(1, 1 / ratio));
+      H = Math.round(model.get("width") * Math.min(1, ratio));
+    }
     const dpr = window.devicePixelRatio || 1;
     if (canvas.width !== Math.round(W * dpr)) canvas.width = Math.round(W * dpr);
     if (canvas.height !== Math.round(H * dpr)) canvas.height = Math.round(H * dpr);
     pen.setTransform(dpr, 0, 0, dpr, 0, 0);
-    pen.clearRect(0, 0, W, H);
     axes();
+    pen.clearRect(0, 0, W, H);
     if (!frame.range) return;
     const [x0, x1, y0, y1] = range, kx = W / (x1 - x0), ky = H / (y1 - y0), r = frame.range;
+    const [left, down] = [frame.x.reverse, frame.y.reverse];
     if (codes) {
       const wide = (r[1] - r[0]) * kx, high = (r[3] - r[2]) * ky;
-      // a fine grid is a smooth field; counts and coarse cells are to be seen as such
-      pen.imageSmoothingEnabled = frame.smooth && frame.w >= 48;
+      // a fine grid is a smooth field; counts and coarse cells are to be seen as such, unless finer than a pixel
+      pen.imageSmoothingEnabled = (!frame.whole && frame.w >= 48) || wide * dpr < frame.w || high * dpr < frame.h;
+      pen.save();
+      pen.transform(left ? -1 : 1, 0, 0, down ? -1 : 1, left ? W : 0, down ? H : 0);
       pen.drawImage(picture, (r[0] - x0) * kx, (y1 - r[3]) * ky, wide, high);
+      pen.restore();
     }
-    layers.forEach((layer, i) => vectors(layer, i, (v) => (v - x0) * kx, (v) => (y1 - v) * ky, kx, ky));
+    const X = left ? (v) => (x1 - v) * kx : (v) => (v - x0) * kx, Y = down ? (v) => (v - y0) * ky : (v) => (y1 - v) * ky;
+    for (const layer of layers) vectors(layer, X, Y, left ? -kx : kx, down ? ky : -ky);
   }
 
   /** One vector layer: with a rim in the opposite shade over a picture, coloured without one. */
-  function vectors(layer, i, X, Y, kx, ky) {
-    const { kind, xy } = layer, path = new Path2D(), [ink, rim] = frame.ink || [LINES[i % LINES.length], ""];
+  function vectors({ kind, xy, text, ink, rim, dash }, X, Y, kx, ky) {
     if (kind === "text") {
-      pen.font = "13px sans-serif";
+      const x = X(xy[0]), y = Y(xy[1]);
+      pen.font = `${rim ? "bold" : "normal"} 13px ${look.font}`;
       pen.textBaseline = "middle";
-      [pen.lineWidth, pen.lineJoin, pen.strokeStyle, pen.fillStyle] = [3, "round", rim, ink];
-      if (codes) pen.strokeText(layer.text, X(xy[0]) + 9, Y(xy[1]));
-      else pen.fillStyle = getComputedStyle(el).color;
-      pen.fillText(layer.text, X(xy[0]) + 9, Y(xy[1]));
+      pen.textAlign = x + 14 + pen.measureText(text).width > W && x > W / 2 ? "right" : "left";
+      const at = [text, x + (pen.textAlign === "left" ? 9 : -9), y];
+      [pen.lineWidth, pen.lineJoin, pen.strokeStyle, pen.fillStyle] = [3, "round", rim, ink || look.color];
+      if (rim) pen.strokeText(...at);
+      pen.fillText(...at);
       return;
     }
+    const path = new Path2D(), thick = kind === "path" || kind === "curve" ? 1.8 : kind === "contours" ? 1 : 1.3;
     if (kind === "arrows")
       for (let k = 0; k < xy.length; k += 4) {
-        const x = X(xy[k]), y = Y(xy[k + 1]), dx = xy[k + 2] * kx, dy = -xy[k + 3] * ky, n = Math.hypot(dx, dy);
+        const x = X(xy[k]), y = Y(xy[k + 1]), dx = xy[k + 2] * kx, dy = xy[k + 3] * ky, n = Math.hypot(dx, dy);
         if (!(n > 3)) continue;
         const s = Math.min(6, n * 0.45) / n;
         path.moveTo(x, y);
@@ -169,70 +162,118 @@ function render({ model, el }) {
         else { path[down ? "lineTo" : "moveTo"](X(xy[k]), Y(xy[k + 1])); down = true; }
       }
     pen.lineJoin = pen.lineCap = "round";
-    if (codes) { [pen.lineWidth, pen.strokeStyle, pen.globalAlpha] = [3.2, rim, 0.6]; pen.stroke(path); pen.globalAlpha = 1; }
-    [pen.lineWidth, pen.strokeStyle, pen.fillStyle] = [codes ? 1.3 : 1.8, ink, ink];
+    pen.setLineDash(dash);
+    if (rim) { [pen.lineWidth, pen.strokeStyle, pen.globalAlpha] = [thick + 1.8, rim, 0.6]; pen.stroke(path); pen.globalAlpha = 1; }
+    [pen.lineWidth, pen.strokeStyle, pen.fillStyle] = [rim ? thick : 1.8, ink, ink];
     kind === "points" ? pen.fill(path) : pen.stroke(path);
+    pen.setLineDash([]);
   }
 
-  let last = "";
+  // ---- axes ----------------------------------------------------------------------------------------------------
+
+  /** The width of the widest of some texts, CSS pixels. */
+  function widest(texts, size = 12) {
+    pen.font = `${size}px ${look.font}`;
+    return Math.max(0, ...texts.map((s) => pen.measureText(s).width));
+  }
+
+  /** A title in lines that are no wider than `room`: broken at its semicolons, and between words where that is not enough. */
+  function wrap(title, room) {
+    const fits = (s) => widest([s], 13) <= room, lines = [];
+    for (const part of title ? title.split(/(?<=;) /) : [])
+      (fits(part) ? [part] : part.split(" ")).forEach((words) => {
+        const longer = `${lines[lines.length - 1]} ${words}`;
+        if (lines.length && fits(longer)) lines[lines.length - 1] = longer;
+        else lines.push(words);
+      });
+    return lines;
+  }
+
+  /** Ticks along x, as many as their texts leave room for. */
+  function across(a, b) {
+    for (let n = Math.max(3, W / 60); ; n *= 0.7) {
+      const found = ticks(a, b, n), texts = write(found);
+      if (n < 2 || widest(texts.map((t) => t[1])) + 12 < (found.step / (b - a)) * W) return texts;
+    }
+  }
+
+  let last = "", look = {}, room = { of: "" };
+  const page = () => { const { fontFamily, color } = getComputedStyle(el); return { font: fontFamily || "sans-serif", color }; };
   function axes() {
-    const key = JSON.stringify([range, W, H, T, frame.x, frame.y, frame.z, frame.low, frame.high, frame.log, frame.title,
-      layers.map((k) => k.label), frame.range ? 0 : model.get("message"), lut && lut.slice(0, 9)]);
+    look = page();
+    const key = JSON.stringify([range, W, H, frame.x, frame.y, frame.z, frame.ticks, frame.title, layers.map((k) => [k.kind, k.label, k.ink, k.dash]),
+      frame.range ? 0 : model.get("message"), lut && lut.slice(0, 9), look.font]);
     if (key === last) return;
     last = key;
+    const [x0, x1, y0, y1] = range || [0, 1, 0, 1], tx = frame.range ? across(x0, x1) : [];
+    const ty = frame.range ? write(ticks(y0, y1, Math.max(3, H / 40))) : [], bar = frame.ticks || [];
+    // The room for numbers and the title grows with them but does not shrink again, or the picture would jump to and fro.
+    const of = JSON.stringify([frame.y, frame.z, (frame.title || "").split(";").length]);
+    if (room.of !== of) room = { of, left: 0, right: 0, lines: 0 };
+    room.left = Math.max(room.left, Math.ceil(widest(ty.map((t) => t[1]))), 27);
+    room.right = Math.max(room.right, Math.ceil(widest(bar.map((t) => t[1]))), 27);
+    L = 35 + room.left;
+    R = codes || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
+    const title = wrap(frame.title, W + R);
+    room.lines = Math.max(room.lines, title.length);
+    T = room.lines ? 10 + 17 * room.lines : codes ? 12 : 16;
+    box.style.width = `${L + W + R}px`;
+    box.style.height = `${T + H + 44}px`;
+    [canvas.style.left, canvas.style.top, canvas.style.width, canvas.style.height] = [L, T, W, H].map((v) => `${v}px`);
+    hover.style.marginLeft = `${L}px`;
+    hover.style.display = frame.range && !codes ? "none" : "";
+
     const out = [`<rect class="cv-frame" x="${L}" y="${T}" width="${W}" height="${H}"/>`];
-    const text = (x, y, s, more) => out.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>${esc(s)}</text>`);
+    const text = (x, y, s, more = "") => out.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>${esc(s)}</text>`);
     const line = (x1, y1, x2, y2, cls = "cv-frame") => out.push(`<line class="${cls}" x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}"/>`);
-    const middle = 'text-anchor="middle"', right = 'text-anchor="end"', label = 'class="cv-label"';
+    const middle = 'text-anchor="middle"', label = 'class="cv-label"';
+    const upright = (x, s) => { // a name longer than its axis begins at the very top, not above it
+      const y = Math.max(T + H / 2, widest([s], 13) / 2 + 2);
+      text(0, 0, s, `${middle} ${label} transform="translate(${x} ${y.toFixed(1)}) rotate(-90)"`);
+    };
     if (!frame.range) {
       // words wrap in HTML only
       out.push(`<foreignObject x="${L + 20}" y="${T + H / 2 - 40}" width="${W - 40}" height="120"><div style="text-align:center;font-size:13px">${esc(model.get("message"))}</div></foreignObject>`);
       svg.innerHTML = out.join("");
       return;
     }
-    const [x0, x1, y0, y1] = range, plain = !frame.codes;
-    const tx = ticks(x0, x1, Math.max(3, W / 80)), ty = ticks(y0, y1, Math.max(3, H / 50));
-    for (const t of tx.found) {
-      const x = Math.round(L + ((t - x0) / (x1 - x0)) * W);
-      if (plain) line(x, T, x, T + H, "cv-grid");
+    for (const [t, words] of tx) {
+      const share = (t - x0) / (x1 - x0), x = Math.round(L + (frame.x.reverse ? 1 - share : share) * W);
+      if (!codes) line(x, T, x, T + H, "cv-grid");
       line(x, T + H, x, T + H + 4);
-      text(x, T + H + 17, format(t, tx.step), middle);
+      text(x, T + H + 17, words, middle);
     }
-    for (const t of ty.found) {
-      const y = Math.round(T + (1 - (t - y0) / (y1 - y0)) * H);
-      if (plain) line(L, y, L + W, y, "cv-grid");
+    for (const [t, words] of ty) {
+      const share = (t - y0) / (y1 - y0), y = Math.round(T + (frame.y.reverse ? share : 1 - share) * H);
+      if (!codes) line(L, y, L + W, y, "cv-grid");
       line(L - 4, y, L, y);
-      text(L - 7, y + 4, format(t, ty.step), right);
+      text(L - 7, y + 4, words, 'text-anchor="end"');
     }
     text(L + W / 2, T + H + 36, frame.x.label, `${middle} ${label}`);
-    text(0, 0, frame.y.label, `${middle} ${label} transform="translate(13 ${T + H / 2}) rotate(-90)"`);
-    text(L, T - 9, frame.title, label);
-    if (plain) legend(text, out);
-    else bar(text, line, out, label);
-    svg.innerHTML = out.join("");
-  }
-
-  function legend(text, out) {
-    layers.map((k, i) => [k.label, i]).filter((k) => k[0]).forEach(([name, i], row) => {
-      const y = T + 16 + 17 * row;
-      text(L + W - 30, y, name, 'text-anchor="end"');
-      out.push(`<line x1="${L + W - 25}" y1="${y - 4}" x2="${L + W - 7}" y2="${y - 4}" stroke="${LINES[i % LINES.length]}" stroke-width="2.5"/>`);
-    });
-  }
-
-  function bar(text, line, out, label) {
-    const x = L + W + 14, { low, high, log } = frame;
-    const stops = Array.from({ length: 33 }, (_, i) => `<stop offset="${i / 32}" stop-color="${rgb(Math.round((i * 255) / 32))}"/>`);
-    out.push(`<linearGradient id="${id}" x1="0" y1="1" x2="0" y2="0">${stops.join("")}</linearGradient>`,
-      `<rect class="cv-frame" x="${x}" y="${T}" width="14" height="${H}" style="fill:url(#${id})"/>`);
-    const t = log ? { found: logTicks(low, high), step: 0 } : ticks(low, high, Math.max(3, H / 55));
-    for (const v of t.found) {
-      const share = log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low);
-      const y = Math.round(T + H * (1 - share));
-      line(x + 14, y, x + 18, y);
-      text(x + 21, y + 4, log ? short(v) : format(v, t.step), "");
+    upright(13, frame.y.label);
+    title.forEach((s, i) => text(L, 17 * (i + room.lines - title.length) + 18, s, label));
+    if (codes) {
+      const x = L + W + 14, rgb = (i) => `rgb(${lut[3 * i]},${lut[3 * i + 1]},${lut[3 * i + 2]})`;
+      const stops = Array.from({ length: 33 }, (_, i) => `<stop offset="${i / 32}" stop-color="${rgb(Math.round((i * 255) / 32))}"/>`);
+      out.push(`<linearGradient id="${id}" x1="0" y1="1" x2="0" y2="0">${stops.join("")}</linearGradient>`,
+        `<rect class="cv-frame" x="${x}" y="${T}" width="14" height="${H}" style="fill:url(#${id})"/>`);
+      let below = Infinity;
+      for (const [share, words] of bar) {
+        const y = Math.round(T + H * (1 - share));
+        line(x + 14, y, x + 18, y);
+        if (below - y >= 14) { text(x + 21, y + 4, words); below = y; }
+      }
+      upright(L + W + R - 7, frame.z.label);
     }
-    text(0, 0, frame.z.label, `text-anchor="middle" ${label} transform="translate(${x + 80} ${T + H / 2}) rotate(-90)"`);
+    layers.filter((k) => k.label && ["path", "curve", "points"].includes(k.kind)).forEach(({ kind, label, ink, rim, dash }, row) => {
+      const y = T + 17 + 17 * row, x = L + W - 34;
+      const rimmed = rim ? `style="fill:${ink};stroke:${rim};stroke-width:3px;stroke-linejoin:round;paint-order:stroke;font-weight:bold"` : "";
+      text(x - 5, y, label, `text-anchor="end" ${rimmed}`);
+      const mark = kind === "points" ? `<circle cx="${x + 13}" cy="${y - 4}" r="3.5" fill="${ink}"` : `<path d="M${x} ${y - 4}h26" fill="none"`;
+      if (rim) out.push(`${mark} stroke="${rim}" stroke-width="3.6" stroke-opacity="0.6" stroke-dasharray="${dash}"/>`);
+      out.push(`${mark} ${kind === "points" ? "" : `stroke="${ink}" stroke-width="1.8" stroke-dasharray="${dash}"`}/>`);
+    });
+    svg.innerHTML = out.join("");
   }
 
   // ---- hand and keys -------------------------------------------------------------------------------------------
@@ -257,19 +298,26 @@ function render({ model, el }) {
     range = [x0 + x, x1 + x, y0 + y, y1 + y];
     push();
   }
-  const at = (e) => { const q = canvas.getBoundingClientRect(); return [(e.clientX - q.left) / W, 1 - (e.clientY - q.top) / H]; };
+  const step = (right, up) => pan(frame.x.reverse ? -right : right, frame.y.reverse ? -up : up);
+  /** Where the mouse is, as shares of the axes. */
+  function at(e) {
+    const q = canvas.getBoundingClientRect(), u = (e.clientX - q.left) / W, v = (e.clientY - q.top) / H;
+    return [frame.x.reverse ? 1 - u : u, frame.y.reverse ? v : 1 - v];
+  }
 
   function read(e) {
-    if (!frame.range) return;
     const [u, v] = at(e), x = range[0] + u * (range[1] - range[0]), y = range[2] + v * (range[3] - range[2]);
     const say = (a, n, mark = "= ") => `${a.name} ${mark}${n}${a.unit ? " " + a.unit : ""}`;
     const parts = [say(frame.x, short(x)), say(frame.y, short(y))];
     if (codes) {
       const r = frame.range, { w, h, low, high, log } = frame;
       const c = Math.floor(((x - r[0]) / (r[1] - r[0])) * w), q = Math.floor(((y - r[2]) / (r[3] - r[2])) * h);
-      const code = c >= 0 && c < w && q >= 0 && q < h ? codes[q * w + c] : 0, t = (code - 1) / 65534;
+      const within = c >= 0 && c < w && q >= 0 && q < h, code = within ? codes[q * w + c] : 0, t = (code - 1) / 65534;
+      const near = log ? Math.exp(Math.log(low) + t * (Math.log(high) - Math.log(low))) : low + t * (high - low);
+      const value = frame.whole ? Math.round(near) : near;
       const mark = code === 65535 ? "≥ " : code === 1 ? "≤ " : "= ";
-      parts.push(code ? say(frame.z, short(log ? low * (high / low) ** t : low + t * (high - low)), mark) : "no value");
+      if (code) parts.push(say(frame.z, short(value), mark));
+      else parts.push(within && frame.whole ? say(frame.z, "0") : "no value"); // a count without a colour is none
     }
     hover.textContent = parts.join(",  ");
   }
@@ -291,7 +339,7 @@ function render({ model, el }) {
     read(e);
   });
   const KEYS = {
-    ArrowLeft: () => pan(-0.1, 0), ArrowRight: () => pan(0.1, 0), ArrowUp: () => pan(0, 0.1), ArrowDown: () => pan(0, -0.1),
+    ArrowLeft: () => step(-0.1, 0), ArrowRight: () => step(0.1, 0), ArrowUp: () => step(0, 0.1), ArrowDown: () => step(0, -0.1),
     "+": () => zoom(0.8), "=": () => zoom(0.8), "-": () => zoom(1.25), 0: home,
   };
   on("keydown", (e) => {
@@ -303,18 +351,26 @@ function render({ model, el }) {
 
   hover.textContent = "\u00a0";
   const moved = () => { if (frame.range && !timer && !drag) { range = view(); draw(); } };
-  const resized = () => { if (range) draw(); };
-  model.on("change:frame", decode);
-  model.on("change:range", moved);
-  model.on("change:message", layout);
-  window.addEventListener("resize", resized);
+  const listeners = { frame: decode, range: moved, message: draw, width: draw, height: draw };
+  for (const [name, f] of Object.entries(listeners)) model.on(`change:${name}`, f);
+  window.addEventListener("resize", draw);
+  // A view is drawn before it stands in its page, whose letters and colours may be others. Another theme later on is told
+  // by the end of a transition too short to see, which the style sheet gives the colour of text.
+  const again = () => JSON.stringify(page()) !== JSON.stringify(look) && draw();
+  const placed = new ResizeObserver(again);
+  placed.observe(el);
+  el.addEventListener("transitionend", again);
   decode();
   return () => {
-    model.off("change:frame", decode);
-    model.off("change:range", moved);
-    model.off("change:message", layout);
-    window.removeEventListener("resize", resized);
+    for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f);
+    window.removeEventListener("resize", draw);
+    placed.disconnect();
+    clearTimeout(timer);
   };
 }
 
-export default { render };
+/** A function, so that the views of one widget share what has been told. */
+export default () => {
+  const told = { seq: 0 };
+  return { render: (context) => render(context, told) };
+};

@@ -49,6 +49,11 @@ class Latest:
         self.idle.clear()
         self._asked.set()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a newer request waits, so that a long drawing had better stop here."""
+        return self._asked.is_set() or self._closed
+
     def _try(self, dragging: bool) -> bool:
         try:
             final = self._draw(dragging)

@@ -22,17 +22,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "browser"))
 
 from driver import Lab, Notebook, find_browser, launch_args
 
-SIZE = 600
 FIELD = """
 import clearview
 from clearview.panels import AccelerationPanel, PhaseSpacePanel
 catalog, fit = clearview.load_first_map()
-field = AccelerationPanel(catalog, fit, size=%d)
+field = AccelerationPanel(catalog, fit, size={size})
 """
 STARS = """
 from fakes import stars
-many = PhaseSpacePanel(stars(1_000_000, seed=%d), size=%d)
-many.set(first_width=many.controls["first_width"].max)  # all of them are in the slice
+panel = PhaseSpacePanel(stars({millions}_000_000, seed={seed}), size={size})
+panel.set(first_width=panel.controls["first_width"].max)  # nearly all of them are in the window, wherever it is
 """
 # The canvas is copied to a small one, so that looking for a change costs less than what is looked for.
 WATCH = """canvas => {
@@ -80,11 +79,8 @@ def steps(notebook: Notebook, output, n: int, rest: float = 0.4) -> np.ndarray:
 
 
 def measure(page, lab: Lab, seed: int, n: int) -> dict[str, float]:
-    """The numbers of one seed."""
+    """The numbers of one seed: each panel by itself, then two of them while a map is trained."""
     began = time.monotonic()
-    cells = [FIELD % SIZE, "field", STARS % (seed, SIZE), "many", "field.train()", "print(field.training.running)"]
-    notebook = Notebook(page, lab, f"latency{seed}", *cells)
-    notebook.run(0)
     found: dict[str, float] = {}
 
     def timed(name: str, show: int) -> None:
@@ -97,17 +93,26 @@ def measure(page, lab: Lab, seed: int, n: int) -> dict[str, float]:
         found[f"{name}_full_median_ms"] = np.median(page.evaluate("() => window.cvFull") or [np.nan])
         found[f"{name}_first_detail"] = float(page.evaluate("() => window.cvDetail"))
 
-    for name, make, show in (("field_600", None, 1), ("stars1m_600", 2, 3)):
-        if make is not None:
-            notebook.run(make)
-        notebook.run(show).locator("canvas.cv-plot[data-detail='1']").wait_for(timeout=120_000)
-        page.wait_for_timeout(3000)
-        timed(name, show)
-    notebook.run(4)
+    for size in (300, 600):
+        cells = [FIELD.format(size=size), "field"]
+        for millions in (1, 6):
+            cells += [STARS.replace("panel", f"stars{millions}m").format(millions=millions, seed=seed, size=size)]
+            cells += [f"stars{millions}m"]
+        notebook = Notebook(
+            page, lab, f"latency{seed}_{size}", *cells, "field.train()", "print(field.training.running)"
+        )
+        for i, what in enumerate(("field", "stars1m", "stars6m")):
+            notebook.run(2 * i)
+            notebook.run(2 * i + 1).locator("canvas.cv-plot[data-detail='1']").wait_for(timeout=240_000)
+            page.wait_for_timeout(3000)
+            timed(f"{what}_{size}", 2 * i + 1)
+        if size == 300:
+            notebook.shutdown()
+    notebook.run(6)
     notebook.output(1).locator("canvas.cv-loss[data-n]").wait_for(timeout=300_000)  # compiled, and under way
     timed("field_600_training", 1)
     timed("stars1m_600_training", 3)
-    found["still_training"] = float("True" in notebook.run(5).inner_text())
+    found["still_training"] = float("True" in notebook.run(7).inner_text())
     found["training_ratio"] = found["field_600_training_median_ms"] / found["field_600_median_ms"]
     found["stars1m_training_ratio"] = found["stars1m_600_training_median_ms"] / found["stars1m_600_median_ms"]
     found["seconds"] = time.monotonic() - began

@@ -155,22 +155,84 @@ def test_training_is_live_can_be_cancelled_and_resumed(live):
     assert int(loss.get_attribute("data-n")) == 150
 
 
-def test_a_second_view_and_a_reload_show_the_newest_picture(notebook):
+def press(nb, key: str = "ArrowRight", n: int = 1) -> None:
+    grab_slider(nb)
+    for _ in range(n):
+        nb.page.keyboard.press(key)
+
+
+def follow(canvases, z: float) -> None:
+    """Each canvas shows this height, in full."""
+    for canvas in canvases:
+        expect(canvas).to_have_attribute("data-tag", tag(z), timeout=LONG)
+        expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
+
+
+def test_views_come_hide_and_go_and_all_follow_the_slider(live):
+    answered = "print(panel.view._answers, panel.view._drawn.wait(5))"
+    live.page.evaluate(
+        """async cell => { const n = window.jupyterapp.shell.currentWidget.content; n.activeCellIndex = 1;
+        await window.jupyterapp.commands.execute('notebook:create-output-view'); n.activeCellIndex = 0;
+        n.widgets[2].model.sharedModel.setSource(cell) }""",
+        answered,
+    )
+    second = live.page.locator(".jp-LinkedOutputView canvas.cv-plot")
+    follow([live.canvas, second], 0)
+    assert second.evaluate(COLOURS) > 50
+    press(live)
+    follow([live.canvas, second], 0.05)
+    assert live.canvas.evaluate(SUM) == second.evaluate(SUM)
+    hidden = live.page.locator(".jp-LinkedOutputView")
+    hidden.evaluate("e => { e.style.display = 'none' }")
+    press(live, n=5)
+    follow([live.canvas, second], 0.3)
+    assert "True True" in live.run(2).inner_text()
+    hidden.evaluate("e => { e.style.display = '' }")
+    assert live.canvas.evaluate(SUM) == second.evaluate(SUM)
+    live.page.locator(".lm-TabBar-tab", has_text="Output View").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(second).to_have_count(0)
+    press(live, n=5)
+    follow([live.canvas], 0.55)
+    assert "True True" in live.run(2).inner_text()
+
+
+def test_the_same_panel_twice_and_a_page_loaded_again_in_the_middle_of_a_drag(notebook):
     nb = notebook(SETUP, "panel", "panel")
     nb.run(0)
-    views = []
-    for i in (1, 2):
-        views.append(nb.run(i))
-        expect(views[-1].locator("canvas.cv-plot")).to_have_attribute("data-detail", "1", timeout=LONG)
-    views[1].locator(".noUi-handle:visible").first.focus()
-    nb.page.keyboard.press("ArrowRight")
-    for view in views:
-        expect(view.locator("canvas.cv-plot")).to_have_attribute("data-tag", tag(0.05), timeout=LONG)
+    views = [nb.run(i).locator("canvas.cv-plot") for i in (1, 2)]
+    follow(views, 0)
+    nb.out = nb.output(2)
+    press(nb)
+    follow(views, 0.05)
     nb.save()
-    nb.open(query="")
-    canvas = nb.output(1).locator("canvas.cv-plot")
-    expect(canvas).to_have_attribute("data-tag", tag(0.05), timeout=LONG)
-    assert canvas.evaluate(COLOURS) > 30
+    press(nb, n=10)
+    nb.open(query="")  # at once: the last pictures are never answered
+    views = [nb.output(i).locator("canvas.cv-plot") for i in (1, 2)]
+    for canvas in views:
+        expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
+    nb.page.wait_for_timeout(1500)
+    tags = {canvas.get_attribute("data-tag") for canvas in views}
+    assert len(tags) == 1
+    assert views[0].evaluate(COLOURS) > 30
+    at = float(tags.pop().split()[3])
+    assert 0.05 <= at <= 0.55
+    nb.out = nb.output(2)
+    press(nb, n=3)
+    follow(views, at + 0.15)
+
+
+def test_another_theme_redraws_the_axes_and_keeps_the_picture(live):
+    text = live.view.locator("svg text").first
+    before, picture = text.evaluate("t => getComputedStyle(t).fill"), live.canvas.evaluate(SUM)
+    live.theme("JupyterLab Dark")
+    try:
+        expect(text).not_to_have_css("fill", before)
+        light = text.evaluate("t => getComputedStyle(t).fill.match(/\\d+/g).slice(0, 3).map(Number)")
+        assert min(light) > 200
+        assert live.canvas.evaluate(SUM) == picture
+    finally:
+        live.theme("JupyterLab Light")
+    expect(text).to_have_css("fill", before)
 
 
 def test_a_stars_panel_and_an_empty_one(notebook):

@@ -1,0 +1,142 @@
+"""An element as plain numbers, texts and bytes: what the browser and matplotlib both draw."""
+
+from functools import lru_cache
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+
+from clearview.figures import style
+
+
+def frame_of(element) -> dict[str, Any]:
+    """Everything that is needed to draw an element or overlay.
+
+    Returns:
+        ``x``, ``y`` (name, unit, label, reverse), ``range`` [x0, x1, y0, y1], ``title``, ``equal`` (whether a circle
+        has to be round) and ``layers``; with a picture also its 16-bit ``codes``, their scale and colours.
+
+    Raises:
+        TypeError: if a layer is of a kind that cannot be drawn.
+    """
+    parts, image = style.layers(element), style.raster(element)
+    x, y = parts[0].dimensions()[:2]
+    frame: dict[str, Any] = {
+        "x": _axis(x), "y": _axis(y), "title": style.title(element), "equal": style.equal_aspect(element),
+    }  # fmt: skip
+    ink = None
+    if image is not None:
+        bounds: Any = image.bounds
+        x0, y0, x1, y1 = map(float, bounds.lbrt())
+        frame |= {"range": [x0, x1, y0, y1], **_encode(image)}
+        ink = style.ink(frame.pop("cmap"))
+    drawn = [_layer(k) for k in parts if k is not image]
+    if image is None:
+        xy = np.concatenate([k["xy"][:, :2] for k in drawn] or [np.empty((0, 2))])
+        frame["range"] = [*_around(xy[:, 0], x, 0.0), *_around(xy[:, 1], y, 0.06)]
+    count = 0
+    for layer in drawn:
+        if layer["kind"] == "arrows":
+            layer["xy"] = _arrows(layer["xy"], frame["range"], frame["equal"])
+        layer["xy"] = np.asarray(layer["xy"], "<f8").tobytes()
+        layer |= {"ink": ink[0], "rim": ink[1], "dash": []} if ink else {"ink": "", "rim": "", "dash": []}
+        # Lines are told apart by their pattern over a picture, else by their colour.
+        if layer["kind"] in ("path", "curve") or (not ink and layer["kind"] != "text"):
+            if not ink:
+                layer["ink"] = style.LINES[count % len(style.LINES)]
+            turn = count if ink else count // len(style.LINES)
+            layer["dash"] = list(style.DASHES[turn % len(style.DASHES)])
+            count += 1
+    return {**frame, "layers": drawn}
+
+
+def _axis(dimension) -> dict[str, Any]:
+    return {
+        "name": dimension.label, "unit": dimension.unit or "", "label": dimension.pprint_label,
+        "reverse": getattr(dimension, "reverse", False),
+    }  # fmt: skip
+
+
+def _around(values: np.ndarray, dimension, pad: float) -> tuple[float, float]:
+    """The range that holds all values, with a margin; the dimension's own where it has one."""
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+    margin = pad * (high - low) if high > low else (abs(low) or 1.0) * 0.5
+    own = dimension.range if None not in dimension.range else (low - margin, high + margin)
+    return float(own[0]), float(own[1])
+
+
+def _encode(image: hv.Image) -> dict[str, Any]:
+    """The image as 16-bit codes, bottom row first: 0 is no value, 1 to 65535 run over the colour scale."""
+    z = image.vdims[0]
+    scale: Any = getattr(z, "scale", "linear")
+    cmap = getattr(z, "cmap", "viridis")
+    values: Any = image.interface.values(image, z, flat=False)
+    low, high = z.range if None not in z.range else style.limits_of(values, scale)
+    a, b = (np.log(low), np.log(high)) if scale == "log" else (low, high)
+    # float32 is twice as fast, and enough for what is float32 or a count itself
+    narrow = values.dtype.itemsize <= 4 and 1e-30 < b - a < 1e30
+    real = np.float32 if narrow else np.float64
+    whole, values = values.dtype.kind in "iu", values.astype(real, copy=False)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        values = np.log(values) if scale == "log" else values
+        unit = (values - real(a)) * real(65534 / (b - a)) + real(1)
+    # log(0) is minus infinity: no value, not the lowest colour; what lies far beyond the scale has the last one
+    code = np.where(np.isfinite(values), np.clip(unit, 1, 65535), real(0)).astype("<u2")
+    ticks, base = _ticks(float(low), float(high), scale == "log", whole)
+    words = _axis(z)
+    if base:
+        words["label"] += f" {'−' if base > 0 else '+'} {abs(base):,.15g}"
+    return {
+        "codes": code.tobytes(), "w": code.shape[1], "h": code.shape[0], "low": float(low), "high": float(high),
+        "log": scale == "log", "whole": whole, "lut": style.colours(cmap).tobytes(), "cmap": cmap, "z": words,
+        "ticks": ticks,
+    }  # fmt: skip
+
+
+@lru_cache
+def _ticks(low: float, high: float, log: bool, whole: bool) -> tuple[list, float]:
+    return style.bar_ticks(low, high, log=log, whole=whole)
+
+
+def _layer(element) -> dict[str, Any]:
+    """One vector layer: its kind and coordinates, shape (N, 2); paths are parted by NaN, arrows (x, y, angle, size)."""
+    words = ""
+    if isinstance(element, hv.VectorField):
+        kind, xy = "arrows", _columns(element, 4)
+    elif isinstance(element, hv.Text):
+        kind, xy, words = "text", np.array([element.data[:2]], float), str(element.data[2]).strip()
+    elif isinstance(element, hv.Path):
+        gap = np.full((1, 2), np.nan)
+        kind = "contours" if isinstance(element, hv.Contours) else "path"
+        xy = np.concatenate([a for piece in _pieces(element) for a in (piece, gap)] or [gap])
+    elif isinstance(element, hv.Points | hv.Scatter | hv.Curve):
+        kind, xy = "curve" if isinstance(element, hv.Curve) else "points", _columns(element, 2)
+    else:
+        raise TypeError(f"Expected Image, Curve, Points, Scatter, Path, Contours, VectorField or Text, "
+                        f"got {type(element).__name__}; draw it as one of these.")  # fmt: skip
+    return {"kind": kind, "xy": xy, "label": element.label, "text": words}
+
+
+def _columns(element: Any, n: int) -> np.ndarray:
+    """(N, n) first columns of an element."""
+    return np.stack([np.asarray(element.interface.values(element, d), float) for d in element.dimensions()[:n]], -1)
+
+
+def _pieces(element: Any) -> list[np.ndarray]:
+    """(N, 2) coordinates of each piece of a path."""
+    names = [d.name for d in element.kdims]
+    if isinstance(element.data, list) and all(isinstance(k, dict) for k in element.data):
+        return [np.stack([k[n] for n in names], -1) for k in element.data]
+    return element.split(datatype="array", dimensions=names)  # 3 ms a piece
+
+
+def _arrows(xy: np.ndarray, seen: list[float], equal: bool) -> np.ndarray:
+    """(N, 4) starts and extents of arrows whose middles, angles and sizes are given; the longest fill their cells."""
+    x, y, angle, size = xy.T
+    wide, high = ((seen[1] - seen[0]), (seen[3] - seen[2]))
+    if equal:
+        wide = high = np.sqrt(wide * high)
+    length = 0.85 * size / np.sqrt(max(len(x), 1)) / (size.max() if size.size and size.max() else 1)
+    dx, dy = wide * length * np.cos(angle), high * length * np.sin(angle)
+    return np.stack([x - dx / 2, y - dy / 2, dx, dy], -1)

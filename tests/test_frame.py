@@ -1,0 +1,138 @@
+"""What the canvas and matplotlib are sent."""
+
+import holoviews as hv
+import numpy as np
+import pytest
+import xarray as xr
+
+from clearview.field import Axis, Quantity, make_field
+from clearview.figures import arrows, contours, frame_of, marker, path, points, profile, slice_image
+
+
+def image(values, **kwargs):
+    axes = (Axis("x", 0, 2, 2), Axis("y", 0, 3, 3))
+    return slice_image(make_field(axes, {"a": Quantity(values, "km2 s-2", "Φ")})["a"], **kwargs)
+
+
+def codes(frame) -> np.ndarray:
+    return np.frombuffer(frame["codes"], "<u2").reshape(frame["h"], frame["w"])
+
+
+def test_codes_run_over_the_limits_bottom_row_first_and_nan_is_zero():
+    values = np.array([[0.0, 1, 2], [3, np.nan, 9]])
+    frame = frame_of(image(values, limits=(0, 3)))
+    share = (codes(frame).astype(float) - 1) / 65534
+    np.testing.assert_allclose(share[:, 0], [0, 1 / 3, 2 / 3], atol=2e-5)
+    assert share[0, 1] == share[2, 1] == 1  # 9 is beyond the scale
+    assert codes(frame)[1, 1] == 0
+    assert frame["range"] == [0, 2, 0, 3]
+    assert frame["equal"]
+    assert frame["z"] == {"name": "Φ", "unit": "km² s⁻²", "label": "Φ [km² s⁻²]", "reverse": False}
+    assert [t[1] for t in frame["ticks"]] == ["0", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0"]
+
+
+def test_log_codes_leave_out_what_is_not_positive():
+    values = np.array([[0.0, 1, 10], [100, -1, np.nan]])
+    frame = frame_of(image(values, scale="log", limits=(1, 100)))
+    np.testing.assert_array_equal(codes(frame), [[0, 65535], [1, 0], [32768, 0]])
+    assert frame["log"]
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "diverging"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((2, 3), np.nan), np.full((2, 3), 5.0), np.zeros((2, 3)), [[np.nan, 2, np.nan], [np.nan] * 3],
+        [[np.inf, 1, 2], [-np.inf, 3, np.nan]], [[1e-60, 2e-60, 3e-60], [0, -1e-60, np.nan]],
+        [[1e300, 2e300, 3e300], [0, -1e300, np.nan]], [[1e5, 1e5 + 1e-6, 1e5 + 2e-6], [np.nan, 1e5, 1e5]],
+        np.array([[0, 0, 1], [3, 200, 0]], np.uint32), -np.ones((2, 3)),
+    ],
+)  # fmt: skip
+def test_exactly_what_has_a_value_has_a_colour(values, scale):
+    values = np.asarray(values)
+    with np.errstate(all="raise", under="ignore"):
+        frame = frame_of(image(values, scale=scale))
+    seen = np.isfinite(values) & (values > 0) if scale == "log" else np.isfinite(values)
+    np.testing.assert_array_equal(codes(frame) > 0, seen.T)
+    if (
+        len(np.unique(values[seen])) > 1
+        and values.dtype.kind == "f"
+        and np.nanmax(values[seen]) > np.nanmin(values[seen])
+    ):
+        assert len(np.unique(codes(frame)[seen.T])) > 1
+    assert len(frame["ticks"]) > 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_lies_far_beyond_the_limits_has_the_last_colour(dtype):
+    most = np.finfo(dtype).max
+    frame = frame_of(image(np.array([[most, 1, 0], [-most, -1, 2]], dtype), limits=(-1e-3, 1e-3)))
+    np.testing.assert_array_equal(codes(frame).T, [[65535, 65535, 32768], [1, 1, 65535]])
+
+
+def test_a_small_range_around_a_large_value_is_told_relative_to_it():
+    frame = frame_of(image(1e5 + np.array([[0, 1, 2], [3, 4, 5]]) * 1e-4))
+    assert frame["z"]["label"] == "Φ [km² s⁻²] − 100,000"
+    share = (codes(frame).astype(float).T.ravel() - 1) / 65534
+    assert np.ptp(np.diff(share)[1:-1]) < 1e-3  # double precision
+
+
+def layers_of(*elements) -> list[dict]:
+    return frame_of(hv.Overlay(elements))["layers"]
+
+
+def xy_of(layer, columns=2) -> np.ndarray:
+    return np.frombuffer(layer["xy"], "<f8").reshape(-1, columns)
+
+
+def test_vector_layers():
+    values = np.ones((2, 3))
+    field = xr.DataArray(values, {"x": [0.5, 1.5], "y": [0.5, 1.5, 2.5]}, ["x", "y"], "a_x")
+    pieces = hv.Path([[(0, 0), (1, 1)], [(1, 0), (0, 1)]], ["x", "y"])
+    lines = hv.Contours([{"x": [0, 1], "y": [0, 1], "level": 1}], ["x", "y"], "level")
+    overlay = [image(values), arrows(field, 0 * field, every=1), *marker(1, 2), pieces, lines]
+    layers = {k["kind"]: k for k in layers_of(*overlay)}
+    x, y, dx, dy = xy_of(layers["arrows"], 4)[0]
+    assert (x + dx / 2, y, dy) == pytest.approx((0.5, 0.5, 0))
+    np.testing.assert_array_equal(xy_of(layers["points"]), [[1, 2]])
+    assert layers["text"]["text"] == "Sun"
+    nan = [np.nan, np.nan]
+    np.testing.assert_array_equal(xy_of(layers["path"]), [[0, 0], [1, 1], nan, [1, 0], [0, 1], nan])
+    np.testing.assert_array_equal(xy_of(layers["contours"]), [[0, 0], [1, 1], nan])
+    with pytest.raises(TypeError, match="got Bars; draw it as one of these"):
+        frame_of(hv.Overlay([image(values), hv.Bars([(1, 2)], "x", "y")]))
+
+
+def test_empty_layers_are_drawn_as_nothing():
+    empty = xr.DataArray(np.full((2, 3), np.nan), {"x": [0.5, 1.5], "y": [0.5, 1.5, 2.5]}, ["x", "y"], "a_x")
+    layers = layers_of(image(np.ones((2, 3))), contours(empty), arrows(empty, empty), points([], []), path([], []))
+    assert not any(np.isfinite(np.frombuffer(k["xy"], "<f8")).any() for k in layers)
+
+
+def test_lines_over_a_picture_differ_in_pattern_and_others_in_colour():
+    tracks = [path([0, 1], [0, i], f"{i}") for i in range(5)]
+    over = layers_of(image(np.ones((2, 3))), *tracks)
+    assert {(k["ink"], k["rim"]) for k in over} == {("white", "black")}
+    assert len({tuple(k["dash"]) for k in over}) == 4
+    alone = layers_of(*tracks, *marker(0, 0))
+    assert [k["rim"] for k in alone] == [""] * 7
+    assert len({(k["ink"], tuple(k["dash"])) for k in alone[:5]}) == 5
+    assert alone[-1]["ink"] == ""  # words have the colour of the page's text
+
+
+def test_arrows_fill_their_cells_also_where_the_axes_have_different_units():
+    axes = (Axis("z", 0, 1, 10), Axis("vz", 0, 1000, 10, "km/s"))
+    one = Quantity(np.ones((10, 10)), "", "")
+    field = make_field(axes, {"a": one, "b": one})
+    frame = frame_of(hv.Overlay([slice_image(field["a"]), arrows(field["a"], field["b"], every=1)]))
+    dx, dy = xy_of(frame["layers"][0], 4)[0, 2:]
+    assert 0.05 < dx < 0.1
+    assert 50 < dy < 100
+
+
+def test_a_plot_without_a_picture_has_a_margin():
+    curve = profile(xr.DataArray([1.0, 3.0], {"x": [0.0, 4.0]}, ["x"], "y"))
+    frame = frame_of(curve)
+    assert "codes" not in frame
+    assert frame["range"] == pytest.approx([0, 4, 0.88, 3.12])
+    assert frame_of(hv.Curve([], "x", "y"))["range"] == pytest.approx([0, 1, -0.06, 1.06])
