@@ -68,6 +68,8 @@ def test_field_holds_the_stars(fitted):
         column_field(fit, (Axis("ra", 0, 1, 4, "deg"),), {"pmdec": 0})
     with pytest.raises(ValueError, match="in mas / yr, got deg"):
         column_field(fit, (Axis("pmra", 0, 1, 4, "deg"),), {"pmdec": 0})
+    with pytest.raises(ValueError, match="finite values of the fixed"):
+        column_field(fit, axes[:1], {"pmdec": np.nan})
     with pytest.raises(ValueError, match="pmdec has none"):
         column_field(fit, axes[:1])
 
@@ -78,6 +80,9 @@ def test_cancel_save_load_resume(fitted, tmp_path):
     assert (part.stopped, part.complete) == ("cancelled", False)
     with pytest.raises(ValueError, match="Resume it first"):
         part.sample(10)
+    assert fit_columns(stars, PM, resume=whole) is whole
+    with pytest.raises(ValueError, match="whole number of draws"):
+        whole.sample(2.5)
     save_columns(part, tmp_path / "part")
     again = fit_columns(stars, PM, resume=load_columns(tmp_path / "part"))
     np.testing.assert_array_equal(again.log_prob(np.zeros((1, 2))), whole.log_prob(np.zeros((1, 2))))
@@ -111,5 +116,8 @@ def test_refusals(rng):
         fit_columns(stars, ())
     with pytest.raises(ValueError, match="differ in flag"):
         fit_columns(stars, ("pmra", "flag"))
+    far = catalog(rng, epoch=(2457000 + rng.uniform(size=6000)) * u.day)
+    with pytest.raises(ValueError, match="subtract a constant"):
+        fit_columns(far, ("pmra", "epoch"))
     with pytest.raises(ValueError, match="at least 100 stars"):
         fit_columns(catalog(rng, 50), PM)

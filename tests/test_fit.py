@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from clearview.flows import MAF, FitConfig, FlowConfig, ScoreConfig, ScoreModel, Standardised, fit, fit_ensemble
+from clearview.flows import MAF, Ball, FitConfig, FlowConfig, ScoreConfig, ScoreModel, Standardised, fit, fit_ensemble
 from clearview.flows.fit import _Stars
 from clearview.flows.networks import generator
 
@@ -81,6 +81,34 @@ def test_divergence_stops_and_keeps_the_last_good_state(stars):
     assert result.stopped == "diverged"
     assert "learning rate" in result.message
     assert all(np.isfinite(a).all() for a in arrays(result.model))
+
+
+def test_held_out_stars_that_cannot_be_are_no_success(rng):
+    """One star outside a Ball makes the validation loss infinite: no weights would ever be the best."""
+    x = rng.normal(size=(400, 3)) * 0.3
+    x[generator(KEY, 0).permutation(400)[0]] = 5.0  # held out
+    density = Ball(Standardised(MAF(3, None, FlowConfig(1, 8), key=KEY), np.zeros(3), np.ones(3)), np.zeros(3), 2.0)
+    result = fit(density, x, CONFIG, key=KEY)
+    assert result.stopped == "diverged"
+    assert "cut stars that the model cannot have" in result.message
+
+
+def test_resume_of_something_else_is_refused(stars):
+    part = fit(flow(), stars, CONFIG, key=KEY, on_progress=lambda p: p.step < 20)
+    for model, data, config in (
+        (flow(), stars[:2000], CONFIG),
+        (flow(), stars, FitConfig(epochs=9, min_steps=0, batch_size=256)),
+        (build(KEY), stars, CONFIG),
+    ):
+        with pytest.raises(ValueError, match="pass the same, or train anew"):
+            fit(model, data, config, key=KEY, resume=part)
+    whole = fit(flow(), stars, CONFIG, key=KEY, resume=part)
+    assert fit(flow(), stars, CONFIG, key=KEY, resume=whole) is whole
+
+
+def test_an_ensemble_of_score_models_is_refused(stars):
+    with pytest.raises(ValueError, match="got a ScoreModel"):
+        fit_ensemble(lambda key: ScoreModel([0.0, 0.0], [1.0, 1.0], key=key), stars, CONFIG, key=KEY)
 
 
 def test_a_wild_gradient_with_a_finite_loss_is_no_good_state(rng):
@@ -167,7 +195,7 @@ def test_bootstrap_draws_other_stars_for_each_member(stars):
     assert len(np.intersect1d(one[0], other[0])) < 0.5 * 4500
 
 
-@pytest.mark.parametrize("members", [0, -1, 2.0, "8"])
+@pytest.mark.parametrize("members", [0, -1, 2.0, "8", True])
 def test_wrong_numbers_of_members(stars, members):
     with pytest.raises(ValueError, match="whole number of members"):
         fit_ensemble(build, stars, CONFIG, key=KEY, members=members)
@@ -268,15 +296,26 @@ def test_conditional_score_model(rng):
 
 
 def test_refused_plans(stars):
-    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": np.nan}):
+    for wrong in (
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch_size": 0},
+        {"min_steps": -1},
+        {"patience": 0},
+        {"patience": 2.5},
+    ):
+        with pytest.raises(ValueError, match="as a whole number of at least"):
+            FitConfig(**wrong)
+    for wrong in ({"learning_rate": 0.0}, {"learning_rate": np.nan}, {"b2": 1.0}, {"seconds_per_report": -1}):
         with pytest.raises(ValueError, match="positive learning rate"):
             FitConfig(**wrong)
     for wrong in ({"validation": 1.0}, {"validation": -0.1}, {"average": 1.5}):
         with pytest.raises(ValueError, match="fractions from 0 to 1"):
             FitConfig(**wrong)
-    for wrong in ({"patience": 0}, {"patience": 3, "validation": 0.0}):
-        with pytest.raises(ValueError, match="patience of at least one pass"):
-            FitConfig(**wrong)
+    with pytest.raises(ValueError, match="held out to judge by"):
+        FitConfig(patience=3, validation=0.0)
+    with pytest.raises(ValueError, match="held out to judge density by"):
+        fit(flow(), stars[:300], FitConfig(patience=3, validation=0.001), key=KEY)
     for wrong in ({"width": 0}, {"noise": 0.0}, {"noise": -1.0}):
         with pytest.raises(ValueError, match="positive noise"):
             ScoreConfig(**wrong)

@@ -33,7 +33,7 @@ class ColumnConfig:
         seed: of all random numbers.
     """
 
-    flow: FlowConfig = field(default_factory=lambda: FlowConfig(3, 48, 2, "spline"))
+    flow: FlowConfig = field(default_factory=lambda: FlowConfig(3, 48, 2, "spline", spread=1.0))
     training: FitConfig = field(
         default_factory=lambda: FitConfig(
             epochs=10, min_steps=1200, batch_size=512, learning_rate=4e-3, b2=0.99, average=0.02
@@ -137,6 +137,8 @@ def fit_columns(
                 f"Expected the columns {', '.join(resume.columns)} of the stars that the fit began with, got "
                 f"{', '.join(columns)} of {'the same' if digest == resume.data_digest else 'others'}; train anew."
             )
+        if resume.complete:
+            return resume
     config = resume.config if resume is not None else config or ColumnConfig()
     low, middle, high = np.percentile(data, [16, 50, 84], axis=0)  # tails would stretch a standard deviation
     key = random.key(config.seed)
@@ -175,6 +177,11 @@ def _table(catalog: Catalog, columns: Iterable[str]) -> tuple[tuple[str, ...], n
         low, high = np.percentile(values, [16, 84])
         if not high > low:
             raise ValueError(f"Expected stars that differ in {name}, got most at {low:g}; leave that column out.")
+        if high - low < 1e4 * np.spacing(np.float32(np.abs(values).max())):
+            raise ValueError(
+                f"Expected a spread in {name} that float32 resolves, got {high - low:g} at values up to "
+                f"{np.abs(values).max():.9g}; subtract a constant from the column first."
+            )
     return columns, data.astype(np.float32), tuple(str(catalog.unit(c) or "") for c in columns)
 
 
@@ -200,6 +207,8 @@ def column_field(fit: ColumnFit, axes: Sequence[Axis], fixed: Mapping[str, float
     for axis in axes:
         if u.Unit(axis.units) != u.Unit(units[axis.name]):
             raise ValueError(f"Expected the axis {axis.name} in {units[axis.name]}, got {axis.units}; convert it.")
+    if not np.isfinite(list(fixed.values())).all():
+        raise ValueError(f"Expected finite values of the fixed columns, got {fixed}; correct them.")
     points = grid(axes, fixed, fit.columns)
     density = fit.stars * np.exp(fit.log_prob(points.reshape(-1, len(fit.columns))).astype(float))
     unit: Any = u.dimensionless_unscaled
@@ -207,8 +216,17 @@ def column_field(fit: ColumnFit, axes: Sequence[Axis], fixed: Mapping[str, float
         unit = unit / u.Unit(units[name])
     values = density.reshape([a.size for a in axes]).astype(np.float32)
     provenance = {"source": "ColumnFit", "stars": fit.stars, "data_digest": fit.data_digest, "seed": fit.config.seed}
+    provenance |= {k: fit.source[k] for k in ("release", "origin") if isinstance(fit.source.get(k), str)}
     provenance |= {f"at_{name}": float(value) for name, value in fixed.items()}
-    return make_field(axes, {"density": Quantity(values, unit.to_string(), "stars per area")}, provenance)
+    return make_field(
+        axes,
+        {
+            "density": Quantity(
+                values, unit.to_string(), "stars per unit of the columns" if len(fit.columns) != 2 else "stars per area"
+            )
+        },
+        provenance,
+    )
 
 
 def save_columns(fit: ColumnFit, path, *, overwrite: bool = False):

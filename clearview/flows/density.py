@@ -63,14 +63,18 @@ def checked(model, x, condition):
     """``x`` and the condition broadcast to its batch, refused if they do not suit the model's dimensions."""
     x = jnp.asarray(x)
     if x.shape[-1:] != (model.dim,):
-        raise ValueError(f"Expected points with {model.dim} coordinates on the last axis, got shape {x.shape}.")
+        raise ValueError(
+            f"Expected points with {model.dim} coordinates on the last axis, got shape {x.shape}; reshape them."
+        )
     if (condition is None) != (model.condition_dim is None):
         wanted = "no condition" if model.condition_dim is None else f"a condition of {model.condition_dim} numbers"
-        raise ValueError(f"Expected {wanted}, got {'none' if condition is None else 'one'}.")
+        raise ValueError(f"Expected {wanted}, got {'none' if condition is None else 'one'}; correct the call.")
     if condition is not None:
         condition = jnp.asarray(condition)
         if condition.shape[-1:] != (model.condition_dim,):
-            raise ValueError(f"Expected a condition of {model.condition_dim} numbers, got shape {condition.shape}.")
+            raise ValueError(
+                f"Expected a condition of {model.condition_dim} numbers, got shape {condition.shape}; reshape it."
+            )
         condition = jnp.broadcast_to(condition, (*x.shape[:-1], model.condition_dim))
     return x, condition
 
@@ -82,8 +86,8 @@ def flat(x, condition):
 
 def in_chunks(draw: Callable, count: int, key: PRNGKeyArray, chunk: int = 2**15) -> np.ndarray:
     """``count`` rows of ``draw(key, size)``, a chunk at a time: one compilation, and no more memory for more rows."""
-    if count < 1:
-        raise ValueError(f"Expected at least one draw, got {count}; ask for more.")
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise ValueError(f"Expected a whole number of draws, at least one, got {count!r}; correct it.")
     size = min(chunk, count)
     parts = [np.asarray(draw(random.fold_in(key, i), size)) for i in range(-(-count // size))]
     return np.concatenate(parts)[:count]

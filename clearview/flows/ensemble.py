@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import random
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -30,7 +31,7 @@ class Ensemble(AbstractDensity):
     def member(self, number: int) -> AbstractDensity:
         """One of the densities."""
         if not 0 <= number < self.count:
-            raise ValueError(f"Expected a member from 0 to {self.count - 1}, got {number}.")
+            raise ValueError(f"Expected a member from 0 to {self.count - 1}, got {number}; choose one of them.")
         arrays, static = eqx.partition(self.members, eqx.is_array)
         return eqx.combine(jax.tree.map(lambda leaf: leaf[number], arrays), static)
 
@@ -66,7 +67,8 @@ def fit_ensemble(
     """Train several densities of the same stars together; see `clearview.flows.fit` for what is not listed here.
 
     Each member begins with other weights and sees the stars in another order. One compilation and one loop serve
-    all. The best weights of each are kept by themselves; with ``config.patience`` training ends when no member
+    all. The best weights of each are kept by themselves; losses are told as means, and one member that diverges ends
+    the training. With ``config.patience`` training ends when no member
     improves any more.
 
     Args:
@@ -81,9 +83,11 @@ def fit_ensemble(
     Raises:
         ValueError: for less than one member, or data that `clearview.flows.fit` refuses.
     """
-    if not isinstance(members, int) or members < 1:
+    if isinstance(members, bool) or not isinstance(members, int | np.integer) or members < 1:
         raise ValueError(f"Expected a whole number of members, at least one, got {members!r}; correct it.")
     each = [build(random.fold_in(key, i)) for i in range(members)]
+    if not isinstance(each[0], AbstractDensity):
+        raise ValueError(f"Expected build to make a density, got a {type(each[0]).__name__}; fit those one by one.")
     batch = training_data(each[0], data, condition)
     arrays = [eqx.filter(one, eqx.is_array) for one in each]
     stacked = eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays), each[0])

@@ -51,19 +51,25 @@ class FitConfig:
     b2: float = 0.999
 
     def __post_init__(self):
-        if not (self.epochs >= 1 and self.batch_size >= 1 and self.learning_rate > 0 and self.min_steps >= 0):
+        counts = {"epochs": 1, "min_steps": 0, "batch_size": 1}
+        if self.patience is not None:
+            counts["patience"] = 1
+        for name, least in counts.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"Expected {name} as a whole number of at least {least}, got {value!r}; correct it.")
+        if not (0 < self.learning_rate < np.inf and 0 <= self.b2 < 1 and self.seconds_per_report >= 0):
             raise ValueError(
-                f"Expected at least one epoch, a batch of at least one star and a positive learning rate, got {self}."
+                f"Expected a positive learning rate, b2 from 0 to below 1 and seconds_per_report not below 0, got "
+                f"{self.learning_rate}, {self.b2} and {self.seconds_per_report}; correct them."
             )
         if not (0 <= self.validation < 1 and 0 <= self.average < 1):
             raise ValueError(
-                f"Expected validation and average as fractions from 0 to 1, got {self.validation} and {self.average}."
+                f"Expected validation and average as fractions from 0 to 1, got {self.validation} and {self.average}; "
+                "correct them."
             )
-        if self.patience is not None and not (self.patience >= 1 and self.validation > 0):
-            raise ValueError(
-                f"Expected a patience of at least one pass, with stars held out to judge by, got {self.patience} with "
-                f"validation={self.validation}; correct one of them."
-            )
+        if self.patience is not None and not self.validation:
+            raise ValueError("Expected stars held out to judge by where there is patience, got validation=0; raise it.")
 
     def plan(self, stars: int) -> tuple[int, int, int]:
         """Batch size, steps of an epoch, and steps in all for so many training stars."""
@@ -93,7 +99,7 @@ class Fit(NamedTuple):
         model: the best model so far (by validation loss, if stars were held out).
         stopped: "finished", "cancelled" or "diverged".
         message: one sentence about it.
-        history: losses, columns stage, step, train, validation.
+        history: losses, columns stage, step, train, validation; of an ensemble the means over its members.
         state: all that `optimise` needs to go on, a pytree of arrays.
     """
 
@@ -113,6 +119,7 @@ class State(NamedTuple):
         best: the weights that judged best.
         optimiser: the state of Adam.
         step: how many steps are done.
+        total: of how many.
         best_loss: validation loss of ``best``.
         waited: passes since then.
     """
@@ -122,11 +129,12 @@ class State(NamedTuple):
     best: Any
     optimiser: Any
     step: Any
+    total: Any
     best_loss: Any
     waited: Any
 
     @classmethod
-    def begin(cls, model, config: FitConfig, members: int | None = None) -> "State":
+    def begin(cls, model, config: FitConfig, members: int | None = None, total: int = 0) -> "State":
         """The state before the first step."""
         params = eqx.filter(model, eqx.is_inexact_array)
         init = jax.eval_shape(_adam(config, 1).init if members is None else jax.vmap(_adam(config, 1).init), params)
@@ -135,6 +143,7 @@ class State(NamedTuple):
         each = () if members is None else (members,)
         return cls(
             params, params if config.average else (), params, optimiser, jnp.asarray(np.int32(0)),
+            jnp.asarray(np.int32(total)),
             jnp.asarray(np.full(each, np.inf, np.float32)), jnp.asarray(np.zeros(each, np.int32)),
         )  # fmt: skip
 
@@ -154,8 +163,8 @@ def fit(
 
     Args:
         model: where to start; whatever has ``dim``, ``condition_dim`` and ``loss(key, x, condition)``.
-        data: (N, dim) points, in the model's units. Of a `numpy.memmap` only what is in use is in memory, and the
-            result is the same.
+        data: (N, dim) points, in the model's units. Of a `numpy.memmap` the training rows are read as they are used,
+            and the result is the same; in memory are then their order (some 12 bytes a row) and the held-out rows.
         config: how to train.
         key: of the split and the batches; the same key, data and config give the same fit.
         condition: (N, condition_dim), for a conditional model.
@@ -164,7 +173,8 @@ def fit(
         stage: its name in the progress and history.
 
     Raises:
-        ValueError: for data of the wrong shape, not finite, or too few to learn from.
+        ValueError: for data of the wrong shape, not finite, or too few to learn from, or a ``resume`` that does not
+            belong to them.
     """
     batch = training_data(model, data, condition)
     return optimise(
@@ -226,7 +236,7 @@ class _Stars:
         size = len(data[0])
         for d in data:
             for first in range(0, size, 2**20):
-                if not np.isfinite(d[first : first + 2**20]).all():
+                if not (np.abs(d[first : first + 2**20]) < np.finfo(np.float32).max).all():
                     raise ValueError(
                         f"Expected finite numbers in the training data of {stage}, got NaN or inf; cut those rows."
                     )
@@ -237,6 +247,11 @@ class _Stars:
             raise ValueError(
                 f"Expected at least 32 stars to train {stage}, got {self.count} after the split; loosen the cuts."
             )
+        if config.patience is not None and not held_out:
+            raise ValueError(
+                f"Expected stars held out to judge {stage} by where there is patience, got none of {size}; raise "
+                "validation."
+            )
         # In equal parts, since the whole held-out set at once would take memory in proportion.
         parts = max(1, math.ceil(held_out / 8192))
         kept = order[: held_out - held_out % parts]
@@ -246,6 +261,7 @@ class _Stars:
         self.batch_size, self.per_epoch, self.total = config.plan(self.count)
         self.window = max(1, min(self.per_epoch, self.WINDOW // self.batch_size)) if self.mapped else self.per_epoch
         self.all = None if self.mapped else tuple(jnp.asarray(_rows(d, self.order)) for d in data)
+        self._orders: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def at(self, step: int):
         """For a step: rows in the order in which the steps take them, the data these number, the first step whose
@@ -253,8 +269,9 @@ class _Stars:
         """
         epoch, begun = divmod(step, self.per_epoch)
         begun -= begun % self.window
-        orders = [self._order(epoch, m) for m in range(self.members or 1)]
-        rows, data = np.stack(orders), self.all
+        if self._orders[0] != epoch:
+            self._orders = epoch, np.stack([self._order(epoch, m) for m in range(self.members or 1)])
+        rows, data = self._orders[1], self.all
         if data is None:
             rows = rows[:, begun * self.batch_size :][:, : self.window * self.batch_size]
             # The last window of a pass may be shorter; one shape, one compilation.
@@ -314,7 +331,7 @@ def optimise(
             params, average, optimiser, step, summed = carry
             now = random.fold_in(key, step)
             params, average, optimiser, current = vmapped(learn, (0, 0, 0, 0, each, None, None))(
-                params, average or params, optimiser, rows, data, now, (step - origin) * batch_size
+                params, average if config.average else params, optimiser, rows, data, now, (step - origin) * batch_size
             )
             return params, average if config.average else (), optimiser, step + 1, summed + current
 
@@ -340,9 +357,19 @@ def optimise(
         waited = jnp.where(better, 0, state.waited + 1)
         return state._replace(best=best, best_loss=jnp.minimum(losses, state.best_loss), waited=waited), losses.mean()
 
-    if resume is None:
-        state, history = State.begin(model, config, members), pd.DataFrame(columns=HISTORY)
-    else:
+    state, history = State.begin(model, config, members, total), pd.DataFrame(columns=HISTORY)
+    if resume is not None:
+        if resume.stopped == "finished":
+            return resume
+
+        def form(state):
+            return jax.tree.structure(state), [jnp.shape(leaf) for leaf in jax.tree.leaves(state)]
+
+        if form(resume.state) != form(state) or int(resume.state.total) != total:
+            raise ValueError(
+                f"Expected to resume {stage} with the stars, model and plan it began with ({total} steps), got a fit "
+                f"of {int(resume.state.total)} steps or of another model; pass the same, or train anew."
+            )
         state, history = resume.state, pd.DataFrame(resume.history[resume.history.stage == stage])
     rows_of_history = history.to_dict("records")
     validation_loss = float(rows_of_history[-1]["validation"]) if rows_of_history else np.nan
@@ -394,18 +421,20 @@ def optimise(
             if judged:
                 state, mean_loss = compiled[1](state, stars.validation, key)
                 validation_loss = float(mean_loss)
+                if not np.isfinite(validation_loss):
+                    stopped = "diverged"
             else:  # with none held out, the last is the best
                 state = state._replace(best=state.average if config.average else state.params)
             if config.patience is not None and step < total and int(np.min(state.waited)) >= config.patience:
                 early, total = f", as the validation loss had not fallen for {config.patience} passes", step
         rows_of_history.append(dict(zip(HISTORY, (stage, step, train_loss, validation_loss), strict=True)))
-        if not tell(train_loss) and step < total:
+        if not tell(train_loss) and step < total and stopped == "finished":
             stopped = "cancelled"
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",
         "cancelled": f"{stage}: cancelled at step {step} of {total}; resume goes on from there.",
         "diverged": f"{stage}: the loss was not finite at step {step} of {total}; the last good state is kept, try a "
-        f"learning rate below {config.learning_rate:g} or cut outliers.",
+        f"learning rate below {config.learning_rate:g} or cut stars that the model cannot have.",
     }[stopped]
     return Fit(
         eqx.combine(state.best, static), stopped, message, pd.DataFrame(rows_of_history, columns=HISTORY), state

@@ -44,17 +44,17 @@ class Spline:
     kinks in its gradient, so this is for densities that are looked at or sampled, not for the Boltzmann equation.
 
     Raises:
-        ValueError: for fewer than two bins, or a reach that is not positive.
+        ValueError: for a number of bins not from 2 to 100, or a reach that is not positive.
     """
 
     bins: int = 8
     reach: float = 4.0
 
     def __post_init__(self):
-        if not self.bins >= 2 or not 0 < self.reach < np.inf:
+        if not isinstance(self.bins, int) or not 2 <= self.bins <= 100 or not 0 < self.reach < np.inf:
             raise ValueError(
-                f"Expected at least 2 bins and a positive, finite reach of the spline, got bins={self.bins!r} and "
-                f"reach={self.reach!r}; correct them."
+                f"Expected 2 to 100 bins, a whole number, and a positive, finite reach of the spline, got "
+                f"bins={self.bins!r} and reach={self.reach!r}; correct them."
             )
 
     @property
@@ -65,8 +65,8 @@ class Spline:
     def forward(self, x, raw):
         """y and ln dy/dx, each (dim,); parameters of zero are the identity."""
         u, log_scale = Affine().forward(x, raw[:2])
-        x0, w, y0, h, d0, d1, inside = self._piece(u, raw[2:], 0)
-        t = (u - x0) / w
+        at, x0, w, y0, h, d0, d1, inside = self._piece(u, raw[2:], 0)
+        t = (at - x0) / w
         s, cross = h / w, t * (1 - t)
         bottom = s + (d1 + d0 - 2 * s) * cross
         y = y0 + h * (s * t**2 + d0 * cross) / bottom
@@ -75,17 +75,20 @@ class Spline:
 
     def inverse(self, y, raw):
         """The x of `forward`."""
-        x0, w, y0, h, d0, d1, inside = self._piece(y, raw[2:], 1)
-        s, v = h / w, y - y0
+        at, x0, w, y0, h, d0, d1, inside = self._piece(y, raw[2:], 1)
+        s, v = h / w, at - y0
         bend = v * (d1 + d0 - 2 * s)
         a, b, c = h * (s - d0) + bend, h * d0 - bend, -s * v
-        # The root that has no cancellation where the piece is nearly straight.
-        t = 2 * c / (-b - jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 0.0)))
+        # Of the two forms of the one root, that without cancellation. The floor keeps the gradient of the root finite.
+        root = jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 1e-30))
+        up = b >= 0
+        t = jnp.where(up, 2 * c / jnp.where(up, -b - root, 1.0), (root - b) / jnp.where(up, 1.0, 2 * a))
+        t = jnp.clip(t, 0.0, 1.0)
         return Affine().inverse(jnp.where(inside, x0 + t * w, y), raw[:2])
 
     def _piece(self, at, raw, side: int):
-        """Of the piece that ``at`` lies in: left x, width, lower y, height, slopes at both ends; and whether it is
-        within reach. ``side`` 0 looks ``at`` up among the x of the knots, 1 among the y.
+        """``at``, or 0 where it is beyond reach; of the piece that it lies in left x, width, lower y, height and the
+        slopes at both ends; and whether it is within reach. ``side`` 0 looks it up among the x of the knots, 1 the y.
         """
         bins, reach = self.bins, self.reach
         sizes = [1e-3 + (1 - 1e-3 * bins) * jax.nn.softmax(raw[i * bins : (i + 1) * bins], axis=0) for i in (0, 1)]
@@ -104,7 +107,7 @@ class Spline:
                 starts[0], 2 * reach * sizes[0], starts[1], 2 * reach * sizes[1], slopes[:-1], slopes[1:],
             )
         )  # fmt: skip
-        return x0, w, y0, h, d0, d1, inside
+        return at, x0, w, y0, h, d0, d1, inside
 
 
 TRANSFORMS = {"affine": lambda bins, reach: Affine(), "spline": Spline}
