@@ -13,7 +13,6 @@ from astropy.table import Table
 
 from clearview.catalogs import Catalog
 from clearview.dynamics import acceleration_field, phase_space_field
-from clearview.field import Quantity, grid, make_field
 from clearview.units import SUN
 
 HISTORY = ["stage", "step", "train", "validation"]
@@ -93,10 +92,6 @@ class FakeColumnFit:
         units = tuple(str(catalog.unit(name)) for name in columns)
         return cls(columns, units, data.mean(0), data.std(0), len(data), catalog.digest(columns), **kwargs)
 
-    def log_prob(self, points):
-        w = (np.asarray(points) - self.mean) / self.spread
-        return -0.5 * (w**2).sum(-1) - np.log(np.sqrt(2 * np.pi) * self.spread).sum()
-
     def sample(self, n, seed=0):
         rng = np.random.default_rng(seed)
         return rng.normal(self.mean, self.spread, (n, len(self.columns))).astype(np.float32)
@@ -113,16 +108,11 @@ def fake_flows(steps: int = 4) -> SimpleNamespace:
             fit.stopped, fit.message = "cancelled", "Columns: cancelled."
         return fit
 
-    def column_field(fit, axes, fixed=None):
-        points = grid(axes, fixed or {}, fit.columns)
-        density = fit.stars * np.exp(fit.log_prob(points))
-        return make_field(axes, {"density": Quantity(density, "", "stars")})
-
     def save_columns(fit, path, *, overwrite=False):
         Path(path).write_bytes(pickle.dumps(fit))
 
     return SimpleNamespace(
-        fit_columns=fit_columns, column_field=column_field, save_columns=save_columns,
+        fit_columns=fit_columns, save_columns=save_columns,
         load_columns=lambda path: pickle.loads(Path(path).read_bytes()),
     )  # fmt: skip
 

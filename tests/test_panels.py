@@ -491,23 +491,27 @@ def test_draws_are_taken_once_in_chunks_and_stop_for_what_is_urgent():
     assert "vphi" in grown
 
 
-def test_what_a_flow_expects_is_the_integral_over_cells_and_windows():
-    catalog = sky_stars()
-    fit = FakeColumnFit.of(catalog, ("pm_phi1", "phi2", "pm_phi2"))
-    draws = Draws(fit)
-    axes = [Axis("pm_phi2", -6, 8, 40, "mas/yr"), Axis("pm_phi1", -12, 10, 30, "mas/yr")]
-    window = Window("phi2", 0.2, 0.5)
-    exact, more = expected(draws, axes, [window])
-    assert (exact.dims, exact.shape, more) == (("pm_phi2", "pm_phi1"), (40, 30), 0)
-    assert not len(draws.columns)
-    drawn, more = expected(draws, axes, [window], exact=False)
-    assert more == fit.stars / 200_000
-    assert float(drawn.sum()) == pytest.approx(float(exact.sum()), rel=0.02)
+@pytest.mark.parametrize("spread", [4.0, 0.2, 0.02])
+def test_what_a_flow_expects_is_right_however_narrow_it_is(spread):
+    names = ("pm_phi1", "phi2", "pm_phi2")
+    fit = FakeColumnFit(names, ("mas/yr", "deg", "mas/yr"), np.array([0.3, 0.1, 1.0]), np.full(3, spread), 20_000, "")
+    axes = [Axis("pm_phi2", -6, 8, 24, "mas/yr"), Axis("pm_phi1", -12, 10, 30, "mas/yr")]
     n = fit.sample(200_000, seed=99)
-    inside = (abs(n[:, 1] - 0.2) <= 0.5) & (n[:, 2] > -6) & (n[:, 2] < 8) & (n[:, 0] > -12) & (n[:, 0] < 10)
-    assert float(exact.sum()) == pytest.approx(inside.mean() * fit.stars, rel=0.02)
-    without, _ = expected(draws, axes, [])  # one column has neither axis nor window: only draws can tell
-    assert float(without.sum()) > 1.2 * float(exact.sum())
+    inside = (n[:, 2] > -6) & (n[:, 2] < 8) & (n[:, 0] > -12) & (n[:, 0] < 10)
+    for windows in ([], [Window("phi2", 0.2, 1.0)], [Window("phi2", 0.2, 1.0), Window("pm_phi1", 0.0, 6.0)]):
+        for window in windows:
+            inside = inside & (abs(n[:, names.index(window.name)] - window.center) <= window.half)
+        counts, more = expected(Draws(fit), axes, windows)
+        assert (counts.dims, counts.shape, more) == (("pm_phi2", "pm_phi1"), (24, 30), 0.1)
+        assert float(counts.sum()) == pytest.approx(inside.mean() * 20_000, rel=0.02)
+        top = np.histogram2d(n[inside][:, 2], n[inside][:, 0], (24, 30), ((-6, 8), (-12, 10)))[0].max() / 10
+        assert float(counts.max()) == pytest.approx(top, rel=0.2)
+
+
+def test_the_more_stars_the_more_draws():
+    fit = FakeFit("none")
+    for fit.stars, enough in ((20_000, 200_000), (300_000, 600_000), (6_000_000, 1_000_000)):
+        assert Draws(fit).enough == enough
 
 
 # ---- the phase-space panel
@@ -571,7 +575,9 @@ def test_a_stream_comes_into_the_window_given_in_the_call(made):
     np.testing.assert_allclose(np.sort(phi2), np.sort(sky["phi2"][inside]), atol=1e-6)
     assert panel.view.frame["range"] == [-55, -45, -1, 1]
     panel.set(first_at=9.0)
-    assert "1 of" not in panel.view.frame["title"][:2]
+    inside = (abs(sky["pm_phi1"] - 9) <= 1) & (abs(sky["pm_phi2"] + 0.5) <= 1.5)
+    assert 100 < inside.sum() < 1000
+    assert panel.view.frame["title"].startswith(f"{inside.sum()} of 20,000 stars, 8 ≤ pm_φ1 ≤ 10 mas/yr")
     panel.set(first="none", second="none")
     assert panel.view.frame["title"] == "all 20,000 stars"
     assert panel.view.frame["w"] == pytest.approx(5 * panel.view.frame["h"], rel=0.1)  # square cells on one scale
@@ -708,6 +714,7 @@ def test_flow_and_stars_are_counted_alike_and_their_difference_is_noise(made):
     panel.set(show="difference")
     image = panel.figure()
     assert image.vdims[0].range == (-5, 5)
+    assert panel.view.frame["z"]["label"] == "(stars − flow) / σ"
     x, y, values = (image.dimension_values(i) for i in range(3))
     core = values[np.hypot(x, y) < 4]
     assert abs(core.mean()) < 0.1
@@ -727,6 +734,95 @@ def test_flow_and_stars_are_counted_alike_and_their_difference_is_noise(made):
     assert "The flow knows pmra, pmdec, not φ1." in panel.controls["show"]._note.value
     panel.set(first="none")
     assert panel.controls["show"].value == "difference"
+
+
+@pytest.mark.parametrize("kind", ["masked", "nan"])
+def test_only_stars_with_all_learnt_columns_are_compared(made, kind):
+    color = np.random.default_rng(0).normal(1, 0.3, 20_000)
+    color[:15_000] = np.nan
+    color = np.ma.masked_invalid(color) if kind == "masked" else color
+    sky = sky_stars(bp_rp=color * u.mag)
+    panel = made(PhaseSpacePanel(sky, x="pm_phi1", y="pm_phi2", learn=(*PM, "bp_rp"), size=64, threaded=False))
+    panel.train()
+    assert panel.fit.stars == 5000
+    panel.set(show="difference")
+    count, rest = panel.figure().label.split(" stars, ")
+    assert 4900 < int(count.replace(",", "")) <= 5000
+    assert float(rest.split(" expected")[0].replace(",", "")) == pytest.approx(5000, rel=0.02)
+    for data, flow in panel.marginals():
+        assert tops(data).sum() == pytest.approx(tops(flow).sum(), rel=0.02)
+    panel.set(show="stars")
+    assert shown(panel) > 19_000
+
+
+def test_a_flow_in_other_units_is_not_compared(made):
+    sky = sky_stars()
+    fit = FakeColumnFit.of(sky, PM)
+    fit.units = ("deg / yr", "mas / yr")
+    panel = made(PhaseSpacePanel(sky, fit, x="pm_phi1", y="pm_phi2", size=64, threaded=False))
+    why = "The flow has pm_φ1 in deg/yr, the stars in mas/yr; train one on these."
+    with pytest.raises(ValueError, match=why):
+        panel.set(show="difference")
+    assert [curve.label for curve in panel.marginals()[0]] == ["stars"]
+    panel.set(x_axis="pm_phi2", y_axis="phi1")
+    assert "The flow knows" in panel.controls["show"]._note.value
+    fit.units = ("mas / yr", "mas / yr")
+    panel = made(PhaseSpacePanel(sky, fit, x="pm_phi1", y="pm_phi2", size=64, threaded=False))
+    panel.set(show="difference")
+
+
+def test_a_picture_for_the_caller_takes_all_draws_whatever_the_thread_is_asked(made):
+    sky = sky_stars()
+    panel = made(PhaseSpacePanel(sky, FakeColumnFit.of(sky, PM), x="pm_phi1", y="pm_phi2", size=64))
+    panel.set(show="flow")
+    panel.close()
+    for draw in (panel.figure, panel.marginals):
+        panel._draws_made = None
+        draw()
+        assert len(panel._draws_made.columns) == 200_000
+
+
+def test_sliders_neither_hash_the_stars_anew_nor_look_for_those_in_the_ball(made, monkeypatch):
+    catalog = stars()
+    fit, hashed, digest = FakeFit(catalog.digest()), [], Catalog._digest
+    monkeypatch.setattr(Catalog, "_digest", lambda self, names: hashed.append(names) or digest(self, names))
+    panel = made(PhaseSpacePanel(catalog, fit, x="R", y="z", first="vphi", size=64, threaded=False))
+    panel.set(show="difference")
+    ball = panel._learnable(panel._columns(), fit)
+    panel.set(first_width=10.0)
+    assert panel._learnable(panel._columns(), fit) is ball
+    assert hashed == []
+    panel.fit = FakeColumnFit.of(catalog, ("vx", "vy"))
+    assert panel._learnable(panel._columns(), panel.fit) is None
+    assert panel.stale == ""
+    panel.set(x_axis="vx", y_axis="vy", first="none", show="flow")
+    assert hashed == [("vx", "vy")]
+
+
+def test_what_waits_to_be_resumed_is_what_is_learnt_and_saved(made, catalog, tmp_path):
+    panel = made(PhaseSpacePanel(catalog, FakeColumnFit.of(catalog, ("vx", "vy")), size=64, threaded=False))
+    assert panel.learn == ("vx", "vy")
+    panel.fit = FakeFit(catalog.digest(), stage=0, stopped="cancelled")
+    assert panel.fit.columns == ("vx", "vy")
+    assert panel.stale == ""
+    assert panel.learn is None
+    assert panel.bar.go.description == "Resume"
+    saved = []
+    panel.bar._learner = lambda: panel.learner()._replace(save=lambda fit, *args, **how: saved.append(fit))
+    panel.save(tmp_path / "part")
+    assert saved == [panel.bar.partial]
+    panel.train()
+    assert panel.fit.complete
+
+
+def test_the_panel_of_accelerations_refuses_a_flow_of_columns(made, catalog):
+    words = r"Expected a map of f\(x, v\), got a flow of vx, vy; show it in a PhaseSpacePanel\."
+    fit = FakeColumnFit.of(catalog, ("vx", "vy"))
+    with pytest.raises(ValueError, match=words):
+        AccelerationPanel(catalog, fit, threaded=False)
+    panel = made(AccelerationPanel(catalog, threaded=False))
+    with pytest.raises(ValueError, match=words):
+        panel.fit = fit
 
 
 def test_flow_of_a_map_is_shown_at_a_place_or_counted(catalog, made):

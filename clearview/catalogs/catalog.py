@@ -64,6 +64,7 @@ class Catalog:
         self._table: Any = standardise(table)
         self._meta = plain(meta or {})
         self._report = tuple(report)
+        self._digests: dict[tuple[str, ...] | None, str] = {}
 
     @classmethod
     def from_table(cls, table: Table, names=None, units=None, *, frame: str = "clearview") -> "Catalog":
@@ -223,9 +224,14 @@ class Catalog:
             KeyError: if a column is not there.
             ValueError: if no column is named.
         """
-        if columns is None:
-            return self._digest
-        names = [columns] if isinstance(columns, str) else list(columns)
+        names = columns if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
+        if names not in self._digests:
+            self._digests[names] = self._digest(names)
+        return self._digests[names]
+
+    def _digest(self, names: tuple[str, ...] | None) -> str:
+        if names is None:
+            return hashlib.sha256(self.phase_space.data).hexdigest()[:16]
         if not names:
             raise ValueError("Expected at least one column to make a digest of, got none; name some.")
         self.require(names)
@@ -235,10 +241,6 @@ class Catalog:
                 part = part.encode() if isinstance(part, str) else part
                 sha.update(len(part).to_bytes(8, "little") + part)
         return sha.hexdigest()[:16]
-
-    @cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(self.phase_space.data).hexdigest()[:16]
 
     def select(self, *cuts: Cut | Sequence[Cut]) -> "Catalog":
         """The stars that pass all cuts; each cut's report counts what it removed after those before it.

@@ -11,7 +11,7 @@ import xarray as xr
 from clearview.field import Axis
 from clearview.figures import arrows, contours, marker, slice_image
 from clearview.panels import base
-from clearview.panels.base import Choice, Panel, dropdown, slider
+from clearview.panels.controls import Choice, dropdown, slider, tick
 from clearview.units import ACCELERATION_UNIT, SUN, attach
 
 COMPONENTS = {
@@ -31,7 +31,7 @@ def factor(unit: str) -> float:
     return np.asarray(attach(1.0, ACCELERATION_UNIT).to_value(UNITS[unit])).item()
 
 
-class AccelerationPanel(Panel):
+class AccelerationPanel(base.Panel):
     """Slices through the map of accelerations and the potential, beside the truth where the catalogue is a mock.
 
     Args:
@@ -40,6 +40,9 @@ class AccelerationPanel(Panel):
         config: a `clearview.MapConfig` for training.
         size: longer side of the plot, CSS pixels.
         threaded: False draws and trains at once in the calling thread.
+
+    Raises:
+        ValueError: for a fit that is no map.
     """
 
     tags = ("show", "component", "plane", "z", "y", "phi")
@@ -56,9 +59,9 @@ class AccelerationPanel(Panel):
             "y": slider("y [kpc]", 0.0, -4.0, 4.0, 0.05),
             "phi": slider("azimuth [°]", 0.0, -29.0, 29.0, 1.0, readout_format=".0f"),
             "unit": dropdown("Unit", list(UNITS), "(km/s)²/kpc"),
-            "arrows": base.tick("arrows of the acceleration", True),
-            "contours": base.tick("contours of the potential", False),
-            "lock": base.tick("keep these colours", False),
+            "arrows": tick("arrows of the acceleration", True),
+            "contours": tick("contours of the potential", False),
+            "lock": tick("keep these colours", False),
         }
 
     def update(self) -> None:

@@ -11,12 +11,11 @@ import ipywidgets as W
 import numpy as np
 import traitlets as T
 
-from clearview.panels.controls import Choice, dropdown, sentence, slider, small, tick
+from clearview.panels.columns import learnt
+from clearview.panels.controls import sentence, small
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView, with_png
 from clearview.panels.worker import Latest, Training
-
-__all__ = ["Choice", "Panel", "dropdown", "dynamics", "flows", "slider", "tick", "truth_of"]
 
 
 def dynamics():
@@ -119,11 +118,17 @@ class Panel(W.VBox):
             lambda *args, **kwargs: dynamics().fit_map(*args, **kwargs),
             lambda *args, **kwargs: dynamics().save_map(*args, **kwargs),
             lambda path: dynamics().load_map(path),
-            lambda catalog: catalog.digest(),
         )
 
     def usable(self, fit) -> bool:
-        """Whether this panel can show the fit."""
+        """Whether this panel can show the fit.
+
+        Raises:
+            ValueError: if it is a fit of another kind.
+        """
+        if names := learnt(fit):
+            raise ValueError(f"Expected a map of f(x, v), got a flow of {', '.join(names)}; show it in a "
+                             "PhaseSpacePanel.")  # fmt: skip
         return fit.has_potential
 
     def shows_fit(self) -> bool:

@@ -159,6 +159,11 @@ class Columns:
         return [(f"{label(n)} [{unit}] · {groups.get(n, 'other')}", n) for n, unit in self.units.items()]
 
 
+def learnt(fit) -> tuple[str, ...] | None:
+    """The columns that a fit is a density of; None for a map, f(x, v)."""
+    return getattr(fit, "columns", None)
+
+
 def label(name: str) -> str:
     """How a coordinate is written."""
     return LABELS.get(name, name)

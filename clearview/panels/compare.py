@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +9,10 @@ import xarray as xr
 
 from clearview.field import Axis
 from clearview.figures import count_field
-from clearview.panels import base
-from clearview.panels.columns import CARTESIAN, Columns, label, turned
+from clearview.panels.columns import CARTESIAN, Columns, label, learnt, turned
 
-DRAWS, CHUNK = 200_000, 10_000
-"""How many points are drawn from a flow to compare it with the stars, and how many at once."""
-
-NODES = 5
-"""Gauss-Legendre points across a window."""
-
-MOST = 1_000_000
-"""Evaluations of a density beyond which a picture is made of draws."""
+FEWEST, MOST, CHUNK = 200_000, 1_000_000, 10_000
+"""Twice as many points as stars, within the first two, are drawn from a flow to compare them; and how many at once."""
 
 
 class Window(NamedTuple):
@@ -79,15 +71,18 @@ class Draws:
 
     Attributes:
         columns: those drawn so far.
+        enough: how many there are to be.
     """
 
     def __init__(self, fit):
         self.fit, self._parts, self._lock = fit, [], threading.Lock()
-        self._units = dict(zip(fit.columns, fit.units, strict=True)) if hasattr(fit, "columns") else CARTESIAN
+        self.enough = int(np.clip(2 * fit.stars, FEWEST, MOST))
+        self._units = CARTESIAN if learnt(fit) is None else dict(zip(fit.columns, fit.units, strict=True))
         self.columns = Columns.of_draws(np.empty((0, len(self._units))), self._units, fit)
 
-    def grow(self, enough: int = DRAWS, stop: Callable[[], bool] = lambda: False) -> Columns:
+    def grow(self, enough: int | None = None, stop: Callable[[], bool] = lambda: False) -> Columns:
         """Draw on until there are enough, or something more urgent waits; at least one chunk."""
+        enough = self.enough if enough is None else enough
         with self._lock:
             before = len(self._parts)
             while len(self._parts) * CHUNK < enough and not (self._parts and stop()):
@@ -97,37 +92,23 @@ class Draws:
             return self.columns
 
 
-def expected(
-    draws: Draws, axes: Sequence[Axis], windows: Sequence[Window], *, exact: bool = True, **grow
-) -> tuple[xr.DataArray, float]:
+def expected(draws: Draws, axes: Sequence[Axis], windows: Sequence[Window], **grow) -> tuple[xr.DataArray, float]:
     """How many of the stars that a flow was learnt from it expects in each cell, in the windows.
+
+    They are counted from draws, which are right for any density, however narrow, and whatever cells and windows.
 
     Args:
         draws: of the fit.
         axes: of the cells.
         windows: conditions; axes and windows are coordinates that the flow knows.
-        exact: integrate the density where it is cheap enough, that is where each of its columns is an axis or has a
-            window; False takes the draws.
         **grow: as `Draws.grow` takes them.
 
     Returns:
         The expected counts, and the variance that the draws add to them, in units of the counts.
     """
-    fit, names = draws.fit, [a.name for a in axes]
-    work = np.prod([a.size for a in axes]) * NODES ** len(windows)
-    if exact and work <= MOST and sorted(getattr(fit, "columns", ())) == sorted([*names, *(w.name for w in windows)]):
-        values, volume = 0.0, np.prod([(a.high - a.low) / a.size for a in axes])
-        at, weight = np.polynomial.legendre.leggauss(NODES)
-        for nodes in product(range(NODES), repeat=len(windows)):
-            fixed = {w.name: w.center + w.half * at[i] for w, i in zip(windows, nodes, strict=True)}
-            share = volume * np.prod([w.half * weight[i] for w, i in zip(windows, nodes, strict=True)])
-            values = values + share * base.flows().column_field(fit, axes, fixed)["density"].values
-        more = 0.0
-    else:
-        columns = draws.grow(**grow)
-        more = fit.stars / len(columns)
-        x, y = select(columns, names, windows)
-        values = more * count_field(x, y, axes).values
-    coords = {a.name: (a.name, a.values, {"units": a.units, "long_name": a.label}) for a in axes}
-    words = {"units": "", "long_name": "stars per cell"}
-    return turned(xr.DataArray(np.asarray(values, np.float32), coords, names, "expected", words)), more
+    columns = draws.grow(**grow)
+    more = draws.fit.stars / len(columns)
+    x, y = select(columns, [a.name for a in axes], windows)
+    counts = turned(count_field(x, y, axes))
+    values = (counts * np.float32(more)).astype(np.float32)
+    return values.rename("expected").assign_attrs(units="", long_name="stars per cell"), more

@@ -9,8 +9,8 @@ import numpy as np
 from clearview.field import Axis
 from clearview.figures import count_field, limits_of, marginal, slice_image, star_points
 from clearview.panels import base
-from clearview.panels.columns import CARTESIAN, DOWNWARDS, Columns, label, same_scale, turned
-from clearview.panels.compare import CHUNK, DRAWS, Draws, Window, expected, select
+from clearview.panels.columns import CARTESIAN, DOWNWARDS, Columns, label, learnt, same_scale, turned
+from clearview.panels.compare import CHUNK, Draws, Window, expected, select
 from clearview.panels.controls import Choice, dropdown, slider, tick
 from clearview.panels.train import Learner
 from clearview.panels.view import RasterView
@@ -31,6 +31,11 @@ PER_CELL = {"stars": 3.0, "flow": 3.0, "difference": 12.0}
 
 class PhaseSpacePanel(base.Panel):
     """Star counts on any two columns, in windows on two more, beside a flow learnt from the same stars.
+
+    What the flow expects is counted from draws: twice as many as it has stars, at least 200,000 and at most a million.
+    The difference is in units of σ = √(max(flow, 1) (1 + stars / draws)): the Poisson noise of the stars, at least that
+    of one star, and that of the draws. Beside a flow, only the stars of its kind count: those in the ball of a map, or
+    with a finite value in all columns that were learnt.
 
     Args:
         catalog: the stars, a `clearview.Catalog`; positions, velocities, sky, proper motions, colours and magnitudes
@@ -62,6 +67,7 @@ class PhaseSpacePanel(base.Panel):
         self._learn = None if learn is None else tuple(learn)
         self._made: Columns | None = None
         self._draws_made: Draws | None = None
+        self._inside: tuple[Any, Any, Any] = None, None, None
         if catalog is not None:
             measured = [name for name in Columns.of_catalog(catalog).units if name in catalog]
             for name in self._learn or ():
@@ -133,27 +139,33 @@ class PhaseSpacePanel(base.Panel):
 
     def _reasons(self, used: set[str]) -> dict[str, str]:
         """Why stars, flow or difference cannot be shown on the columns that are used."""
-        fit, stars, flow = self.fit, "", ""
+        fit, stars = self.fit, ""
         if self.catalog is None:
             stars = "Stars and difference need a catalogue."
-        if fit is None:
-            flow = "Flow and difference need a fit: train or load one."
-        elif foreign := sorted(used - set(self._draws_of(fit).columns.units)):
-            knows = ", ".join(label(name) for name in self._draws_of(fit).columns.units)
-            flow = f"The flow knows {knows}, not {', '.join(map(label, foreign))}."
+        flow = "Flow and difference need a fit: train or load one." if fit is None else self._foreign(fit, used)
         found = {"stars": stars, "flow": flow, "difference": flow or stars}
         return {name: why for name, why in found.items() if why}
+
+    def _foreign(self, fit, used: set[str]) -> str:
+        """Why a fit says nothing about the columns that are used; empty where it does."""
+        known, units = self._draws_of(fit).columns.units, self._columns().units
+        if foreign := sorted(used - set(known)):
+            return f"The flow knows {', '.join(map(label, known))}, not {', '.join(map(label, foreign))}."
+        for name in sorted(used):
+            if known[name] != units[name]:
+                return f"The flow has {label(name)} in {known[name]}, the stars in {units[name]}; train one on these."
+        return ""
 
     # ---- what is learnt ------------------------------------------------------------------------------------------
 
     @property
     def learn(self) -> tuple[str, ...] | None:
         """The columns that *Train* learns; None is the map f(x, v), and () nothing."""
-        fit: Any = self.bar.fit or self.bar.partial
+        fit: Any = self.bar.partial or self.bar.fit
         if self._learn is not None:
             return self._learn
         if fit is not None:
-            return getattr(fit, "columns", None)
+            return learnt(fit)
         if self.catalog is None or self.catalog.has_phase_space:
             return None
         return next((pair for pair in MOTIONS if set(pair) <= set(self.catalog.columns)), ())
@@ -168,11 +180,10 @@ class PhaseSpacePanel(base.Panel):
             lambda catalog, config=None, **how: base.flows().fit_columns(catalog, names, config, **how),
             lambda *args, **how: base.flows().save_columns(*args, **how),
             lambda path: base.flows().load_columns(path),
-            lambda catalog: catalog.digest(names),
         )
 
     def usable(self, fit) -> bool:
-        names = getattr(fit, "columns", None)
+        names = learnt(fit)
         if self._learn is not None and names != self._learn:
             got = "a map" if names is None else f"one of {', '.join(names)}"
             raise ValueError(f"Expected a flow of {', '.join(self._learn)}, got {got}; make another panel for it.")
@@ -216,8 +227,8 @@ class PhaseSpacePanel(base.Panel):
             counts = turned(count_field(x, y, axes))
             if show == "stars":
                 return slice_image(counts, scale="log", label=self._of_all(int(counts.values.sum())) + words)
-        draws, enough = self._draws_of(fit), DRAWS if detail == 1.0 else CHUNK
-        flow, more = expected(draws, axes, windows, enough=enough, stop=lambda: self._draws.waiting)
+        enough = None if detail == 1.0 else CHUNK
+        flow, more = expected(self._draws_of(fit), axes, windows, enough=enough, stop=lambda: self._draws.waiting)
         total = float(flow.sum())
         if show == "flow":
             limits = limits_of((flow if counts is None else counts).values, "log")
@@ -226,15 +237,16 @@ class PhaseSpacePanel(base.Panel):
         # Below one star the root of what is expected would make a finding of every single star.
         sigma = np.sqrt(np.maximum(flow, 1.0) * (1.0 + more))
         field = ((counts - flow) / sigma).where((counts > 0) | (flow > 0.1)).astype(np.float32)
-        field = field.rename("difference").assign_attrs(units="", long_name="(stars − flow) / √flow")
+        field = field.rename("difference").assign_attrs(units="", long_name="(stars − flow) / σ")
         title = f"{int(counts.sum()):,} stars, {total:,.0f} expected{words}"
         return slice_image(field, scale="diverging", limits=(-5.0, 5.0), label=title)
 
     def marginals(self):
         """Star counts along each axis of the picture, in the present windows, beside what the flow expects.
 
-        The flow stands for the stars that it was learnt from; its curve comes from 200,000 draws, and is there if it
-        knows the axes and the windows.
+        The flow stands for the stars that it was learnt from; its curve comes from draws, and is there if it knows the
+        axes and the windows. Then the stars are those of its kind only, in the ball of a map or with all columns that
+        were learnt, even where the picture shows all stars.
 
         Returns:
             Two HoloViews overlays of curves, along the x axis and along the y axis.
@@ -258,7 +270,7 @@ class PhaseSpacePanel(base.Panel):
         if None in names or names[0] == names[1]:
             return None
         draws = None if fit is None else self._draws_of(fit)
-        if draws is not None and not _used(settings) <= set(draws.columns.units):
+        if draws is not None and self._foreign(fit, _used(settings)):
             draws = None
         axes, found = self._axes(settings, 48, 48), {}
         if self.catalog is not None:
@@ -267,7 +279,7 @@ class PhaseSpacePanel(base.Panel):
             axes = self._axes(settings, bins, bins)
             found["stars"] = turned(count_field(x, y, axes))
         if draws is not None:
-            found["flow"], _ = expected(draws, axes, windows, exact=False, stop=lambda: self._draws.waiting)
+            found["flow"], _ = expected(draws, axes, windows, stop=lambda: self._draws.waiting)
         if not found:
             return None
         # along x the sum is over y, and the other way round
@@ -292,7 +304,7 @@ class PhaseSpacePanel(base.Panel):
 
     def _at_a_place(self, show: str, used: set[str]) -> bool:
         """Whether the picture is ln f of a map, shown at the centers of the windows: smooth, but not to be counted."""
-        return show == "flow" and self.fit is not None and not hasattr(self.fit, "columns") and used <= set(CARTESIAN)
+        return show == "flow" and self.fit is not None and learnt(self.fit) is None and used <= set(CARTESIAN)
 
     # ---- stars ---------------------------------------------------------------------------------------------------
 
@@ -315,12 +327,25 @@ class PhaseSpacePanel(base.Panel):
         return made
 
     def _select(self, names, windows, fit: Any = None) -> tuple[np.ndarray, ...]:
-        """The two columns of the stars in the windows; with a map, of those in its ball."""
-        columns, inside = self._columns(), None
-        if hasattr(fit, "radius"):
+        """The two columns of the stars in the windows; beside a fit, of those that it can be learnt from."""
+        columns = self._columns()
+        return select(columns, names, windows, None if fit is None else self._learnable(columns, fit))
+
+    def _learnable(self, columns: Columns, fit: Any) -> np.ndarray | None:
+        """(N,) whether a star is in the ball of a map, or has all columns of a flow; None if all are."""
+        of, to, inside = self._inside  # read once, as in _columns
+        if of is columns and to is fit:
+            return inside
+        names, inside = learnt(fit), None
+        if names is None:
             distance = sum((columns[k] - np.float32(c)) ** 2 for k, c in zip("xyz", fit.center, strict=True))
-            inside = distance < np.float32(fit.radius) ** 2
-        return select(columns, names, windows, inside)
+            inside = np.less(distance, np.float32(fit.radius) ** 2)
+        for name in names or ():
+            if (name in columns or name in self.catalog) and not np.isfinite(columns.ends(name)).all():
+                finite = np.isfinite(columns[name])
+                inside = finite if inside is None else inside & finite
+        self._inside = columns, fit, inside
+        return inside
 
     def _number(self, settings, x, y):
         """Roughly how many stars are seen; exactly, and which, where they are few."""

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import ipywidgets as W
 
 from clearview.figures import loss_curve
+from clearview.panels.columns import learnt
 from clearview.panels.controls import button, small, wide
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Training
 
 
 class Learner(NamedTuple):
-    """What a panel trains, saves and loads: four plain functions.
+    """What a panel trains, saves and loads: three plain functions.
 
     A fit has ``config``, ``data_digest``, ``history``, ``message`` and ``stopped``, as `clearview.flows.Fit` has.
 
@@ -21,13 +22,11 @@ class Learner(NamedTuple):
         fit: ``fit(catalog, config=, on_progress=, resume=)`` gives a fit, finished or not.
         save: ``save(fit, path, overwrite=)`` writes one.
         load: ``load(path)`` reads one.
-        digest: ``digest(catalog)`` is what the ``data_digest`` of a fit to these stars is.
     """
 
     fit: Callable[..., Any]
     save: Callable[..., Any]
     load: Callable[[Path], Any]
-    digest: Callable[[Any], str]
 
 
 class TrainBar(W.VBox):
@@ -179,9 +178,8 @@ class TrainBar(W.VBox):
         return learner
 
     def _same_stars(self, fit) -> bool:
-        learner = self._learner()
         try:
-            return not isinstance(learner, str) and learner.digest(self.catalog) == fit.data_digest
+            return self.catalog.digest(learnt(fit)) == fit.data_digest
         except (KeyError, ValueError):  # nothing was ever trained on stars without these columns, or with gaps in them
             return False
 

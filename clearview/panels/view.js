@@ -99,7 +99,7 @@ function render({ model, el }, told) {
     W = model.get("width");
     H = model.get("height");
     if (frame.equal) {
-      const [a, b, c, d] = frame.home, ratio = Math.max(0.25, Math.min(4, (d - c) / (b - a)));
+      const [a, b, c, d] = frame.range, ratio = Math.max(0.25, Math.min(4, (d - c) / (b - a)));
       W = Math.round(W * Math.min(1, 1 / ratio));
       H = Math.round(model.get("width") * Math.min(1, ratio));
     }

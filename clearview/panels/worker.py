@@ -51,8 +51,8 @@ class Latest:
 
     @property
     def waiting(self) -> bool:
-        """Whether a newer request waits, so that a long drawing had better stop here."""
-        return self._asked.is_set() or self._closed
+        """Whether a newer request waits, so that a long drawing in the thread had better stop; nobody else need."""
+        return threading.current_thread() is self._thread and (self._asked.is_set() or self._closed)
 
     def _try(self, dragging: bool) -> bool:
         try:
