@@ -41,12 +41,12 @@ def dense_layers(
         number: tells networks of one key apart.
         fan_in: inputs of each unit where a mask leaves out some, one (units,) array a layer.
         last: factor of the last layer's weights; small, a transform made from it starts near the identity.
-        spread: standard deviation of the hidden biases; the weights shrink so that the units' inputs keep their size.
+        spread: standard deviation of the hidden biases; the hidden weights shrink by 1 + spread.
     """
     weights = []
     for i, (a, b) in enumerate(pairwise(sizes)):
         inputs = np.asarray(max(a, 1) if fan_in is None else np.maximum(fan_in[i], 1), np.float32)
-        gain = last if i == len(sizes) - 2 else 1 / np.sqrt(1 + np.float32(spread) ** 2)
+        gain = last if i == len(sizes) - 2 else 1 / (1 + np.float32(spread))
         weights.append(jnp.asarray(gain * normal(key, (number, i, 0), (a, b)) / np.sqrt(inputs)))
     biases = [spread * normal(key, (number, i, 1), (b,)) for i, b in enumerate(sizes[1:-1])]
     return weights, [jnp.asarray(b) for b in (*biases, np.zeros(sizes[-1], np.float32))]
