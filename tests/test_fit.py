@@ -8,7 +8,7 @@ import pytest
 from jax import random
 
 from clearview.flows import MAF, Ball, FitConfig, FlowConfig, ScoreConfig, ScoreModel, Standardised, fit, fit_ensemble
-from clearview.flows.fit import _Stars
+from clearview.flows.batches import Batches
 from clearview.flows.networks import generator
 
 KEY = random.key(0)
@@ -187,7 +187,7 @@ def test_cancelled_ensemble_resumes_bit_for_bit(stars):
 
 
 def test_bootstrap_draws_other_stars_for_each_member(stars):
-    rows = _Stars((stars,), CONFIG, KEY, "x", 2, True).at(0)[0]
+    rows = Batches((stars,), CONFIG, KEY, "x", 2, True).at(0)[0]
     one, other = (np.unique(r, return_counts=True) for r in np.asarray(rows))
     for numbers, counts in (one, other):
         assert counts.max() > 2  # with replacement
@@ -237,16 +237,16 @@ def test_averaged_weights_are_calmer(stars):
 def test_data_on_disk_give_the_same_fit(stars, tmp_path, monkeypatch, members):
     np.save(tmp_path / "stars.npy", stars.astype(np.float64))
     mapped = np.load(tmp_path / "stars.npy", mmap_mode="r")
-    monkeypatch.setattr(_Stars, "WINDOW", 1000)  # so that the stars come in several windows, the last one shorter
+    monkeypatch.setattr(Batches, "WINDOW", 1000)  # so that the stars come in several windows, the last one shorter
     taken = []
-    inner = _Stars.at
+    inner = Batches.at
 
     def at(self, step):
         window = inner(self, step)
         taken.append(window[1][0].shape)
         return window
 
-    monkeypatch.setattr(_Stars, "at", at)
+    monkeypatch.setattr(Batches, "at", at)
 
     def train(data):
         if members:

@@ -136,3 +136,10 @@ def test_a_plot_without_a_picture_has_a_margin():
     assert "codes" not in frame
     assert frame["range"] == pytest.approx([0, 4, 0.88, 3.12])
     assert frame_of(hv.Curve([], "x", "y"))["range"] == pytest.approx([0, 1, -0.06, 1.06])
+
+
+def test_one_curve_is_named_in_its_legend_only():
+    one = frame_of(hv.Overlay([hv.Curve([1, 2, 3], label="stars")]))
+    assert (one["title"], one["layers"][0]["label"]) == ("", "stars")
+    named = frame_of(hv.Overlay([hv.Curve([1, 2, 3], label="training")], label="density"))
+    assert named["title"] == "density"

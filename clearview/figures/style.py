@@ -243,4 +243,6 @@ def equal_aspect(element) -> bool:
 def title(element) -> str:
     """What stands above a picture: its own label and that of its arrows and contours."""
     labelled = [element, *(k for k in layers(element) if isinstance(k, hv.Image | hv.VectorField | hv.Contours))]
-    return "; ".join(dict.fromkeys(k.label for k in labelled if k.label))
+    # An overlay of one curve takes its label from it, and there it stands in the legend.
+    curves = {k.label for k in layers(element) if k is not element and isinstance(k, hv.Curve)}
+    return "; ".join(dict.fromkeys(k.label for k in labelled if k.label and k.label not in curves))

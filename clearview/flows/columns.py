@@ -143,7 +143,8 @@ def fit_columns(
     low, middle, high = np.percentile(data, [16, 50, 84], axis=0)  # tails would stretch a standard deviation
     key = random.key(config.seed)
     start = Standardised(MAF(len(columns), None, config.flow, key=key), middle, (high - low) / 2)
-    resumed = None if resume is None else Fit(None, "cancelled", "", resume.history, resume.state)  # pyright: ignore
+    before: Any = resume
+    resumed = None if before is None else Fit(None, "cancelled", "", before.history, before.state)
     result = fit(start, data, config.training, key=key, on_progress=on_progress, resume=resumed, stage="density")
     state = None if result.stopped == "finished" else result.state
     message = result.message
