@@ -26,7 +26,7 @@ def tiny_config():
     return MapConfig(
         radius=4.0, positions=FlowConfig(2, 24), velocities=FlowConfig(2, 24),
         training=FitConfig(epochs=2, min_steps=0),
-        potential=PotentialConfig(stars=4000, epochs=2, min_steps=0, rounds=2),
+        potential=PotentialConfig(stars=4000, degree=6),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from clearview.figures import (
     contours,
     count_field,
     frame_of,
+    hatch,
     limits_of,
     loss_curve,
     marker,
@@ -236,6 +237,37 @@ def test_nan_breaks_a_path():
     xy = frame_of(path([0, 1, np.nan, 2, 3], [0, 1, 5, 2, 3], "GD-1"))["layers"][0]
     assert xy["label"] == "GD-1"
     assert np.isnan(np.frombuffer(xy["xy"], "<f8").reshape(-1, 2)[2]).any()
+
+
+def test_hatching_lies_in_the_cells_that_are_true():
+    axes = (Axis("x", 4, 12, 16), Axis("z", -3, 3, 9))
+    x, z = np.meshgrid(axes[0].values, axes[1].values, indexing="ij")
+    values = ((x - 9) ** 2 + z**2 < 4) | (x < 5)
+    mask = make_field(axes, {"m": Quantity(values, "", "m")})["m"]
+    strokes = hatch(mask, "not constrained", strokes=60)
+    assert title(slice_image(mask * 1.0) * strokes) == "hatched: not constrained"
+    (layer,) = frame_of(slice_image(mask * 1.0) * strokes)["layers"]
+    assert (layer["kind"], layer["dash"]) == ("contours", [])
+    xy = np.frombuffer(layer["xy"], "<f8").reshape(-1, 2)[:-1].reshape(-1, 3, 2)  # start, end, NaN
+    assert np.isnan(xy[:, 2]).all()
+    step = xy[:, 1] - xy[:, 0]
+    np.testing.assert_allclose(step[:, 0], step[:, 1])  # at 45 degrees where a circle is round
+    at = (xy[:, :1] + np.linspace(0.01, 0.99, 50)[:, None] * step[:, None]).reshape(-1, 2)
+    i, j = np.floor((at[:, 0] - 4) / 0.5).astype(int), np.floor((at[:, 1] + 3) / (2 / 3)).astype(int)
+    assert values[i, j].all()
+    whole = hatch(mask | True, strokes=60).data[0]
+    drawn = [np.nansum(np.diff(k["x"][~np.isnan(k["x"])].reshape(-1, 2))) for k in (strokes.data[0], whole)]
+    np.testing.assert_allclose(drawn[0] / drawn[1], values.mean(), rtol=0.1)
+
+
+def test_hatching_of_nothing_is_nothing_and_needs_booleans(field):
+    nothing = hatch(field["a"] > 99, "none")
+    assert (len(nothing.data), nothing.label) == (0, "")
+    save_figure(slice_image(field["a"]) * nothing * hatch(field["a"] > 2), BytesIO())
+    with pytest.raises(TypeError, match="Expected a field of booleans, got float64"):
+        hatch(field["a"])
+    with pytest.raises(ValueError, match="2 axes, got 1"):
+        hatch(field["a"][0] > 0)
 
 
 def test_counts_are_exact_and_named():

@@ -1,7 +1,9 @@
 """Star catalogues: reading, units, cuts and frames."""
 
 from .catalog import Catalog
+from .errors import Resampled, resample
 from .frames import STREAMS, GreatCircle, to_cylindrical, to_galactocentric, to_patch, to_sky, to_stream
+from .particles import Particles, read_particles
 from .read import read_catalog
 from .select import (
     AbsoluteMagnitude,
@@ -32,11 +34,15 @@ __all__ = [
     "Finite",
     "GreatCircle",
     "ParallaxQuality",
+    "Particles",
     "Positive",
     "ProperMotionWindow",
+    "Resampled",
     "Speed",
     "completeness_limit",
     "read_catalog",
+    "read_particles",
+    "resample",
     "to_cylindrical",
     "to_galactocentric",
     "to_patch",

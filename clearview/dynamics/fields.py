@@ -24,7 +24,21 @@ def _check(axes: Sequence[Axis], fixed: Mapping[str, float], names: Sequence[str
             )
 
 
-def _provenance(source, fixed: Mapping[str, float]) -> dict:
+def slice_points(axes: Sequence[Axis], fixed: Mapping[str, float]) -> np.ndarray:
+    """(*sizes, 3) x, y, z [kpc] of a slice in x, y, z, or with R, z [kpc] and phi [deg] (the Sun is at 0).
+
+    Raises:
+        ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
+    """
+    if not any(a.name == "R" for a in axes):
+        _check(axes, fixed, ("x", "y", "z"))
+        return grid(axes, fixed, ("x", "y", "z")).astype(float)
+    _check(axes, fixed, ("R", "phi", "z"))
+    R, phi, z = np.moveaxis(grid(axes, fixed, ("R", "phi", "z")).astype(float), -1, 0)
+    return np.stack([R * np.cos(np.deg2rad(phi)), R * np.sin(np.deg2rad(phi)), z], axis=-1)
+
+
+def provenance_of(source, fixed: Mapping[str, float]) -> dict:
     at = {f"at_{name}": float(value) for name, value in fixed.items()}
     return {"source": type(source).__name__, **getattr(source, "provenance", {}), **at}
 
@@ -37,6 +51,7 @@ def acceleration_field(
     radius: float | None = None,
     center=SUN.position,
     potential: bool = True,
+    errors: bool = False,
 ) -> xr.Dataset:
     """Acceleration and potential on a slice.
 
@@ -47,35 +62,31 @@ def acceleration_field(
         radius: outside this distance from ``center`` the field is NaN; by default the map's own ball.
         center: (3,) kpc; a map's own center is taken where it has one.
         potential: whether to evaluate the potential too.
+        errors: whether to give, of a map, the standard errors that its fit leaves open.
 
     Returns:
         a_x, a_y, a_z, a_R, a_phi, a [(km/s)^2/kpc] and potential [(km/s)^2, zero at the center].
-        a_phi is positive along the disc's rotation, as v_phi.
+        a_phi is positive along the disc's rotation, as v_phi. With ``errors`` a_x_error, ... beside them.
 
     Raises:
         ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
-    cylindrical = any(a.name == "R" for a in axes)
-    _check(axes, fixed, ("R", "phi", "z") if cylindrical else ("x", "y", "z"))
-    if cylindrical:
-        R, phi, z = np.moveaxis(grid(axes, fixed, ("R", "phi", "z")), -1, 0)
-        phi = np.deg2rad(phi)
-        x = np.stack([R * np.cos(phi), R * np.sin(phi), z], axis=-1)
-    else:
-        x = grid(axes, fixed, ("x", "y", "z"))
+    x = slice_points(axes, fixed)
     center = np.asarray(getattr(source, "center", center))
     radius = getattr(source, "radius", None) if radius is None else radius
     shape, points = x.shape[:-1], x.reshape(-1, 3)
     a = np.asarray(source.acceleration(points)).reshape(x.shape)
-    R = np.maximum(np.hypot(x[..., 0], x[..., 1]), 1e-9)
-    values = {
-        "a_x": a[..., 0],
-        "a_y": a[..., 1],
-        "a_z": a[..., 2],
-        "a_R": (a[..., 0] * x[..., 0] + a[..., 1] * x[..., 1]) / R,
-        "a_phi": (a[..., 0] * x[..., 1] - a[..., 1] * x[..., 0]) / R,
-        "a": np.linalg.norm(a, axis=-1),
-    }
+    R, zero = np.maximum(np.hypot(x[..., 0], x[..., 1]), 1e-9), np.zeros(shape)
+    along: dict[str, np.ndarray] = {f"a_{name}": unit for name, unit in zip("xyz", np.eye(3), strict=True)}
+    along["a_R"] = np.stack([x[..., 0] / R, x[..., 1] / R, zero], -1)
+    along["a_phi"] = np.stack([x[..., 1] / R, -x[..., 0] / R, zero], -1)
+    size = np.linalg.norm(a, axis=-1)
+    along["a"] = a / np.maximum(size, 1e-9)[..., None]
+    values = {name: (a * unit).sum(-1) for name, unit in along.items()}
+    if errors:
+        covariance = np.asarray(source.acceleration_covariance(points)).reshape(*shape, 3, 3)
+        for name, unit in along.items():
+            values[f"{name}_error"] = np.sqrt(np.einsum("...i,...ij,...j", unit, covariance, unit))
     if potential:
         phi = np.asarray(source.potential(np.concatenate([points, center[None].astype(np.float32)])))
         values["potential"] = (phi[:-1] - phi[-1]).reshape(shape)
@@ -83,6 +94,7 @@ def acceleration_field(
         outside = ((x - center) ** 2).sum(-1) > radius**2
         values = {name: np.where(outside, np.nan, v) for name, v in values.items()}
     words = {"a": "|a|", "a_phi": "a_φ", "potential": "Φ − Φ(center)"}
+    words |= {f"{name}_error": f"σ({words.get(name, name)})" for name in along}
     units = {"potential": "km2 s-2"}
     quantities = {
         n: Quantity(v.astype(np.float32), units.get(n, ACCELERATION_UNIT), words.get(n, n)) for n, v in values.items()
@@ -90,7 +102,7 @@ def acceleration_field(
     return make_field(
         axes,
         quantities,
-        _provenance(source, fixed),
+        provenance_of(source, fixed),
     )  # fmt: skip
 
 
@@ -115,5 +127,5 @@ def phase_space_field(fit, axes: Sequence[Axis], fixed: Mapping[str, float]) -> 
     return make_field(
         axes,
         {"log_f": Quantity(log_f.astype(np.float32), "ln(kpc⁻³ (km/s)⁻³)", "ln f")},
-        _provenance(fit, fixed),
+        provenance_of(fit, fixed),
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """The whole pipe in one call: stars -> f(x, v) -> potential. It can be watched, cancelled, resumed and saved."""
 
 import dataclasses
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +15,7 @@ from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
-from clearview.dynamics.potential import PotentialConfig, PotentialNet, potential_round, score_gradients
+from clearview.dynamics.potential import PotentialConfig, PotentialSeries, fit_potential, score_gradients
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
@@ -35,7 +37,7 @@ class MapConfig:
         center: of the ball, kpc.
         positions, velocities: sizes of the flows n(x) and p(v | x).
         training: of both flows.
-        potential: of the potential.
+        potential: of the potential; None learns the density only.
         seed: of all random numbers; the same stars, config and seed give the same map.
     """
 
@@ -44,7 +46,7 @@ class MapConfig:
     positions: FlowConfig = field(default_factory=FlowConfig)
     velocities: FlowConfig = field(default_factory=FlowConfig)
     training: FitConfig = field(default_factory=FitConfig)
-    potential: PotentialConfig = field(default_factory=PotentialConfig)
+    potential: PotentialConfig | None = field(default_factory=PotentialConfig)
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +57,7 @@ class MapConfig:
     def from_dict(cls, values: dict[str, Any]) -> "MapConfig":
         """The inverse of `to_dict`."""
         parts = dict(positions=FlowConfig, velocities=FlowConfig, training=FitConfig, potential=PotentialConfig)
-        made = {name: make(**values[name]) for name, make in parts.items()}
+        made = {name: None if values[name] is None else make(**values[name]) for name, make in parts.items()}
         return cls(**{**values, **made, "center": tuple(values["center"])})
 
 
@@ -66,7 +68,7 @@ class MapFit:
     Attributes:
         config: what decided it.
         density: f(x, v), a `PhaseSpace`.
-        net: the potential, a `PotentialNet`.
+        series: the potential, a `PotentialSeries`.
         radius: of the ball, kpc.
         stars: how many were learnt from.
         data_digest: of the catalogue's phase space.
@@ -79,7 +81,7 @@ class MapFit:
 
     config: MapConfig
     density: PhaseSpace
-    net: PotentialNet
+    series: PotentialSeries
     radius: float
     stars: int
     data_digest: str
@@ -108,7 +110,7 @@ class MapFit:
     @property
     def complete(self) -> bool:
         """Whether every stage is done."""
-        return self.stage == 2 + self.config.potential.rounds
+        return self.stage == (2 if self.config.potential is None else 3)
 
     @property
     def has_density(self) -> bool:
@@ -117,8 +119,8 @@ class MapFit:
 
     @property
     def has_potential(self) -> bool:
-        """Whether the potential is there; never with ``config.potential.rounds = 0``, a fit of the density only."""
-        return self.complete and self.config.potential.rounds > 0
+        """Whether the potential is there; never with ``config.potential = None``, a fit of the density only."""
+        return self.complete and self.config.potential is not None
 
     def acceleration(self, x) -> np.ndarray:
         """(N, 3) acceleration at x (N, 3) [kpc], (km/s)^2/kpc.
@@ -126,7 +128,17 @@ class MapFit:
         Raises:
             ValueError: if the fit is not complete.
         """
-        return np.asarray(_vmapped_acceleration(self._finished_net(), jnp.asarray(x, jnp.float32)))
+        return np.asarray(_vmapped_acceleration(self._finished_series(), jnp.asarray(x, jnp.float32)))
+
+    def acceleration_covariance(self, x) -> np.ndarray:
+        """(N, 3, 3) covariance of the acceleration at x (N, 3) [kpc], ((km/s)^2/kpc)^2.
+
+        It holds the finite number of stars and the prior, not what one training of the flows differs from another.
+
+        Raises:
+            ValueError: if the fit is not complete.
+        """
+        return np.asarray(_vmapped_covariance(self._finished_series(), jnp.asarray(x, jnp.float32)))
 
     def potential(self, x) -> np.ndarray:
         """(N,) potential at x (N, 3) [kpc], (km/s)^2, up to a constant.
@@ -134,7 +146,7 @@ class MapFit:
         Raises:
             ValueError: if the fit is not complete.
         """
-        return np.asarray(_vmapped_potential(self._finished_net(), jnp.asarray(x, jnp.float32)))
+        return np.asarray(_vmapped_potential(self._finished_series(), jnp.asarray(x, jnp.float32)))
 
     def log_f(self, x, v) -> np.ndarray:
         """(N,) ln f at x (N, 3) [kpc] and v (N, 3) [km/s], per kpc^3 (km/s)^3, for one star in all.
@@ -156,22 +168,27 @@ class MapFit:
             raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
         return in_chunks(lambda key, size: _sample(self.density, key, size), n, random.key(seed))
 
-    def _finished_net(self) -> PotentialNet:
+    def _finished_series(self) -> PotentialSeries:
         if not self.has_potential:
             if self.complete:
-                raise ValueError("Expected a potential, this fit is of the density only; set potential.rounds above 0.")
+                raise ValueError("Expected a potential, this fit is of the density only; fit with a potential.")
             raise ValueError(f"Expected a finished map, this fit stopped before ({self.message}) Resume it first.")
-        return self.net
+        return self.series
 
 
 @eqx.filter_jit
-def _vmapped_acceleration(net, x):
-    return jax.vmap(net.acceleration)(x)
+def _vmapped_acceleration(series, x):
+    return jax.vmap(series.acceleration)(x)
 
 
 @eqx.filter_jit
-def _vmapped_potential(net, x):
-    return jax.vmap(net)(x)
+def _vmapped_covariance(series, x):
+    return jax.lax.map(series.acceleration_covariance, x, batch_size=1024)
+
+
+@eqx.filter_jit
+def _vmapped_potential(series, x):
+    return jax.vmap(series)(x)
 
 
 @eqx.filter_jit
@@ -229,40 +246,36 @@ def fit_map(
     plan = _Plan(config, len(x), on_progress, fit.history)
 
     resumed = None if fit.state is None else Fit(None, "cancelled", "", fit.history, fit.state)
-    gradients = None
     fit.stopped = "finished"
-    while not fit.complete:
+    while fit.stage < 2:
         told = plan.stage(fit.stage)
         if fit.stage == 0:
             result = flows.fit(
                 fit.density.n, x, config.training, key=keys[0], on_progress=told, resume=resumed, stage="positions"
             )  # fmt: skip
             fit.density = eqx.tree_at(lambda d: d.n, fit.density, result.model)
-        elif fit.stage == 1:
+        else:
             result = flows.fit(
                 fit.density.p, w, config.training, key=keys[1], condition=q, on_progress=told, resume=resumed,
                 stage="velocities",
             )  # fmt: skip
             fit.density = eqx.tree_at(lambda d: d.p, fit.density, result.model)
-        else:
-            if gradients is None:
-                size = min(config.potential.stars, len(x))
-                chosen = np.asarray(random.choice(keys[2], len(x), (size,), replace=False))
-                gradients = score_gradients(fit.density, x[chosen], v[chosen], on_batch=plan.gradients)
-                if gradients is None:
-                    fit.stopped, fit.message = "cancelled", "Gradients: cancelled; resume takes them again."
-                    break
-            result = potential_round(
-                fit.net, gradients, fit.stage - 2, config.potential, key=keys[3], on_progress=told, resume=resumed
-            )  # fmt: skip
-            if result.stopped == "finished":  # the round that follows, and a resume, begin from here
-                fit.net = result.model
         resumed = None
         fit.history = plan.finish(result.history)
         fit.stopped, fit.message, fit.state = result.stopped, result.message, result.state
         if result.stopped != "finished":
-            break
+            return fit
         fit.stage, fit.state = fit.stage + 1, None
+    if config.potential is not None and not fit.complete:
+        chosen = np.asarray(random.permutation(keys[2], len(x))[: config.potential.stars])
+        gradients = score_gradients(fit.density, x[chosen], v[chosen], on_batch=plan.part("gradients", 2))
+        series = gradients and fit_potential(
+            fit.series, gradients, config.potential, on_batch=plan.part("potential", 3)
+        )  # fmt: skip
+        if series is None:
+            fit.stopped, fit.message = "cancelled", "Potential: cancelled; resume begins it again."
+            return fit
+        fit.series, fit.stage = series, 3
     if fit.complete:
         what = "Map" if fit.has_potential else "Density"
         fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
@@ -285,13 +298,13 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
             f"Expected at least {FEWEST:,} stars within {radius:.3g} kpc of {config.center}, got {inside.sum():,}; "
             f"check the frame or give a larger radius."
         )
-    p = config.potential
-    within = min(int((distance < p.edge * radius).sum()), p.stars)
-    if p.rounds and within < FEWEST:
-        raise ValueError(
-            f"Expected at least {FEWEST:,} stars for the potential, got {within:,} (within {p.edge} of the radius, and "
-            f"potential.stars is {p.stars:,}); use more stars, or potential.rounds=0 for the density only."
-        )
+    if (p := config.potential) is not None:
+        within = min(int((distance < p.edge * radius).sum()), p.stars)
+        if within < FEWEST:
+            raise ValueError(
+                f"Expected at least {FEWEST:,} stars for the potential, got {within:,} (within {p.edge} of the radius, "
+                f"and potential.stars is {p.stars:,}); use more stars, or potential=None for the density only."
+            )
     typical = float(np.quantile(distance[inside], 0.99))
     if typical < 0.5 * radius:
         raise ValueError(
@@ -311,18 +324,14 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
         raise ValueError(
             f"Expected stars that differ in every coordinate, got one and the same {name}; check the table."
         )
-    k_n, k_p, k_phi = random.split(random.fold_in(random.key(config.seed), 1), 3)
+    k_n, k_p = random.split(random.fold_in(random.key(config.seed), 1), 3)[:2]
     density = PhaseSpace(
         Ball(Standardised(MAF(3, None, config.positions, key=k_n), u.mean(0), u.std(0)), config.center, radius),
         Standardised(MAF(3, 3, config.velocities, key=k_p), w.mean(0), w.std(0)),
     )
-    net = _network(config, radius, max(float(np.median(np.abs(x[:, 2]))), 1e-3 * radius), k_phi)
-    return MapFit(config, density, net, radius, int(inside.sum()), digest, source=source)
-
-
-def _network(config: MapConfig, radius: float, height: float, key) -> PotentialNet:
-    p = config.potential
-    return PotentialNet(config.center, radius, height=height, width=p.width, depth=p.depth, key=key)
+    height = max(float(np.median(np.abs(x[:, 2]))), 1e-3 * radius)
+    series = PotentialSeries(config.center, radius, height, config.potential)
+    return MapFit(config, density, series, radius, int(inside.sum()), digest, source=source)
 
 
 class _Plan:
@@ -333,19 +342,16 @@ class _Plan:
             return c.layers * c.width * (9 + c.width * (c.depth - 1))
 
         batch, _, steps = config.training.plan(max(1, round(stars * (1 - config.training.validation))))
-        kept, p = batch * steps, config.potential
-        batch, _, steps = FitConfig(p.epochs, p.min_steps, p.batch_size).plan(min(p.stars, stars))
-        net = 5 * p.width**2 * (p.depth - 1)  # the gradient of a gradient
-        self.costs = [
-            kept * flow_cost(config.positions),
-            kept * flow_cost(config.velocities),
-            *[batch * steps * net] * p.rounds,
-        ]
-        self.on_progress, self.history, self.seconds, self.now = on_progress, history, 0.0, 0
+        flow_costs = [flow_cost(config.positions), flow_cost(config.velocities)]
+        self.costs = [batch * steps * cost for cost in flow_costs]
+        if config.potential is not None:
+            taken, size = min(config.potential.stars, stars), config.potential.size
+            self.costs += [3.5 * taken * sum(flow_costs), 7 * taken * size**2]  # measured against the flows' training
+        self.on_progress, self.history, self.seconds = on_progress, history, 0.0
         self.last, self.rate = None, None
 
     def stage(self, number: int) -> OnProgress:
-        self.now, past = number, self.history
+        past = self.history
         name_done = sum(self.costs[:number])
 
         def told(p: Progress):
@@ -363,14 +369,23 @@ class _Plan:
 
         return told
 
-    def gradients(self, done: int, total: int):
-        if self.on_progress is None:
-            return None
-        told = self.last or Progress("", 0, 0, 0.0, None, np.nan, np.nan, self.history, self.done())
-        return self.on_progress(told._replace(stage="gradients", step=done, total=total))
+    def part(self, name: str, number: int) -> Callable[[int, int], object]:
+        """The progress of what is no training: ``on_batch(done, total)``."""
+        begun, before, past = time.monotonic(), sum(self.costs[:number]), self.seconds
 
-    def done(self) -> float:
-        return sum(self.costs[: self.now]) / sum(self.costs)
+        def told(done: int, total: int):
+            if self.on_progress is None:
+                return None
+            seconds, now = time.monotonic() - begun, before + self.costs[number] * done / total
+            if done:
+                self.rate = seconds / (self.costs[number] * done / total)
+            remaining = None if self.rate is None else self.rate * (sum(self.costs) - now)
+            self.seconds = past + seconds
+            return self.on_progress(Progress(
+                name, done, total, self.seconds, remaining, np.nan, np.nan, self.history, now / sum(self.costs)
+            ))  # fmt: skip
+
+        return told
 
     def finish(self, history: pd.DataFrame) -> pd.DataFrame:
         if self.last is not None:
@@ -394,7 +409,7 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False):
         unfinished=fit.state is not None,
         units=dict(x="kpc", v="km s-1", potential="km2 s-2", acceleration=ACCELERATION_UNIT),
     )  # fmt: skip
-    return flows.save(path, "map", header, (fit.density, fit.net, fit.state), overwrite=overwrite)
+    return flows.save(path, "map", header, (fit.density, fit.series, fit.state), overwrite=overwrite)
 
 
 def load_map(path) -> MapFit:
@@ -415,14 +430,13 @@ def load_map(path) -> MapFit:
             ),
             Standardised(MAF(3, 3, config.velocities, key=key), np.zeros(3), np.ones(3)),
         )
-        net = _network(config, 1.0, 1.0, key)
+        series = PotentialSeries(config.center, 1.0, 1.0, config.potential)
         state = None
         if header["unfinished"]:
-            model = (density.n, density.p, net)[min(header["stage"], 2)]
-            state = State.begin(model, config.training if header["stage"] < 2 else FitConfig())
-        return density, net, state
+            state = State.begin((density.n, density.p)[header["stage"]], config.training)
+        return density, series, state
 
-    header, (density, net, state) = flows.load(path, "map", build)
+    header, (density, series, state) = flows.load(path, "map", build)
     wanted = {"config", "radius", "stars", "data_digest", "stage", "stopped", "message", "history", "source"}
     if absent := wanted - set(header):
         raise flows.CheckpointError(
@@ -430,6 +444,6 @@ def load_map(path) -> MapFit:
         )
     history = unpack_history(header["history"])
     return MapFit(
-        MapConfig.from_dict(header["config"]), density, net, header["radius"], header["stars"], header["data_digest"],
-        header["stage"], header["stopped"], header["message"], history, state, header["source"],
+        MapConfig.from_dict(header["config"]), density, series, header["radius"], header["stars"],
+        header["data_digest"], header["stage"], header["stopped"], header["message"], history, state, header["source"],
     )  # fmt: skip

@@ -1,23 +1,30 @@
-"""The potential that makes the stars' phase-space density stationary: collisionless Boltzmann equation, robustly.
+"""The potential that makes the stars' phase-space density stationary, in closed form.
 
-For every star v . d ln f/dx - grad Phi . d ln f/dv = 0 (An et al. 2021, arXiv:2106.05981; Green & Ting 2020,
-arXiv:2011.04673; Buckley et al. 2023, arXiv:2205.01129). A few wild gradients of the learnt density (tails, edge)
-would rule a plain mean square, so the equation is solved by iteratively reweighted least squares with Cauchy weights.
+For every smooth psi(x, v) that vanishes at the edge of the ball the collisionless Boltzmann equation says
+
+    mean over stars of  v . d psi/dx - grad Phi . d psi/dv  = 0,
+
+whatever the density of the stars. With psi = w(x) grad B . d ln f/dv for every function B of a series for Phi these are
+as many linear equations as unknowns. The learnt density only chooses psi: its errors cost precision, but make no bias
+(instrumental variables). Beside them stand, with little weight, the equation star by star, v . d ln f/dx - grad Phi .
+d ln f/dv = 0 (Green & Ting 2020, arXiv:2011.04673; An et al. 2021, arXiv:2106.05981; Buckley et al. 2023,
+arXiv:2205.01129), which is precise and biased, and a prior that tides change over kiloparsecs, not over hundreds of
+parsecs, except for the vertical tide of a disc.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import random
 from jaxtyping import Array, Float
 
-from clearview.flows import Fit, FitConfig, PhaseSpace, optimise
-from clearview.flows.fit import OnProgress, patiently
+from clearview.flows.fit import patiently
 
 
 class Gradients(NamedTuple):
@@ -25,41 +32,19 @@ class Gradients(NamedTuple):
 
     Attributes:
         x: (N, 3) positions, kpc.
+        v: (N, 3) velocities, km/s.
         drift: (N,) v . d ln f/dx, km/s/kpc.
         g: (N, 3) d ln f/dv, s/km.
+        carried: (N, 3) (v . d/dx) g, 1/kpc.
+        curvature: (N, 3, 3) dg/dv, (s/km)^2.
     """
 
     x: np.ndarray
+    v: np.ndarray
     drift: np.ndarray
     g: np.ndarray
-
-
-class PotentialNet(eqx.Module):
-    """Phi(x) = speed^2 MLP(q, asinh(z/height)) with q = (x - center)/radius, (km/s)^2, up to a constant.
-
-    The force of a disc turns over within a few hundred parsecs; a network that sees z in units of the ball alone
-    learns that slowly, hence the last input; `fit_map` takes the stars' own median |z| for the height.
-    """
-
-    mlp: eqx.nn.MLP
-    center: Float[Array, "3"]
-    radius: Float[Array, ""]
-    height: Float[Array, ""]
-    speed: Float[Array, ""]
-
-    def __init__(self, center, radius, speed=200.0, *, height=None, width: int = 64, depth: int = 3, key):
-        self.mlp = eqx.nn.MLP(4, "scalar", width, depth, jax.nn.gelu, key=key)
-        self.height = jnp.asarray(0.1 * radius if height is None else height, jnp.float32)
-        self.center, self.radius = jnp.asarray(center, jnp.float32), jnp.asarray(radius, jnp.float32)
-        self.speed = jnp.asarray(speed, jnp.float32)
-
-    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
-        center, radius, height, speed = jax.lax.stop_gradient((self.center, self.radius, self.height, self.speed))
-        return speed**2 * self.mlp(jnp.concatenate([(x - center) / radius, 0.5 * jnp.arcsinh(x[2:] / height)]))
-
-    def acceleration(self, x: Float[Array, "3"]) -> Float[Array, "3"]:
-        """-grad Phi, (km/s)^2/kpc."""
-        return -jax.grad(self)(x)
+    carried: np.ndarray
+    curvature: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -67,35 +52,139 @@ class PotentialConfig:
     """How the potential is fitted.
 
     Attributes:
-        stars: gradients are taken at this many of the stars.
-        edge: only stars within this fraction of the ball's radius count.
-        rounds: of reweighting; each makes ``epochs`` passes.
-        epochs, min_steps, batch_size: of one round; see `FitConfig`.
-        learning_rate, later_learning_rate: of the first round, and of the others.
-        width, depth: of the network.
-        robust: False gives every star the same weight (the trap; for comparison only).
+        stars: the equations are taken at up to this many of the stars.
+        degree: of the polynomials in asinh(z / height), the stars' own median |z| being the height.
+        horizontal: a degree in x or y counts as so many of them.
+        edge: stars beyond this fraction of the radius do not count in the equation star by star.
+        pointwise: weight of that equation, as a number of independent residuals.
+        outlier: residuals beyond this many medians lose their weight in it (Cauchy).
+        smooth: weight of the prior on the change of the whole tidal tensor.
+        smooth_density: weight of the prior on the change of its trace, the mass density.
+        length: over which tides may change by their own size, kpc.
+        vertical: the length along z is this times height + |z|/2, if that is less than ``length``.
+        halo, disc: expected sizes of the tides far from the plane and, beside that, in it, in units of the mean
+            |a| / R at the center.
     """
 
-    stars: int = 200_000
+    stars: int = 400_000
+    degree: int = 14
+    horizontal: float = 2.0
     edge: float = 0.95
-    rounds: int = 4
-    epochs: int = 8
-    min_steps: int = 1200
-    batch_size: int = 1024
-    learning_rate: float = 5e-3
-    later_learning_rate: float = 2e-3
-    width: int = 64
-    depth: int = 3
-    robust: bool = True
+    pointwise: float = 400.0
+    outlier: float = 3.0
+    smooth: float = 10.0
+    smooth_density: float = 100.0
+    length: float = 3.0
+    vertical: float = 0.85
+    halo: float = 0.5
+    disc: float = 8.0
+
+    def __post_init__(self):
+        if min(self.stars, self.degree) < 1 or not min(self.horizontal, self.length, self.outlier, self.halo) > 0:
+            raise ValueError(f"Expected positive numbers of stars and degrees, lengths and sizes, got {self}; correct.")
+        if not (
+            0 < self.edge <= 1 and min(self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical) >= 0
+        ):
+            raise ValueError(f"Expected 0 < edge <= 1 and no negative weight, got {self}; correct them.")
+
+    @property
+    def size(self) -> int:
+        """How many functions the series has."""
+        return len(_orders(self.degree, self.horizontal)[0])
+
+
+class PotentialSeries(eqx.Module):
+    """Phi(x) = sum_k c_k B_k(x), (km/s)^2, up to a constant.
+
+    B_k are products of Legendre polynomials of (x, y) / radius about the center and of asinh(z / height), so that a
+    disc's force may turn over within a few hundred parsecs and still be smooth above it.
+
+    Attributes:
+        coefficients: (K,).
+        spread: (K, K), coefficients = mean + spread @ standard normals.
+        center: (3,) kpc.
+        radius, height: kpc.
+        degree, horizontal: see `PotentialConfig`.
+    """
+
+    coefficients: Float[Array, " K"]
+    spread: Float[Array, "K K"]
+    center: Float[Array, "3"]
+    radius: Float[Array, ""]
+    height: Float[Array, ""]
+    degree: int = eqx.field(static=True)
+    horizontal: float = eqx.field(static=True)
+
+    def __init__(self, center, radius, height, config: PotentialConfig | None = None):
+        config = config or PotentialConfig()
+        self.degree, self.horizontal = config.degree, config.horizontal
+        self.coefficients, self.spread = jnp.zeros(config.size), jnp.zeros((config.size, config.size))
+        self.center, self.radius, self.height = (jnp.asarray(a, jnp.float32) for a in (center, radius, height))
+
+    def functions(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " K *axes"]:
+        """B_k(x), or all its derivatives of that order, up to the third."""
+        root = jnp.sqrt(x[2] ** 2 + self.height**2)
+        unit = jnp.arcsinh(self.radius / self.height)
+        flat = [1 / self.radius, 0.0, 0.0]
+        steep = [1 / root, -x[2] / root**3, (2 * x[2] ** 2 - self.height**2) / root**5]
+        slopes = [flat, flat, [slope / unit for slope in steep]]  # of the arguments of the polynomials
+        u = (x - self.center) / self.radius
+        arguments = u[0], u[1], jnp.arcsinh(x[2] / self.height) / unit
+        factors = []
+        for t, (a, b, c), n in zip(arguments, slopes, _orders(self.degree, self.horizontal), strict=True):
+            p = [_legendre(t, n.max())]
+            for _ in range(3):
+                p.append(_SLOPE[: len(p[0]), : len(p[0])] @ p[-1])
+            chain = [p[0], a * p[1], a**2 * p[2] + b * p[1], a**3 * p[3] + 3 * a * b * p[2] + c * p[1]]
+            factors.append([derivative[n] for derivative in chain])
+        terms = [
+            math.prod(f[axes.count(i)] for i, f in enumerate(factors)) for axes in product(range(3), repeat=order)
+        ]  # fmt: skip
+        return jnp.stack(terms, -1).reshape(-1, *(3,) * order)
+
+    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        return self.functions(x) @ self.coefficients
+
+    def acceleration(self, x: Float[Array, "3"]) -> Float[Array, "3"]:
+        """-grad Phi, (km/s)^2/kpc."""
+        return -self.coefficients @ self.functions(x, 1)
+
+    def acceleration_covariance(self, x: Float[Array, "3"]) -> Float[Array, "3 3"]:
+        """Covariance of the acceleration that the fit leaves open: its stars' finite number, and the prior."""
+        open_ = self.functions(x, 1).T @ self.spread
+        return open_ @ open_.T
+
+    def acceleration_members(self, x: Float[Array, "3"], normals: Float[Array, "M K"]) -> Float[Array, "M 3"]:
+        """Accelerations of potentials drawn from what the fit leaves open."""
+        return -(self.coefficients + normals @ self.spread.T) @ self.functions(x, 1)
+
+
+def _orders(degree: int, horizontal: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Degrees in x, y and asinh z of each function; the constant is left out."""
+    i, j, k = np.indices((degree + 1,) * 3).reshape(3, -1)
+    kept = (horizontal * (i + j) + k <= degree) & (i + j + k > 0)
+    return i[kept], j[kept], k[kept]
+
+
+def _legendre(t, degree: int):
+    """(degree + 1,) Legendre polynomials of t."""
+    p = [jnp.ones_like(t), t]
+    for n in range(1, degree):
+        p.append(((2 * n + 1) * t * p[n] - n * p[n - 1]) / (n + 1))
+    return jnp.stack(p[: degree + 1])
+
+
+# P_n' as a sum of the polynomials of lower degree: (2 m + 1) P_m for m = n - 1, n - 3, ...
+_SLOPE = np.fromfunction(lambda n, m: (2 * m + 1) * ((n > m) & ((n - m) % 2 == 1)), (100, 100), dtype=np.float32)
 
 
 def score_gradients(
-    density: PhaseSpace, x, v, *, batch_size: int = 4096, on_batch: Callable[[int, int], object] | None = None
+    density: Any, x, v, *, batch_size: int = 4096, on_batch: Callable[[int, int], object] | None = None
 ) -> Gradients | None:
     """Gradients of ln f at stars, in batches.
 
     Args:
-        density: the learnt f.
+        density: the learnt f, a `PhaseSpace` or whatever has ``log_f(x, v)``.
         x: (N, 3) kpc.
         v: (N, 3) km/s.
         batch_size: stars at a time.
@@ -105,92 +194,194 @@ def score_gradients(
         The gradients, or None if stopped.
     """
 
-    @jax.jit
-    def one_batch(x, v):
-        d_x, d_v = jax.vmap(jax.grad(density.log_f, argnums=(0, 1)))(x, v)
-        return (v * d_x).sum(-1), d_v
+    def at(x, v):
+        d_x, g = jax.grad(density.log_f, argnums=(0, 1))(x, v)
+        slope = jax.grad(density.log_f, argnums=1)
+        carried = jax.jvp(lambda at: slope(at, v), (x,), (v,))[1]
+        return v @ d_x, g, carried, jax.jacfwd(slope, argnums=1)(x, v)
 
-    size = len(x)
-    shape = jax.ShapeDtypeStruct((min(batch_size, size), 3), jnp.float32)
-    compiled = patiently(
-        lambda: one_batch.lower(shape, shape).compile(),
-        lambda: on_batch is None or on_batch(0, size) is not False,
-    )
-    if compiled is None:
+    rows = tuple(np.asarray(a, np.float32) for a in (x, v))
+    parts = list(_in_batches(lambda _, x, v: jax.vmap(at)(x, v), rows, batch_size, on_batch))
+    if parts[-1] is None:
         return None
-    drift, g = np.empty(size, np.float32), np.empty((size, 3), np.float32)
+    return Gradients(*rows, *(np.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
+
+
+def _in_batches(call, rows, batch_size: int, on_batch):
+    """Results of ``call(real, *batch)``; None, and the end, when ``on_batch(done, N)`` returns False.
+
+    The last batch repeats its last row up to the full length (one shape, one compilation); ``real`` tells them apart.
+    """
+    size = len(rows[0])
+    batch_size = min(batch_size, size)
+
+    def batch(first):
+        real = np.arange(first, first + batch_size) < size
+        return jnp.asarray(real), *(
+            jnp.asarray(row[np.minimum(np.arange(len(real)) + first, size - 1)]) for row in rows
+        )
+
+    def going(done):
+        return on_batch is None or on_batch(done, size) is not False
+
+    compiled = patiently(lambda: jax.jit(call).lower(*batch(0)).compile(), lambda: going(0))
+    if compiled is None:
+        yield None
+        return
     for first in range(0, size, batch_size):
-        rows = slice(first, first + batch_size)
-        pad = max(0, first + batch_size - size) if size > batch_size else 0  # one shape, one compilation
-        part = [np.pad(np.asarray(a[rows], np.float32), ((0, pad), (0, 0)), mode="edge") for a in (x, v)]
-        a, b = compiled(*part)
-        drift[rows], g[rows] = np.asarray(a)[: batch_size - pad], np.asarray(b)[: batch_size - pad]
-        if on_batch is not None and on_batch(min(first + batch_size, size), size) is False:
-            return None
-    return Gradients(np.asarray(x, np.float32), drift, g)
+        yield jax.tree.map(np.asarray, compiled(*batch(first)))
+        if not going(min(first + batch_size, size)):
+            yield None
+            return
 
 
-def potential_round(
-    net: PotentialNet, gradients: Gradients, number: int, config: PotentialConfig | None = None, *, key,
-    on_progress: OnProgress = None, resume: Fit | None = None,
-) -> Fit:  # fmt: skip
-    """One round of the reweighted fit, from the network of the round before.
+def fit_potential(
+    series: PotentialSeries, gradients: Gradients, config: PotentialConfig | None = None,
+    *, batch_size: int = 1024, on_batch: Callable[[int, int], object] | None = None,
+) -> PotentialSeries | None:  # fmt: skip
+    """Solve for the coefficients of the series.
 
     Args:
-        net: where the round starts; its residuals set the weights (a round resumed needs the same one).
+        series: its center, radius and height; the coefficients are found anew.
         gradients: from `score_gradients`.
-        number: of the round, from 0; round 0 weighs by the size of the drift alone.
         config: how to fit.
-        key: of the batches.
-        on_progress: called with `Progress`; returning False cancels.
-        resume: this round, cancelled.
+        batch_size: stars at a time.
+        on_batch: called with (done, N); returning False stops.
+
+    Returns:
+        The series with its coefficients and their spread, or None if stopped.
 
     Raises:
         ValueError: if fewer than 1,000 stars with finite gradients lie within the edge.
     """
     config = config or PotentialConfig()
-    q = np.linalg.norm((gradients.x - np.asarray(net.center)) / float(net.radius), axis=-1)
-    finite = np.isfinite(gradients.drift) & np.isfinite(gradients.g).all(-1)
-    x, drift, g = (a[finite & (q < config.edge)] for a in gradients)
-    if len(x) < 1000:
-        raise ValueError(
-            f"Expected at least 1,000 stars with finite gradients within {config.edge} of the ball's radius, got "
-            f"{len(x)}; use a larger sample or ball."
-        )
-    unit = np.median(np.abs(drift))
-    drift, g = drift / unit, g / unit
+    stars, q = usable(gradients, series, config.edge)
+    inner = q < config.edge
+    prior = tide_prior(series, rate_at_center(stars, q), config)
+    x, g, drift = (a[inner][:50_000] for a in (stars.x, stars.g, stars.drift))
+    project = eqx.filter_jit(lambda x, g: jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g))
+    along = np.concatenate([np.asarray(project(*part)) for part in chunks(x, g)])
+    # Much weight at first: the size of the residuals is wanted, and c is only where the exact equations begin.
+    start, unit = star_by_star(along, drift, prior, weight=0.1 * len(x), outlier=config.outlier)
+    series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(start, jnp.float32))
 
-    def residual(net, x, drift, g):
-        return drift + (jax.vmap(net.acceleration)(x) * g).sum(-1)
+    def terms(x, v, drift, g, carried, curvature):
+        """d psi/dv and its fellow grad B, mean of zero with the true force, the residual and what changes it."""
+        q = (x - series.center) / series.radius
+        inside = jnp.maximum(1 - q @ q, 0)
+        window, slope = inside**2, -4 * inside * q / series.radius
+        gradient = series.functions(x, 1)
+        bend = jnp.einsum("kij,i,j->k", series.functions(x, 2), v, g)
+        along, psi_v = gradient @ g, window * gradient @ curvature
+        rate = (v @ slope) * along + window * (bend + gradient @ carried) - psi_v @ (series.coefficients @ gradient)
+        return psi_v, gradient, rate, along, drift - series.coefficients @ along
 
-    def loss(net, key, x, drift, g, weight):
-        return (weight * residual(net, x, drift, g) ** 2).mean()
+    def sums(real, inner, *rows):
+        psi_v, gradient, rate, along, residual = jax.vmap(terms)(*rows)
+        psi_v, rate = psi_v * real[:, None, None], rate * real[:, None]
+        trust = real * inner / (1 + (residual / (config.outlier * unit)) ** 2) / unit**2
+        response = jnp.einsum("nki,nli->kl", psi_v, gradient)
+        return response, rate.sum(0), rate.T @ rate, (along * trust[:, None]).T @ along, (residual * trust) @ along
 
-    if not config.robust:
-        weight = np.ones(len(x), np.float32)
-    elif number == 0:
-        weight = 1 / (1 + drift**2)
-    else:
-        chunks = [slice(i, i + 65536) for i in range(0, len(x), 65536)]
-        r = np.concatenate([np.asarray(eqx.filter_jit(residual)(net, x[c], drift[c], g[c])) for c in chunks])
-        weight = 1 / (1 + (r / np.median(np.abs(r))) ** 2)
-    rate = config.later_learning_rate if number else config.learning_rate
-    plan = FitConfig(config.epochs, config.min_steps, config.batch_size, rate, validation=0.0)
-    return optimise(
-        net, loss, (x, drift, g, weight.astype(np.float32)), plan, key=random.fold_in(key, number),
-        on_progress=on_progress, resume=resume, stage=f"potential {number + 1}/{config.rounds}",
+    total: list[np.ndarray] = []
+    for part in _in_batches(sums, (inner, *stars), batch_size, on_batch):
+        if part is None:
+            return None
+        part = [a.astype(float) for a in part]
+        total = [a + b for a, b in zip(total, part, strict=True)] if total else part
+    count = len(inner)
+    response, rate, noise = total[0] / count, total[1] / count, total[2] / count
+    noise = (noise - np.outer(rate, rate)) / count
+    # The window makes the smallest of the noise's eigenvalues tiny; below float32 they are none of the data's.
+    weight = response.T @ np.linalg.inv(noise + 1e-8 * np.diag(np.diag(noise)))
+    few = config.pointwise / inner.sum()
+    information = weight @ response + few * total[3] + prior
+    change = np.linalg.solve(information, weight @ rate + few * total[4] - prior @ start)
+    spread = np.linalg.inv(np.linalg.cholesky((information + information.T) / 2)).T
+    return eqx.tree_at(
+        lambda s: (s.coefficients, s.spread), series,
+        (jnp.asarray(start + change, jnp.float32), jnp.asarray(spread, jnp.float32)),
     )  # fmt: skip
 
 
-def fit_potential(
-    net: PotentialNet, gradients: Gradients, config: PotentialConfig | None = None, *, key,
-    on_progress: OnProgress = None,
-) -> Fit:  # fmt: skip
-    """Fit the potential to gradients of ln f: all rounds of `potential_round`, or up to the one that was stopped."""
-    config = config or PotentialConfig()
-    for number in range(config.rounds):
-        result = potential_round(net, gradients, number, config, key=key, on_progress=on_progress)
-        if result.stopped != "finished":
-            break
-        net = result.model
-    return result
+def usable(gradients: Gradients, series: PotentialSeries, edge: float) -> tuple[Gradients, np.ndarray]:
+    """The stars in the ball whose gradients are finite, and their distances in units of its radius.
+
+    Raises:
+        ValueError: if fewer than 1,000 of them lie within the edge.
+    """
+    finite = np.logical_and.reduce([np.isfinite(a).reshape(len(a), -1).all(1) for a in gradients])
+    q = np.linalg.norm((gradients.x - np.asarray(series.center)) / float(series.radius), axis=-1)
+    if (count := (finite & (q < edge)).sum()) < 1000:
+        raise ValueError(
+            f"Expected at least 1,000 stars with finite gradients within {edge} of the ball's radius, got {count:,}; "
+            "use a larger sample or ball."
+        )
+    return Gradients(*(a[finite & (q < 1)] for a in gradients)), q[finite & (q < 1)]
+
+
+def star_by_star(rows, drift, prior, constant: Any = 0.0, *, weight: float, outlier: float) -> tuple[np.ndarray, float]:
+    """Robust least squares of rows @ c = drift, and the median residual.
+
+    Args:
+        rows: (N, K).
+        drift: (N,).
+        prior: (K, K) and ``constant`` (K,): c minimises c . prior c / 2 - c . constant besides.
+        weight: of the rows, as a number of independent ones.
+        outlier: residuals beyond so many medians lose their weight (Cauchy).
+    """
+    residual, unit, reach = drift, np.median(np.abs(drift)), 1.0
+    # First the stars rule, that the size of their own residuals be known.
+    for few in (0.1, 0.1, 0.1, 0.1, weight / len(rows)):
+        trust = (1 / (1 + (residual / (reach * unit)) ** 2) / unit**2).astype(np.float32)
+        weighed = (rows * trust[:, None]).T
+        normal, right = (few * (weighed @ a).astype(float) for a in (rows, drift))
+        c = np.linalg.solve(normal + prior, right + constant)
+        residual, reach = drift - rows @ c.astype(np.float32), outlier
+        unit = np.median(np.abs(residual))
+    return c, float(unit)
+
+
+def chunks(*rows, size: int = 8192):
+    for first in range(0, len(rows[0]), size):
+        yield tuple(row[first : first + size] for row in rows)
+
+
+def rate_at_center(stars: Gradients, q: np.ndarray) -> float:
+    """sqrt(|a| / |x|) about the center [km/s/kpc], from the nearest stars: what tides are measured in."""
+    near = np.argsort(q)[: max(1000, len(q) // 100)]
+    drift, g = stars.drift[near].astype(float), stars.g[near].astype(float)
+    trust = 1 / (1 + (drift / np.median(np.abs(drift))) ** 2)
+    a = np.linalg.solve((g * trust[:, None]).T @ g, -(g * trust[:, None]).T @ drift)
+    return float(np.sqrt(np.linalg.norm(a) / np.linalg.norm(stars.x[near].mean(0, dtype=float))))
+
+
+def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) -> np.ndarray:
+    """(K, K) weight of the change of tides, averaged over places in the ball, half of them near the plane."""
+    rng = np.random.default_rng(0)
+    radius, height = float(series.radius), float(series.height)
+    x = rng.normal(size=(2000, 3))
+    x *= radius * rng.uniform(size=(2000, 1)) ** (1 / 3) / np.linalg.norm(x, axis=1, keepdims=True)
+    z = float(series.center[2])
+    x[::2, 2] = rng.exponential(height, 1000) * rng.choice([-1, 1], 1000) - z
+    x = (x[np.linalg.norm(x, axis=1) < radius] + np.asarray(series.center)).astype(np.float32)
+
+    def weights(x):
+        change = series.functions(x, 3)  # (K, 3, 3, 3): which tide, along what
+        near = config.disc * jnp.exp(-jnp.abs(x[2]) / height)
+        size = rate**2 * (config.halo + near * jnp.full((3, 3), 0.5).at[2, 2].set(1.0))
+        length = (
+            jnp.full(3, config.length)
+            .at[2]
+            .set(jnp.minimum(config.vertical * (height + 0.5 * jnp.abs(x[2])), config.length))
+        )
+        tides = (change / size[..., None] * length).reshape(len(change), -1)
+        trace = jnp.einsum("kiij->kj", change) / (rate**2 * (config.halo + near)) * length
+        return jnp.concatenate([config.smooth**0.5 * tides, config.smooth_density**0.5 * trace], axis=1)
+
+    @jax.jit
+    def summed(x):
+        rows = jax.vmap(weights)(x).transpose(0, 2, 1).reshape(-1, len(series.coefficients))
+        return rows.T @ rows
+
+    return np.sum([np.asarray(summed(part), float) for (part,) in chunks(x, size=256)], axis=0) / len(x)

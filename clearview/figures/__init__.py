@@ -3,7 +3,7 @@
 from clearview.figures.frame import frame_of
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.save import picture, save_figure
-from clearview.figures.slices import arrows, contours, marker, path, points, profile, slice_image, text
+from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
 from clearview.figures.stars import count_field
 from clearview.figures.style import Named, colours, limits_of
 from clearview.figures.training import loss_curve
@@ -15,6 +15,7 @@ __all__ = [
     "contours",
     "count_field",
     "frame_of",
+    "hatch",
     "limits_of",
     "loss_curve",
     "marginal",

@@ -91,6 +91,50 @@ def contours(field: xr.DataArray, levels: Sequence[float] | None = None, *, scal
     return hv.Contours(lines, [dimension(x), dimension(y)], [z], label=f"{z.label} contours {at}" if lines else "")
 
 
+def hatch(mask: xr.DataArray, label: str = "", *, strokes: int = 48) -> hv.Contours:
+    """Diagonal strokes over the cells where a mask is true, such as ``hatch(~field.constrained, "not constrained")``.
+
+    Args:
+        mask: booleans on two regular axes.
+        label: what the strokes mean; it stands in the title, as "hatched: ...".
+        strokes: lines across the plane, were it hatched all over.
+
+    Returns:
+        One piece, whose strokes are parted by NaN; none where the mask is nowhere true.
+
+    Raises:
+        TypeError: if the mask is not boolean.
+        ValueError: if it has not two axes, an axis has a single cell, or there are fewer than 2 strokes.
+    """
+    _need(mask, 2)
+    if mask.dtype != bool:
+        raise TypeError(f"Expected a field of booleans, got {mask.dtype}; compare it with something.")
+    if min(mask.shape) < 2 or strokes < 2:
+        raise ValueError(f"Expected two or more cells along each axis and strokes, got {mask.shape} and {strokes}.")
+    dims = [dimension(mask[name]) for name in mask.dims]
+    axes = [mask[name].values for name in mask.dims]
+    low, cell = np.array([v[0] for v in axes], float), np.array([v[1] - v[0] for v in axes], float)
+    size = cell * mask.shape
+    # At 45 degrees in the unit of the axes where they have one and the same, else in the picture itself.
+    wide, high = np.abs(size) / np.abs(size).max() if dims[0].unit and dims[0].unit == dims[1].unit else (1.0, 1.0)
+    pieces = []
+    for start in (np.arange(strokes) + 0.5) / strokes * (wide + high) - high:
+        # The stroke runs through (start + t, t) and is cut where it passes an edge of a cell.
+        edges = [np.linspace(0, wide, mask.shape[0] + 1) - start, np.linspace(0, high, mask.shape[1] + 1)]
+        t = np.unique(np.concatenate(edges))
+        t = t[(t >= max(0.0, -start)) & (t <= min(high, wide - start))]
+        middle = (t[1:] + t[:-1]) / 2
+        at = (middle + start) / wide, middle / high
+        i, j = (np.minimum((share * n).astype(int), n - 1) for share, n in zip(at, mask.shape, strict=True))
+        inside = np.concatenate([[0], mask.values[i, j], [0]])
+        ends = [t[np.flatnonzero(np.diff(inside) == turn)] for turn in (1, -1)]
+        t = np.stack([*ends, np.full(len(ends[0]), np.nan)], 1).ravel()
+        pieces.append(np.stack([(t + start) / wide, t / high], 1))
+    xy = low - cell / 2 + np.concatenate(pieces) * size
+    drawn = [{d.name: xy[:, k] for k, d in enumerate(dims)}] if len(xy) else []
+    return hv.Contours(drawn, dims, label=f"hatched: {label}" if drawn and label else "")
+
+
 def arrows(field_x: xr.DataArray, field_y: xr.DataArray, every: int | None = None) -> hv.VectorField:
     """Arrows of a vector field, drawn relative to the longest, whose length stands in the label.
 

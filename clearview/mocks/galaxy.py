@@ -95,11 +95,21 @@ def mock_galaxy(
         n=n, seed=seed, potential=potential, radius=radius, populations=[asdict(p) for p in populations],
         mixing_time=mixing_time, sampling_time=sampling_time, time_step=time_step, version=_VERSION,
     )  # fmt: skip
+    return _cached(
+        "mock_galaxy",
+        parameters,
+        lambda: _draw(truth, n, seed, radius, populations, mixing_time, sampling_time, time_step, on_progress),
+        cache,
+    )
+
+
+def _cached(source, parameters, draw, cache) -> Catalog:
+    """The catalogue of the stars that ``draw`` gives, from the disk if it is there."""
     path = _cache_path(parameters)
     if cache and path.exists():
         return read_catalog(path)
-    stars = _draw(truth, n, seed, radius, populations, mixing_time, sampling_time, time_step, on_progress)
-    catalog = Catalog.from_phase_space(stars[:, :3], stars[:, 3:], meta={"source": "mock_galaxy", "mock": parameters})
+    stars = draw()
+    catalog = Catalog.from_phase_space(stars[:, :3], stars[:, 3:], meta={"source": source, "mock": parameters})
     if cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.stem}.{os.getpid()}.parquet")  # a killed run leaves no half catalogue
@@ -197,32 +207,63 @@ def _launch(key, populations, circular):
     return start[:3], start[3:]
 
 
-def _force(truth):
-    """Acceleration of x (3, N) in JAX: Miyamoto-Nagai discs exactly, everything spherical from one fine table.
+def _force(truth, fast: bool = False):
+    """Acceleration of x (3, N) in JAX: discs and flattened halos exactly, everything spherical from one fine table.
 
-    Ten times faster than an orbit library of galpy's, whose forces a test compares it with.
+    Ten times faster than an orbit library of galpy's, whose forces a test compares it with. A polynomial instead of
+    the table is good to 1e-4 from 0.1 to 60 kpc, and ten times faster again with the three components in a tuple
+    (``fast``): then nothing is looked up and XLA vectorises the whole.
     """
-    from galpy.potential import MiyamotoNagaiPotential
+    from galpy.potential import LogarithmicHaloPotential, MiyamotoNagaiPotential
 
     discs = [c for c in truth.components if isinstance(c, MiyamotoNagaiPotential)]
-    balls = [c for c in truth.components if c not in discs]
-    low, step, size = np.log(1e-3), 0.002, 6500
-    r = np.exp(low + step * np.arange(size))
-    pull = sum(np.asarray(c.Rforce(r / RO, 0.0, use_physical=False)) for c in balls) * VO**2 / RO / r
-    table = jnp.asarray(pull, jnp.float32)
+    halos = [c for c in truth.components if isinstance(c, LogarithmicHaloPotential)]
+    balls = [c for c in truth.components if c not in discs and c not in halos]
+    spherical = (_polynomial if fast else _table)(
+        lambda r: sum(np.asarray(c.Rforce(r / RO, 0.0, use_physical=False)) for c in balls) * VO**2 / RO / r
+    )
     shapes = [(float(c._amp) * VO**2 * RO, float(c._a) * RO, float(c._b) * RO) for c in discs]
+    flat = [(float(c._amp) * VO**2, float(c._core2) * RO**2, float(c._q) ** -2) for c in halos]
 
-    def force(x):
+    def components(x):
         R2, z = x[0] ** 2 + x[1] ** 2, x[2]
-        s = (0.5 * jnp.log(R2 + z**2) - low) / step
-        i = jnp.clip(s.astype(jnp.int32), 0, size - 2)
-        left, right = table[i], table[i + 1]
-        k_R = k_z = left + (s - i) * (right - left)
+        k_R = k_z = spherical(R2 + z**2)
         for GM, a, b in shapes:
             root = jnp.sqrt(z**2 + b**2)
             inverse = lax.rsqrt(R2 + (a + root) ** 2)
             common = GM * inverse * inverse * inverse
             k_R, k_z = k_R - common, k_z - common * (a + root) / root
-        return jnp.stack([k_R * x[0], k_R * x[1], k_z * z])
+        for v2, core2, squeeze in flat:
+            common = v2 / (R2 + squeeze * z**2 + core2)
+            k_R, k_z = k_R - common, k_z - squeeze * common
+        return k_R * x[0], k_R * x[1], k_z * z
 
-    return force
+    return components if fast else lambda x: jnp.stack(components(x))
+
+
+def _table(pull):
+    low, step, size = np.log(1e-3), 0.002, 6500
+    table = jnp.asarray(pull(np.exp(low + step * np.arange(size))), jnp.float32)
+
+    def look_up(r2):
+        s = (0.5 * jnp.log(r2) - low) / step
+        i = jnp.clip(s.astype(jnp.int32), 0, size - 2)
+        left, right = table[i], table[i + 1]
+        return left + (s - i) * (right - left)
+
+    return look_up
+
+
+def _polynomial(pull):
+    middle, half = np.log(0.1 * 60) / 2, np.log(60 / 0.1) / 2
+    fit = np.polynomial.chebyshev.chebinterpolate(lambda u: np.log(-pull(np.exp(middle + half * u))), 28)
+    *rest, first = (float(c) for c in fit[::-1])
+
+    def evaluate(r2):
+        u = jnp.clip((0.5 * jnp.log(r2) - middle) / half, -1.0, 1.0)
+        b = c = jnp.zeros_like(u)
+        for coefficient in rest:  # Clenshaw's recurrence
+            b, c = coefficient + 2 * u * b - c, b
+        return -jnp.exp(first + u * b - c)
+
+    return evaluate

@@ -15,12 +15,13 @@ def main(doc: str, run: Callable, *, seeds: int = 3, add_arguments: Callable | N
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="last line: one flat JSON object")
     parser.add_argument("--seeds", type=int, default=seeds, help="independent repetitions")
+    parser.add_argument("--first", type=int, default=0, help="the first seed: others than those a method was tuned on")
     parser.add_argument("--tiny", action="store_true", help="a budget of seconds: shows the keys, not the figures")
     if add_arguments:
         add_arguments(parser)
     arguments = parser.parse_args()
     rows = []
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         began = time.monotonic()
         row = run(seed, arguments)
         rows.append({**row, "seconds": time.monotonic() - began})

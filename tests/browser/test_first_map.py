@@ -19,7 +19,7 @@ from clearview.dynamics import MapConfig, PotentialConfig
 from clearview.flows import FitConfig, FlowConfig
 stars, fit = clearview.load_first_map()
 config = MapConfig(radius=4.0, positions=FlowConfig(2, 24), velocities=FlowConfig(2, 24),
-                   training=FitConfig(epochs=30), potential=PotentialConfig(stars=4000, epochs=2, min_steps=0))
+                   training=FitConfig(epochs=30), potential=PotentialConfig(stars=4000, degree=6))
 panel = clearview.AccelerationPanel(stars, config=config, size=300)
 panel.set(arrows=False)
 """

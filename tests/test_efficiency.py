@@ -1,0 +1,112 @@
+"""Dust hides stars from a flow; the velocities tell it from a lack of stars."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from clearview.catalogs import Catalog
+from clearview.dynamics import EfficiencyConfig, MapConfig, PotentialConfig, efficiency_field, fit_efficiency, fit_map
+from clearview.field import Axis
+from clearview.flows import FitConfig, FlowConfig
+from clearview.mocks import truth_of
+from clearview.units import SUN
+
+SOLVE = EfficiencyConfig(potential=PotentialConfig(pointwise=6000.0, degree=8), smoothing=0.3)
+
+
+def eps(x):
+    """A quadrant of the sky is dimmed beyond 1 kpc, near the plane."""
+    step = x - SUN.position
+    distance = np.linalg.norm(step, axis=1)
+    dark = (step[:, 1] > 0) & (step[:, 0] > 0) & (distance > 1) & (np.abs(step[:, 2]) < 0.5)
+    return np.where(dark, 0.4, 1.0)
+
+
+@pytest.fixture(scope="module")
+def seen(mock):
+    kept = np.random.default_rng(0).uniform(size=len(mock)) < eps(mock.phase_space[:, :3])
+    return mock.take(kept)
+
+
+@pytest.fixture(scope="module")
+def density(seen):
+    config = MapConfig(
+        radius=4.0, positions=FlowConfig(3, 32), velocities=FlowConfig(3, 32), potential=None,
+        training=FitConfig(epochs=8, batch_size=256, learning_rate=4e-3),
+    )  # fmt: skip
+    return fit_map(seen, config)
+
+
+@pytest.fixture(scope="module")
+def fit(density, seen):
+    return fit_efficiency(density, seen, SOLVE)
+
+
+def test_what_is_hidden_is_found(fit):
+    rng = np.random.default_rng(1)
+    x = SUN.position + np.stack([rng.uniform(-2.5, 2.5, 4000), rng.uniform(-2.5, 2.5, 4000), np.zeros(4000)], -1)
+    x = x[np.linalg.norm(x - SUN.position, axis=1) < 2.7]
+    step = x - SUN.position
+    well_inside = (step[:, 0] > 0.7) & (step[:, 1] > 0.7) & (np.linalg.norm(step, axis=1) > 1.7)
+    free = (eps(x) == 1) & ((step[:, 0] < -0.7) | (step[:, 1] < -0.7))
+    got = fit.efficiency(x)
+    assert np.median(got[well_inside]) == pytest.approx(0.4, abs=0.15)
+    assert np.median(got[free]) > 0.8
+
+
+def test_priors_hold(fit):
+    rays = fit.rays
+    assert float(rays.max()) <= 1
+    assert float(rays.min()) > 0
+    assert (rays.isel(distance=0) > 0.95).all()
+    assert (rays.diff("distance") <= 1e-6).all()
+    assert np.isnan(fit.efficiency(SUN.position[None] + [[5.0, 0, 0]])).all()
+
+
+def test_the_force_survives_the_dust(fit, seen):
+    x = SUN.position + np.random.default_rng(2).uniform(-1.2, 1.2, (500, 3))
+    true = truth_of(seen).acceleration(x)
+    error = np.linalg.norm(fit.acceleration(x) - true, axis=1) / np.linalg.norm(true, axis=1)
+    assert np.median(error) < 0.15
+    assert np.isfinite(fit.potential(x)).all()
+
+
+def test_the_field_has_density_seen_and_corrected(fit, tmp_path):
+    field = efficiency_field(fit, (Axis("x", 7, 10, 8), Axis("y", -1, 3, 6)), {"z": 0.0})
+    assert set(field.data_vars) == {"efficiency", "log_n_seen", "log_n"}
+    lack = (field.log_n - field.log_n_seen).sel(x=9.5, y=1.8, method="nearest")
+    assert float(lack) > 0.4
+    field.to_netcdf(tmp_path / "dust.nc", engine="h5netcdf")
+    x = SUN.position[None] + 0.3
+    assert fit.log_f(x, SUN.velocity[None]) - fit.log_n(x) == pytest.approx(
+        density_of_velocity(fit, x, SUN.velocity[None]), abs=1e-3
+    )
+
+
+def density_of_velocity(fit, x, v):
+    f = fit.seen.density
+    return np.asarray(f.p.log_prob(*f.velocity_input(x.astype(np.float32), v.astype(np.float32))))
+
+
+def test_refusals_and_cancel(density, seen, mock, tiny_map):
+    with pytest.raises(ValueError, match="stars that the map was learnt from"):
+        fit_efficiency(density, mock, SOLVE)
+    with pytest.raises(ValueError, match="trained density"):
+        fit_efficiency(dataclasses.replace(density, stage=1), seen, SOLVE)
+    with pytest.raises(ValueError, match="lower clear_height"):
+        fit_efficiency(density, seen, dataclasses.replace(SOLVE, clear_height=4.5))
+    with pytest.raises(ValueError, match="velocities, joint"):
+        EfficiencyConfig(form="both")
+    assert fit_efficiency(density, seen, SOLVE, on_batch=lambda done, total: False) is None
+
+
+def test_no_dust_says_so(mock):
+    density = fit_map(
+        mock, MapConfig(radius=4.0, positions=FlowConfig(2, 24), velocities=FlowConfig(2, 24), potential=None)
+    )  # fmt: skip
+    fit = fit_efficiency(density, mock, SOLVE)
+    x = SUN.position + np.random.default_rng(2).uniform(-1, 1, (500, 3))
+    assert np.median(fit.efficiency(x)) > 0.85
+    few = Catalog.from_phase_space(mock.phase_space[:, :3], mock.phase_space[:, 3:])
+    assert few.digest() == mock.digest()
