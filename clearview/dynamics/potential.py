@@ -15,6 +15,7 @@ parsecs, except for the vertical tide of a disc.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -193,18 +194,22 @@ def score_gradients(
     Returns:
         The gradients, or None if stopped.
     """
+    rows = tuple(np.asarray(a, np.float32) for a in (x, v))
+    parts = list(_in_batches(partial(_scores, density), rows, batch_size, on_batch))
+    if parts[-1] is None:
+        return None
+    return Gradients(*rows, *(np.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
 
+
+@eqx.filter_jit
+def _scores(density, _, x, v):
     def at(x, v):
         d_x, g = jax.grad(density.log_f, argnums=(0, 1))(x, v)
         slope = jax.grad(density.log_f, argnums=1)
         carried = jax.jvp(lambda at: slope(at, v), (x,), (v,))[1]
         return v @ d_x, g, carried, jax.jacfwd(slope, argnums=1)(x, v)
 
-    rows = tuple(np.asarray(a, np.float32) for a in (x, v))
-    parts = list(_in_batches(lambda _, x, v: jax.vmap(at)(x, v), rows, batch_size, on_batch))
-    if parts[-1] is None:
-        return None
-    return Gradients(*rows, *(np.concatenate(part)[: len(x)] for part in zip(*parts, strict=True)))
+    return jax.vmap(at)(x, v)
 
 
 def _in_batches(call, rows, batch_size: int, on_batch):
@@ -224,12 +229,13 @@ def _in_batches(call, rows, batch_size: int, on_batch):
     def going(done):
         return on_batch is None or on_batch(done, size) is not False
 
-    compiled = patiently(lambda: jax.jit(call).lower(*batch(0)).compile(), lambda: going(0))
-    if compiled is None:
-        yield None
-        return
+    # The first call compiles; a function jitted at the top of a module does so once for all fits of one shape.
+    part = patiently(lambda: call(*batch(0)), lambda: going(0))
     for first in range(0, size, batch_size):
-        yield jax.tree.map(np.asarray, compiled(*batch(first)))
+        part = call(*batch(first)) if first else part
+        yield part and jax.tree.map(np.asarray, part)
+        if part is None:
+            return
         if not going(min(first + batch_size, size)):
             yield None
             return
@@ -259,30 +265,12 @@ def fit_potential(
     inner = q < config.edge
     prior = tide_prior(series, rate_at_center(stars, q), config)
     x, g, drift = (a[inner][:50_000] for a in (stars.x, stars.g, stars.drift))
-    project = eqx.filter_jit(lambda x, g: jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g))
-    along = np.concatenate([np.asarray(project(*part)) for part in chunks(x, g)])
+    along = np.concatenate([np.asarray(_project(series, *part)) for part in chunks(x, g)])
     # Much weight at first: the size of the residuals is wanted, and c is only where the exact equations begin.
     start, unit = star_by_star(along, drift, prior, weight=0.1 * len(x), outlier=config.outlier)
     series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(start, jnp.float32))
 
-    def terms(x, v, drift, g, carried, curvature):
-        """d psi/dv and its fellow grad B, mean of zero with the true force, the residual and what changes it."""
-        q = (x - series.center) / series.radius
-        inside = jnp.maximum(1 - q @ q, 0)
-        window, slope = inside**2, -4 * inside * q / series.radius
-        gradient = series.functions(x, 1)
-        bend = jnp.einsum("kij,i,j->k", series.functions(x, 2), v, g)
-        along, psi_v = gradient @ g, window * gradient @ curvature
-        rate = (v @ slope) * along + window * (bend + gradient @ carried) - psi_v @ (series.coefficients @ gradient)
-        return psi_v, gradient, rate, along, drift - series.coefficients @ along
-
-    def sums(real, inner, *rows):
-        psi_v, gradient, rate, along, residual = jax.vmap(terms)(*rows)
-        psi_v, rate = psi_v * real[:, None, None], rate * real[:, None]
-        trust = real * inner / (1 + (residual / (config.outlier * unit)) ** 2) / unit**2
-        response = jnp.einsum("nki,nli->kl", psi_v, gradient)
-        return response, rate.sum(0), rate.T @ rate, (along * trust[:, None]).T @ along, (residual * trust) @ along
-
+    sums = partial(_sums, series, jnp.float32(unit), jnp.float32(config.outlier))
     total: list[np.ndarray] = []
     for part in _in_batches(sums, (inner, *stars), batch_size, on_batch):
         if part is None:
@@ -302,6 +290,27 @@ def fit_potential(
         lambda s: (s.coefficients, s.spread), series,
         (jnp.asarray(start + change, jnp.float32), jnp.asarray(spread, jnp.float32)),
     )  # fmt: skip
+
+
+@eqx.filter_jit
+def _sums(series, unit, outlier, real, inner, *rows):
+    """Over a batch: what the exact equations answer, their left side, its noise, and the two of the robust ones."""
+
+    def terms(x, v, drift, g, carried, curvature):
+        q = (x - series.center) / series.radius
+        inside = jnp.maximum(1 - q @ q, 0)
+        window, slope = inside**2, -4 * inside * q / series.radius
+        gradient = series.functions(x, 1)
+        bend = jnp.einsum("kij,i,j->k", series.functions(x, 2), v, g)
+        along, psi_v = gradient @ g, window * gradient @ curvature
+        rate = (v @ slope) * along + window * (bend + gradient @ carried) - psi_v @ (series.coefficients @ gradient)
+        return psi_v, gradient, rate, along, drift - series.coefficients @ along
+
+    psi_v, gradient, rate, along, residual = jax.vmap(terms)(*rows)
+    psi_v, rate = psi_v * real[:, None, None], rate * real[:, None]
+    trust = real * inner / (1 + (residual / (outlier * unit)) ** 2) / unit**2
+    response = jnp.einsum("nki,nli->kl", psi_v, gradient)
+    return response, rate.sum(0), rate.T @ rate, (along * trust[:, None]).T @ along, (residual * trust) @ along
 
 
 def usable(gradients: Gradients, series: PotentialSeries, edge: float) -> tuple[Gradients, np.ndarray]:
@@ -342,6 +351,11 @@ def star_by_star(rows, drift, prior, constant: Any = 0.0, *, weight: float, outl
     return c, float(unit)
 
 
+@eqx.filter_jit
+def _project(series, x, g):
+    return jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g)
+
+
 def chunks(*rows, size: int = 8192):
     for first in range(0, len(rows[0]), size):
         yield tuple(row[first : first + size] for row in rows)
@@ -366,22 +380,23 @@ def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) ->
     x[::2, 2] = rng.exponential(height, 1000) * rng.choice([-1, 1], 1000) - z
     x = (x[np.linalg.norm(x, axis=1) < radius] + np.asarray(series.center)).astype(np.float32)
 
+    parts = [np.asarray(_tides(series, jnp.float32(rate), config, part), float) for (part,) in chunks(x, size=256)]
+    return np.sum(parts, axis=0) / len(x)
+
+
+@eqx.filter_jit
+def _tides(series, rate, config: PotentialConfig, x):
+    """Summed over places, the squares of the change of every tide in units of what is expected."""
+
     def weights(x):
         change = series.functions(x, 3)  # (K, 3, 3, 3): which tide, along what
-        near = config.disc * jnp.exp(-jnp.abs(x[2]) / height)
-        size = rate**2 * (config.halo + near * jnp.full((3, 3), 0.5).at[2, 2].set(1.0))
-        length = (
-            jnp.full(3, config.length)
-            .at[2]
-            .set(jnp.minimum(config.vertical * (height + 0.5 * jnp.abs(x[2])), config.length))
-        )
+        disc = config.disc * jnp.exp(-jnp.abs(x[2]) / series.height)
+        size = rate**2 * (config.halo + disc * jnp.full((3, 3), 0.5).at[2, 2].set(1.0))
+        vertical = jnp.minimum(config.vertical * (series.height + 0.5 * jnp.abs(x[2])), config.length)
+        length = jnp.full(3, config.length).at[2].set(vertical)
         tides = (change / size[..., None] * length).reshape(len(change), -1)
-        trace = jnp.einsum("kiij->kj", change) / (rate**2 * (config.halo + near)) * length
+        trace = jnp.einsum("kiij->kj", change) / (rate**2 * (config.halo + disc)) * length
         return jnp.concatenate([config.smooth**0.5 * tides, config.smooth_density**0.5 * trace], axis=1)
 
-    @jax.jit
-    def summed(x):
-        rows = jax.vmap(weights)(x).transpose(0, 2, 1).reshape(-1, len(series.coefficients))
-        return rows.T @ rows
-
-    return np.sum([np.asarray(summed(part), float) for (part,) in chunks(x, size=256)], axis=0) / len(x)
+    rows = jax.vmap(weights)(x).transpose(0, 2, 1).reshape(-1, len(series.coefficients))
+    return rows.T @ rows
