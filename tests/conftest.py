@@ -3,6 +3,7 @@
 import os
 import tempfile
 
+import jax
 import numpy as np
 import pytest
 
@@ -41,3 +42,10 @@ def tiny_map(mock, tiny_config):
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """What was compiled for one file is let go after it: in all it would be gigabytes."""
+    yield
+    jax.clear_caches()

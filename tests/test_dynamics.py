@@ -117,6 +117,16 @@ def test_errors_of_the_density_make_no_bias(model, stars):
     assert pull(star_by_star, x[inner], true) > 5
 
 
+def test_a_sample_cut_elsewhere_shows(model, stars):
+    rng = np.random.default_rng(3)
+    gradients = score_gradients(model, *stars)  # exact, and then as unsure as those of a flow
+    unsure = np.median(np.abs(gradients.drift)) * rng.normal(size=len(gradients.drift))
+    gradients = gradients._replace(drift=(gradients.drift + 0.3 * unsure).astype(np.float32))
+    assert float(fitted(gradients, stars[0][:10])[1].strain) < 4
+    near = np.linalg.norm(stars[0] - SUN.position, axis=1) < 0.7 * RADIUS
+    assert float(fitted(type(gradients)(*(a[near] for a in gradients)), stars[0][:10])[1].strain) > 4
+
+
 def test_wild_gradients_do_not_rule(model, stars, rng):
     x, v = stars
     inner = np.linalg.norm(x - SUN.position, axis=1) < 0.8 * RADIUS

@@ -1,12 +1,14 @@
 """What the canvas and matplotlib are sent."""
 
+from io import BytesIO
+
 import holoviews as hv
 import numpy as np
 import pytest
 import xarray as xr
 
 from clearview.field import Axis, Quantity, make_field
-from clearview.figures import arrows, contours, frame_of, marker, path, points, profile, slice_image
+from clearview.figures import arrows, contours, frame_of, marker, path, points, profile, show, slice_image
 
 
 def image(values, **kwargs):
@@ -143,3 +145,18 @@ def test_one_curve_is_named_in_its_legend_only():
     assert (one["title"], one["layers"][0]["label"]) == ("", "stars")
     named = frame_of(hv.Overlay([hv.Curve([1, 2, 3], label="training")], label="density"))
     assert named["title"] == "density"
+
+
+def test_elements_are_shown_side_by_side():
+    from matplotlib.image import imread
+
+    curve = profile(xr.DataArray([1.0, 3.0], {"x": [0.0, 4.0]}, ["x"], "y"))
+    one, two, both = (
+        imread(BytesIO(show(*k)._repr_png_())) for k in ([curve], [image(np.eye(2, 3))], [curve, image(np.eye(2, 3))])
+    )
+    assert one.shape[0] != two.shape[0]
+    assert both.shape == (max(len(one), len(two)), one.shape[1] + two.shape[1], 4)
+    np.testing.assert_allclose(both[: len(one), : one.shape[1]], one, atol=1 / 255)
+    assert (both[len(one) :, : one.shape[1]] == 1).all()
+    with pytest.raises(ValueError, match="got none"):
+        show()

@@ -39,6 +39,7 @@ from clearview.dynamics.potential import (
 )
 from clearview.field import Axis, Quantity, make_field
 from clearview.flows import PhaseSpace
+from clearview.units import SUN
 
 FORMS = ("velocities", "joint")
 
@@ -82,7 +83,7 @@ class EfficiencyFit:
     Attributes:
         seen: the map whose density of the seen stars was used.
         series: the potential.
-        log_n_series, log_n_constant: ln n = series + constant, stars per kpc^3 for one seen star in all.
+        other, constant: their sum is ln n, per kpc^3 for one seen star in all, or with the joint form ln eps.
         rays: eps along sight lines from the center, coordinates l, b [deg] and distance [kpc].
         config: how it was made.
         message: one sentence about it.
@@ -90,8 +91,8 @@ class EfficiencyFit:
 
     seen: MapFit
     series: PotentialSeries
-    log_n_series: PotentialSeries
-    log_n_constant: float
+    other: PotentialSeries
+    constant: float
     rays: xr.DataArray
     config: EfficiencyConfig
     message: str
@@ -115,13 +116,18 @@ class EfficiencyFit:
         """(N, 3) acceleration, (km/s)^2/kpc."""
         return np.asarray(_accelerations(self.series, jnp.asarray(x, jnp.float32)))
 
+    def acceleration_covariance(self, x) -> np.ndarray:
+        """(N, 3, 3) covariance of the acceleration that the fit leaves open; see `MapFit.acceleration_covariance`."""
+        return np.asarray(_covariances(self.series, jnp.asarray(x, jnp.float32)))
+
     def potential(self, x) -> np.ndarray:
         """(N,) potential, (km/s)^2, up to a constant."""
         return np.asarray(_values(self.series, jnp.asarray(x, jnp.float32)))
 
     def log_n(self, x) -> np.ndarray:
         """(N,) ln of the density without dust, per kpc^3 for one seen star in all."""
-        return np.asarray(_values(self.log_n_series, jnp.asarray(x, jnp.float32))) + self.log_n_constant
+        value = np.asarray(_values(self.other, jnp.asarray(x, jnp.float32))) + self.constant
+        return value if self.config.form == "velocities" else _log_n(self.seen, x) - value
 
     def log_f(self, x, v) -> np.ndarray:
         """(N,) ln f without dust at x and v (N, 3) [km/s], per kpc^3 (km/s)^3 for one seen star in all."""
@@ -172,6 +178,11 @@ def _values(series, x):
 
 
 @eqx.filter_jit
+def _covariances(series, x):
+    return jax.lax.map(series.acceleration_covariance, x, batch_size=1024)
+
+
+@eqx.filter_jit
 def _accelerations(series, x):
     return jax.lax.map(series.acceleration, x, batch_size=4096)
 
@@ -198,6 +209,8 @@ def fit_efficiency(
     config = config or EfficiencyConfig()
     if not seen.has_density:
         raise ValueError(f"Expected a trained density, this fit stopped before ({seen.message}) Resume it first.")
+    if np.linalg.norm(seen.center - SUN.position) > 0.05:
+        raise ValueError(f"Expected a ball about the Sun, where sight lines begin, got its center at {seen.center}.")
     if catalog.digest() != seen.data_digest:
         raise ValueError(
             f"Expected the stars that the map was learnt from (digest {seen.data_digest}), got others "
@@ -234,17 +247,19 @@ def fit_efficiency(
     prior[size:, size:] += (known.T * weight) @ known
     constant[size:] += (known.T * weight) @ value
     rows = np.concatenate([rows, np.zeros((len(rows), 1), np.float32)], axis=1)
-    solved, _ = star_by_star(
+    solved, _, information = star_by_star(
         rows, stars.drift, prior, constant, weight=config.potential.pointwise, outlier=config.potential.outlier
     )  # fmt: skip
     c, e = (jnp.asarray(part, jnp.float32) for part in (solved[:size], solved[size:-1]))
     potential, other = (eqx.tree_at(lambda s: s.coefficients, series, part) for part in (c, e))
+    spread = np.linalg.cholesky(np.linalg.inv(information)[:size, :size])
+    potential = eqx.tree_at(lambda s: s.spread, potential, jnp.asarray(spread, jnp.float32))
     rays = _rays(x, other, float(solved[-1]), seen, config)
     at_bound = float((rays > 0.999).mean())
     if at_bound > 0.9:
         message = f"Efficiency is 1 at {at_bound:.0%} of the places: no dust is seen, or the fit failed."
-    elif float(rays.max("distance").mean()) < 0.2:
-        message = "Efficiency is below 0.2 on nearly all sight lines: all dust, or the constant is wrong."
+    elif float(rays.sel(distance=slice(config.clear_distance, None)).median()) < 0.05:
+        message = "Efficiency is below 0.05 at most places: all dust, or the fit failed."
     else:
         message = (
             f"Efficiency from {float(rays.min()):.2g} to {float(rays.max()):.2g}, {at_bound:.0%} of the places at 1."
@@ -287,13 +302,13 @@ def _clear_places(seen: MapFit, config: EfficiencyConfig):
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     share = rng.uniform(size=(6000, 1)) ** (1 / 3)
     far = seen.center + 0.95 * seen.radius * direction * share
-    far = far[np.abs(far[:, 2] - seen.center[2]) > config.clear_height]
+    far = far[np.abs(far[:, 2]) > config.clear_height]
     if len(far) < 100:
         raise ValueError(
             f"Expected places more than {config.clear_height} kpc from the plane in the ball of {seen.radius:.3g} kpc, "
             "got next to none; lower clear_height."
         )
-    near = seen.center + config.clear_distance * (direction * share)[:500]
+    near = seen.center + min(config.clear_distance, 0.9 * seen.radius) * (direction * share)[:500]
     weight = np.concatenate([np.full(len(far), 300 / len(far)), np.full(len(near), 30 / len(near))])
     return np.concatenate([far, near]), weight / config.clear_error**2
 

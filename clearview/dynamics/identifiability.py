@@ -4,7 +4,8 @@ At a place the Boltzmann equation of observed stars reads v . d ln f/dx - v . d 
 velocity v: a linear regression whose columns are d ln p/dv, for the acceleration a, and -v, for the gradient of the
 efficiency eps. For velocities that are normal the columns are collinear, whatever their dispersions: only
 grad Phi/sigma^2 - grad ln eps is constrained. What parts them are velocities that are not normal, as those of a disc
-beside a halo. (The networks are smooth and curl-free, which one place does not know of: this is the cautious view.)
+beside a halo. (That the
+force is smooth and curl-free one place does not know: this is the cautious view.)
 """
 
 from collections.abc import Mapping, Sequence

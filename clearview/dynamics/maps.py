@@ -15,7 +15,7 @@ from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
-from clearview.dynamics.potential import PotentialConfig, PotentialSeries, fit_potential, score_gradients
+from clearview.dynamics.potential import STRAIN, PotentialConfig, PotentialSeries, fit_potential, score_gradients
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
@@ -178,7 +178,7 @@ class MapFit:
 
 @eqx.filter_jit
 def _vmapped_acceleration(series, x):
-    return jax.vmap(series.acceleration)(x)
+    return jax.lax.map(series.acceleration, x, batch_size=4096)
 
 
 @eqx.filter_jit
@@ -188,7 +188,7 @@ def _vmapped_covariance(series, x):
 
 @eqx.filter_jit
 def _vmapped_potential(series, x):
-    return jax.vmap(series)(x)
+    return jax.lax.map(series, x, batch_size=4096)
 
 
 @eqx.filter_jit
@@ -279,6 +279,11 @@ def fit_map(
     if fit.complete:
         what = "Map" if fit.has_potential else "Density"
         fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
+        if (strain := float(fit.series.strain)) > STRAIN:
+            fit.message += (
+                f" Two ways to the force differ by {strain:.0f} standard errors: the stars may be cut off elsewhere "
+                "than at the edge of the ball, or not be in equilibrium; do not trust it."
+            )
     return fit
 
 
@@ -299,11 +304,13 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
             f"check the frame or give a larger radius."
         )
     if (p := config.potential) is not None:
-        within = min(int((distance < p.edge * radius).sum()), p.stars)
-        if within < FEWEST:
+        least = max(FEWEST, 5 * p.size)
+        within = int((distance < p.edge * radius).sum() * min(1.0, 0.95 * p.stars / inside.sum()))
+        if within < least:
             raise ValueError(
-                f"Expected at least {FEWEST:,} stars for the potential, got {within:,} (within {p.edge} of the radius, "
-                f"and potential.stars is {p.stars:,}); use more stars, or potential=None for the density only."
+                f"Expected at least {least:,} stars for the potential, got {within:,} (within {p.edge} of the radius, "
+                f"and potential.stars is {p.stars:,}); use more stars, a lower potential.degree, or potential=None for "
+                "the density only."
             )
     typical = float(np.quantile(distance[inside], 0.99))
     if typical < 0.5 * radius:

@@ -2,7 +2,7 @@
 
 from clearview.figures.frame import frame_of
 from clearview.figures.marginals import marginal, star_points
-from clearview.figures.save import picture, save_figure
+from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
 from clearview.figures.stars import count_field
 from clearview.figures.style import Named, colours, limits_of
@@ -10,6 +10,7 @@ from clearview.figures.training import loss_curve
 
 __all__ = [
     "Named",
+    "Still",
     "arrows",
     "colours",
     "contours",
@@ -25,6 +26,7 @@ __all__ = [
     "points",
     "profile",
     "save_figure",
+    "show",
     "slice_image",
     "star_points",
     "text",

@@ -4,7 +4,7 @@ import re
 from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,37 @@ def save_figure(
             raise FileExistsError(f"{path} is already there; give another name, or overwrite=True to replace it.")
     data = picture(frame_of(element), fmt, dpi)
     path.write_bytes(data) if isinstance(path, Path) else path.write(data)
+
+
+class Still(NamedTuple):
+    """A picture that a notebook shows; ``png`` are its bytes."""
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return f"A picture of {len(self.png):,} bytes"
+
+
+def show(*elements, dpi: int = 96) -> Still:
+    """Elements side by side, drawn as by `save_figure`, for a notebook: the last line of a cell shows it.
+
+    Raises:
+        TypeError: if a layer is of a kind that cannot be drawn.
+        ValueError: if there is no element.
+    """
+    if not elements:
+        raise ValueError("Expected one or more elements, got none; pass what is to be shown.")
+    from matplotlib.image import imread, imsave
+
+    drawn = [imread(BytesIO(picture(frame_of(element), dpi=dpi))) for element in elements]
+    high = max(len(p) for p in drawn)
+    row = [np.pad(p, ((0, high - len(p)), (0, 0), (0, 0)), constant_values=1.0) for p in drawn]
+    buffer = BytesIO()
+    imsave(buffer, np.concatenate(row, axis=1), format="png")
+    return Still(buffer.getvalue())
 
 
 def picture(frame: dict[str, Any], fmt: str = "png", dpi: int = 96) -> bytes:

@@ -12,7 +12,7 @@ import equinox as eqx
 
 import clearview
 
-_MAGIC, FORMAT = "clearview", 1
+_MAGIC, FORMAT = "clearview", 2
 
 
 class CheckpointError(ValueError):

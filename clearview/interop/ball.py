@@ -1,6 +1,6 @@
 """A fitted potential in float64 with its exact gradient, inside its ball and, if so named, beyond.
 
-The nets are trained in float32, in which the force is the gradient of the potential to 1e-6 only; orbits need better.
+Maps are made in float32, in which the force is the gradient of the potential to 1e-6 only; orbits need better.
 """
 
 import os
@@ -172,7 +172,8 @@ class BallPotential:
                 phi[~outside], a[~outside] = self._map(x[~outside])
             phi[outside], a[outside] = self._beyond(x[outside])
         else:
-            phi, a = self._map(x)
+            phi, a = (np.array(part) for part in self._map(x))
+        phi.flags.writeable = a.flags.writeable = False  # they are kept
         self._last = key, (phi, a)
         return phi, a
 
@@ -207,7 +208,7 @@ def _value_and_grad(series, x):
 
 
 def _of_series(series):
-    """Potential and acceleration of a network with its parameters in float64."""
+    """Potential and acceleration of a series with its coefficients in float64."""
     with enable_x64(True):
         parts, static = eqx.partition(series, eqx.is_inexact_array)
         exact = eqx.combine(jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), parts), static)

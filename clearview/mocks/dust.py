@@ -145,7 +145,7 @@ class Tracer:
     """Stars of one luminosity function.
 
     Attributes:
-        share: of the stars in the ball that pass the cuts without dust.
+        share: of the stars in the ball with M_G < 0.99.
         populations: their kinematics, as `mock_galaxy` takes them.
         luminosity: their absolute magnitudes, independent of place and velocity.
     """
