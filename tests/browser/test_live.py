@@ -229,6 +229,10 @@ def test_another_theme_redraws_the_axes_and_keeps_the_picture(live):
         expect(text).not_to_have_css("fill", before)
         light = text.evaluate("t => getComputedStyle(t).fill.match(/\\d+/g).slice(0, 3).map(Number)")
         assert min(light) > 200
+        for _ in range(100):  # a new layout may draw the coarse picture once more, and then the full one
+            if live.canvas.evaluate(SUM) == picture:
+                break
+            live.page.wait_for_timeout(200)
         assert live.canvas.evaluate(SUM) == picture
     finally:
         live.theme("JupyterLab Light")
