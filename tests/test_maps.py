@@ -97,6 +97,25 @@ def test_too_few_stars_for_the_potential_are_told_before_training(mock, tiny_con
         fit_map(mock, dataclasses.replace(tiny_config, potential=dataclasses.replace(tiny_config.potential, stars=500)))
 
 
+def test_a_potential_that_fails_does_not_lose_the_density(mock, tiny_config, monkeypatch):
+    def fails(*_, **__):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("clearview.dynamics.maps.fit_potential", fails)
+        fit = fit_map(mock, tiny_config)
+    assert (fit.stopped, fit.complete, fit.has_density) == ("diverged", False, True)
+    assert "density is trained" in fit.message
+    assert fit_map(mock, resume=fit).complete
+
+
+def test_outside_the_ball_nothing_is_told(tiny_map):
+    x = SUN.position + np.array([[3.9, 0, 0], [4.1, 0, 0]])
+    for values in (tiny_map.acceleration(x), tiny_map.potential(x), tiny_map.acceleration_covariance(x)):
+        assert np.isfinite(values[0]).all()
+        assert np.isnan(values[1]).all()
+
+
 def test_a_long_history_is_kept(tiny_map, tmp_path):
     long = dataclasses.replace(tiny_map, history=pd.concat([tiny_map.history] * 2000, ignore_index=True))
     save_map(long, tmp_path / "long")

@@ -30,6 +30,7 @@ from clearview.dynamics.maps import MapFit
 from clearview.dynamics.potential import (
     PotentialConfig,
     PotentialSeries,
+    at_places,
     chunks,
     rate_at_center,
     score_gradients,
@@ -114,19 +115,19 @@ class EfficiencyFit:
 
     def acceleration(self, x) -> np.ndarray:
         """(N, 3) acceleration, (km/s)^2/kpc."""
-        return np.asarray(_accelerations(self.series, jnp.asarray(x, jnp.float32)))
+        return at_places(self.series, x, "acceleration")
 
     def acceleration_covariance(self, x) -> np.ndarray:
         """(N, 3, 3) covariance of the acceleration that the fit leaves open; see `MapFit.acceleration_covariance`."""
-        return np.asarray(_covariances(self.series, jnp.asarray(x, jnp.float32)))
+        return at_places(self.series, x, "acceleration_covariance")
 
     def potential(self, x) -> np.ndarray:
         """(N,) potential, (km/s)^2, up to a constant."""
-        return np.asarray(_values(self.series, jnp.asarray(x, jnp.float32)))
+        return at_places(self.series, x)
 
     def log_n(self, x) -> np.ndarray:
         """(N,) ln of the density without dust, per kpc^3 for one seen star in all."""
-        value = np.asarray(_values(self.other, jnp.asarray(x, jnp.float32))) + self.constant
+        value = at_places(self.other, x) + self.constant
         return value if self.config.form == "velocities" else _log_n(self.seen, x) - value
 
     def log_f(self, x, v) -> np.ndarray:
@@ -170,21 +171,6 @@ def efficiency_field(fit: EfficiencyFit, axes: Sequence[Axis], fixed: Mapping[st
         for name, q in values.items()
     }
     return make_field(axes, shown, provenance_of(fit, fixed))
-
-
-@eqx.filter_jit
-def _values(series, x):
-    return jax.lax.map(series, x, batch_size=4096)
-
-
-@eqx.filter_jit
-def _covariances(series, x):
-    return jax.lax.map(series.acceleration_covariance, x, batch_size=1024)
-
-
-@eqx.filter_jit
-def _accelerations(series, x):
-    return jax.lax.map(series.acceleration, x, batch_size=4096)
 
 
 def fit_efficiency(
@@ -325,15 +311,14 @@ def _rays(x, other: PotentialSeries, constant: float, seen: MapFit, config: Effi
     middles = np.stack(np.meshgrid(*(0.5 * (e[1:] + e[:-1]) for e in edges), indexing="ij"), -1).reshape(-1, 3)
     inside = np.linalg.norm(middles - seen.center, axis=1) < seen.radius
     every = np.zeros(len(middles), np.float32)
-    values = [np.asarray(_values(other, jnp.asarray(part, jnp.float32))) for (part,) in
-              chunks(middles[inside], size=1 << 17)]  # fmt: skip
+    values = np.concatenate([at_places(other, part) for (part,) in chunks(middles[inside], size=1 << 17)])
     if config.form == "velocities":
-        every[inside] = len(x) * cell**3 * np.exp(np.concatenate(values) + constant)
+        every[inside] = len(x) * cell**3 * np.exp(values + constant)
         every = every.reshape(counts.shape)
         smooth_seen, smooth_every = (gaussian_filter(a, 2.0, mode="constant") for a in (counts, every))
         ratio = smooth_seen / np.maximum(smooth_every, 1e-6)
     else:
-        every[inside] = np.exp(np.concatenate(values) + constant)
+        every[inside] = np.exp(values + constant)
         ratio, smooth_every = every.reshape(counts.shape), np.ones_like(counts)
     l, b = np.arange(0.0, 361.0), np.arange(-90.0, 91.0)
     distance = np.arange(0, seen.radius, config.smoothing)

@@ -41,7 +41,7 @@ class Check:
     @property
     def p_value(self) -> float:
         """Probability of a chi2 at least as large, were everything zero."""
-        return float(self.summary.loc["all", "p_value"])  # type: ignore[arg-type]
+        return float(self.summary["p_value"].to_dict()["all"])
 
 
 def residual_field(
@@ -190,10 +190,11 @@ def star_asymmetry(
     side = x[:, 2] - plane if kind == "north-south" else R * np.arctan2(x[:, 1], x[:, 0])
     first, away = side > 0, np.abs(side)
     v = np.where(first[:, None], v, v * sign)
+    edges = bins or ((), ())
     if bins is None and len(x):
-        bins = tuple(np.quantile(a, np.linspace(0, 1, n + 1)) for a, n in ((R, 4), (away, 5)))  # type: ignore[assignment]
+        edges = np.quantile(R, np.linspace(0, 1, 5)), np.quantile(away, np.linspace(0, 1, 6))
     rows, blocks = [], []
-    for (r0, r1), (d0, d1) in product(*(pairwise(e) for e in bins or ((), ()))):
+    for (r0, r1), (d0, d1) in product(*(pairwise(e) for e in edges)):
         here = (r0 <= R) & (r1 > R) & (away >= d0) & (away < d1)
         a, b = v[here & first], v[here & ~first]
         if min(len(a), len(b)) < fewest:

@@ -15,7 +15,14 @@ from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
-from clearview.dynamics.potential import STRAIN, PotentialConfig, PotentialSeries, fit_potential, score_gradients
+from clearview.dynamics.potential import (
+    STRAIN,
+    PotentialConfig,
+    PotentialSeries,
+    at_places,
+    fit_potential,
+    score_gradients,
+)
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
@@ -123,12 +130,12 @@ class MapFit:
         return self.complete and self.config.potential is not None
 
     def acceleration(self, x) -> np.ndarray:
-        """(N, 3) acceleration at x (N, 3) [kpc], (km/s)^2/kpc.
+        """(N, 3) acceleration at x (N, 3) [kpc], (km/s)^2/kpc; NaN outside the ball.
 
         Raises:
             ValueError: if the fit is not complete.
         """
-        return np.asarray(_vmapped_acceleration(self._finished_series(), jnp.asarray(x, jnp.float32)))
+        return at_places(self._finished_series(), x, "acceleration")
 
     def acceleration_covariance(self, x) -> np.ndarray:
         """(N, 3, 3) covariance of the acceleration at x (N, 3) [kpc], ((km/s)^2/kpc)^2.
@@ -138,15 +145,15 @@ class MapFit:
         Raises:
             ValueError: if the fit is not complete.
         """
-        return np.asarray(_vmapped_covariance(self._finished_series(), jnp.asarray(x, jnp.float32)))
+        return at_places(self._finished_series(), x, "acceleration_covariance")
 
     def potential(self, x) -> np.ndarray:
-        """(N,) potential at x (N, 3) [kpc], (km/s)^2, up to a constant.
+        """(N,) potential at x (N, 3) [kpc], (km/s)^2, up to a constant; NaN outside the ball.
 
         Raises:
             ValueError: if the fit is not complete.
         """
-        return np.asarray(_vmapped_potential(self._finished_series(), jnp.asarray(x, jnp.float32)))
+        return at_places(self._finished_series(), x)
 
     def log_f(self, x, v) -> np.ndarray:
         """(N,) ln f at x (N, 3) [kpc] and v (N, 3) [km/s], per kpc^3 (km/s)^3, for one star in all.
@@ -174,21 +181,6 @@ class MapFit:
                 raise ValueError("Expected a potential, this fit is of the density only; fit with a potential.")
             raise ValueError(f"Expected a finished map, this fit stopped before ({self.message}) Resume it first.")
         return self.series
-
-
-@eqx.filter_jit
-def _vmapped_acceleration(series, x):
-    return jax.lax.map(series.acceleration, x, batch_size=4096)
-
-
-@eqx.filter_jit
-def _vmapped_covariance(series, x):
-    return jax.lax.map(series.acceleration_covariance, x, batch_size=1024)
-
-
-@eqx.filter_jit
-def _vmapped_potential(series, x):
-    return jax.lax.map(series, x, batch_size=4096)
 
 
 @eqx.filter_jit
@@ -268,10 +260,14 @@ def fit_map(
         fit.stage, fit.state = fit.stage + 1, None
     if config.potential is not None and not fit.complete:
         chosen = np.asarray(random.permutation(keys[2], len(x))[: config.potential.stars])
-        gradients = score_gradients(fit.density, x[chosen], v[chosen], on_batch=plan.part("gradients", 2))
-        series = gradients and fit_potential(
-            fit.series, gradients, config.potential, on_batch=plan.part("potential", 3)
-        )  # fmt: skip
+        try:
+            gradients = score_gradients(fit.density, x[chosen], v[chosen], on_batch=plan.part("gradients", 2))
+            series = gradients and fit_potential(
+                fit.series, gradients, config.potential, on_batch=plan.part("potential", 3)
+            )  # fmt: skip
+        except (ValueError, np.linalg.LinAlgError) as problem:  # the density, minutes of training, is kept
+            fit.stopped, fit.message = "diverged", f"The density is trained, but not the potential: {problem}"
+            return fit
         if series is None:
             fit.stopped, fit.message = "cancelled", "Potential: cancelled; resume begins it again."
             return fit

@@ -172,6 +172,19 @@ class PotentialSeries(eqx.Module):
         return -(self.coefficients + normals @ self.spread.T) @ self.functions(x, 1)
 
 
+def at_places(series: PotentialSeries, x, quantity: str = "__call__") -> np.ndarray:
+    """A method of the series at x (N, 3) [kpc]; NaN outside its ball, where polynomials run away."""
+    x = jnp.asarray(x, jnp.float32)
+    values = np.array(_each(series, quantity, x))
+    values[np.linalg.norm(x - series.center, axis=1) > series.radius * (1 + 1e-6)] = np.nan
+    return values
+
+
+@eqx.filter_jit
+def _each(series, quantity: str, x):
+    return jax.lax.map(getattr(series, quantity), x, batch_size=1024)
+
+
 def _orders(degree: int, horizontal: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Degrees in x, y and asinh z of each function; the constant is left out."""
     i, j, k = np.indices((degree + 1,) * 3).reshape(3, -1)
