@@ -127,6 +127,14 @@ def test_training_throttles_cancels_and_tells_its_end():
     training.close()
 
 
+def test_a_script_ends_well_while_a_panel_draws():
+    """Python unwinds a daemon thread that comes back from XLA after the end, and C++ aborts at that, mostly."""
+    code = "import clearview; clearview.AccelerationPanel(*clearview.load_first_map())"
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT)
+        assert ended.returncode == 0, ended.stderr
+
+
 # ---- controls
 
 

@@ -1,11 +1,22 @@
 """The two threads of a panel: one that draws, one that trains. Neither ever waits for the other."""
 
+import atexit
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
+
+_open: weakref.WeakSet = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End every thread before the interpreter ends: Python unwinds a daemon inside XLA's C++, which aborts."""
+    for worker in list(_open):
+        worker.close()
 
 
 class Latest:
@@ -38,6 +49,7 @@ class Latest:
             # By default a busy thread keeps the interpreter for 5 ms, and does so several times a frame.
             sys.setswitchinterval(min(sys.getswitchinterval(), 5e-4))
             self._thread.start()
+            _open.add(self)
 
     def __call__(self, *_) -> None:
         """Ask for a new picture."""
@@ -146,6 +158,7 @@ class Training:
         if self._threaded:
             self._thread = threading.Thread(target=run, daemon=True, name="clearview-train")
             self._thread.start()
+            _open.add(self)
         else:
             run()
 
