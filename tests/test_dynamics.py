@@ -117,6 +117,22 @@ def test_errors_of_the_density_make_no_bias(model, stars):
     assert pull(star_by_star, x[inner], true) > 5
 
 
+def test_the_density_is_drawn_above_zero(model, stars):
+    gradients = score_gradients(model, *(part[:4000] for part in stars))
+    x = SUN.position + np.random.default_rng(2).uniform(-0.5, 0.5, (500, 3)) * RADIUS
+
+    def shares(positive):
+        weak = PotentialConfig(degree=10, smooth=0.1, smooth_density=0.1, pointwise=0.0, positive=positive)
+        _, series = fitted(gradients, x[:1], weak)
+        trace = jax.vmap(lambda x: jnp.einsum("k,kii->", series.coefficients, series.functions(x, 2)))(x)
+        return float((trace < 0).mean()), float(trace.min())
+
+    (free, lowest), (held, low) = shares(0.0), shares(1e5)
+    assert free > 0.05
+    assert held < 0.5 * free
+    assert low > 0.2 * lowest
+
+
 def test_a_sample_cut_elsewhere_shows(model, stars):
     rng = np.random.default_rng(3)
     gradients = score_gradients(model, *stars)  # exact, and then as unsure as those of a flow

@@ -12,7 +12,7 @@ from clearview.flows import FitConfig, FlowConfig
 from clearview.mocks import truth_of
 from clearview.units import SUN
 
-SOLVE = EfficiencyConfig(potential=PotentialConfig(pointwise=6000.0, degree=8), smoothing=0.3)
+SOLVE = EfficiencyConfig(potential=PotentialConfig(pointwise=1200.0, degree=8), smoothing=0.3)
 
 
 def eps(x):
@@ -96,6 +96,8 @@ def test_refusals_and_cancel(density, seen, mock, tiny_map):
         fit_efficiency(dataclasses.replace(density, stage=1), seen, SOLVE)
     with pytest.raises(ValueError, match="lower clear_height"):
         fit_efficiency(density, seen, dataclasses.replace(SOLVE, clear_height=4.5))
+    with pytest.raises(ValueError, match="smoothing of at least"):
+        fit_efficiency(density, seen, dataclasses.replace(SOLVE, smoothing=0.01))
     with pytest.raises(ValueError, match="velocities, joint"):
         EfficiencyConfig(form="both")
     assert fit_efficiency(density, seen, SOLVE, on_batch=lambda done, total: False) is None

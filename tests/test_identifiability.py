@@ -48,11 +48,18 @@ def test_a_maxwellian_is_flagged_with_dust_and_only_with_dust(sigma):
     assert (found.inflation > 1e3).all()
     assert (found.condition > 1e3).all()
     free = identifiability(Populations(sigma), PLACES, dust=False)
-    assert free.constrained.all()
+    assert free.constrained[0]
+    assert (free.error[1:] > 10 * free.error[0]).all()  # turning stiffly they rest nowhere but at the Sun
     assert (free.inflation == 1).all()
     np.testing.assert_allclose(free.condition, float(sigma.max() / sigma.min()), rtol=0.15)
     assert np.isfinite(free.error).all()
     assert (found.error > 100 * free.error).all()
+
+
+def test_an_error_larger_than_the_force_is_flagged():
+    """Far from any equilibrium the equation leaves more than the force that it gives."""
+    found = identifiability(Populations(ROUND), SUN.position + np.array([[0, 0, 0], [-2.0, 3.0, 1.0]]), dust=False)
+    assert found.constrained.tolist() == [True, False]
 
 
 def test_a_cold_direction_leaves_the_others_behind():
@@ -84,7 +91,7 @@ def test_the_shipped_map_is_quiet(shipped, rng):
 
 def test_inflation_is_that_of_the_covariance_and_free_of_units():
     v, drift, g = readings(Populations(FLAT, 0.2), PLACES[0], KEY, 1000)
-    condition, inflation, condition_a, error = _conditioning(v, drift, g, True)
+    condition, inflation, condition_a, error, a = _conditioning(v, drift, g, True)
     size = ((g / np.median(np.abs(g), axis=0)) ** 2).sum(1)
     design = np.concatenate([g, -v], 1) / np.sqrt(1 + size / np.median(size))[:, None]
     normal = design.T @ design
@@ -93,7 +100,7 @@ def test_inflation_is_that_of_the_covariance_and_free_of_units():
     singular = [np.linalg.qr(k)[0] for k in (design[:, :3], design[:, 3:])]
     np.testing.assert_allclose(condition, np.linalg.cond(np.concatenate(singular, 1)), rtol=1e-6)
     np.testing.assert_allclose(
-        _conditioning(10 * v, drift, g / 10, True), [condition, inflation, condition_a, 10 * error], rtol=1e-6
+        _conditioning(10 * v, drift, g / 10, True), [condition, inflation, condition_a, 10 * error, 10 * a], rtol=1e-6
     )
 
 

@@ -32,7 +32,7 @@ from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
 from clearview.dynamics.extrapolation import beside, in_ball, refit, thinned
 from clearview.dynamics.maps import MapConfig, MapFit, fit_map, load_map, save_map
-from clearview.dynamics.potential import Gradients, fit_potential, score_gradients
+from clearview.dynamics.potential import Gradients, fit_potential, formal_members, score_gradients
 from clearview.flows import MAF, Ensemble, Fit, Progress, State
 from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
 
@@ -78,12 +78,7 @@ class ErrorBudget:
 
     def formal(self, members: int = 32) -> list[MapFit]:
         """Maps drawn from what the solution for the potential leaves open; no training."""
-        series = self.central.series
-        normals = np.random.default_rng(0).standard_normal((members, len(series.coefficients)))
-        drawn = jnp.asarray(series.coefficients + normals @ np.asarray(series.spread).T, jnp.float32)
-        return [
-            dataclasses.replace(self.central, series=eqx.tree_at(lambda s: s.coefficients, series, c)) for c in drawn
-        ]  # fmt: skip
+        return formal_members(self.central, members)
 
     def field(self, function: Callable[..., xr.Dataset], *args, formal: int = 32, **kwargs) -> xr.Dataset:
         """A field with errors: ``budget.field(acceleration_field, axes, fixed)``.

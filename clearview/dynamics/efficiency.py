@@ -6,7 +6,8 @@ With f_seen = eps(x) f the velocities p(v | x) at a place are untouched, and the
 
 with the density n that would be seen without dust: Phi and ln n follow from p(v | x) alone, and eps = n_seen / n. The
 joint form (Putney et al. 2024, arXiv:2412.14236) has ln n_seen - ln eps in the place of ln n. Only gradients stand in
-the equation, so constants are fixed where there is no dust: near the Sun and far from the plane.
+the equation, so constants are fixed where there is no dust, near the Sun, and far from the plane, where it is behind
+the stars no more: ln eps is nearly the same there, and how far below 0 is found with the rest.
 """
 
 import dataclasses
@@ -44,6 +45,9 @@ from clearview.units import SUN
 
 FORMS = ("velocities", "joint")
 
+FINEST = 80
+"""Kernels in the ball's radius at most: their grid of (4 x 80)^3 cells takes 1 GB."""
+
 
 @dataclass(frozen=True)
 class EfficiencyConfig:
@@ -55,24 +59,27 @@ class EfficiencyConfig:
         stars: the equation is taken at up to this many of the stars.
         smooth: weight of the prior on the change of the second derivatives of ln n.
         clear_height: |z| above which there is next to no dust, kpc.
-        clear_error: how nearly ln eps is 0 there, and within ``clear_distance``.
+        clear_error: how nearly ln eps is 0 within ``clear_distance``, and the same everywhere above that height.
         clear_distance: of the Sun, kpc.
+        veil: how far below 0 ln eps may be expected to be above that height, for the dust in front.
         smoothing: standard deviation of the kernel in which stars are counted, kpc: eps is that of the kernel.
     """
 
     form: str = "velocities"
-    potential: PotentialConfig = field(default_factory=lambda: PotentialConfig(pointwise=6000.0))
+    potential: PotentialConfig = field(default_factory=lambda: PotentialConfig(pointwise=1200.0))
     stars: int = 200_000
     smooth: float = 30.0
     clear_height: float = 0.6
-    clear_error: float = 0.05
+    clear_error: float = 0.03
     clear_distance: float = 0.5
+    veil: float = 0.1
     smoothing: float = 0.1
 
     def __post_init__(self):
         if self.form not in FORMS:
             raise ValueError(f"Expected a form among {', '.join(FORMS)}, got {self.form!r}; choose one.")
-        positive = (self.stars, self.smooth, self.clear_height, self.clear_error, self.clear_distance, self.smoothing)
+        positive = (self.stars, self.smooth, self.clear_height, self.clear_error, self.clear_distance, self.veil)
+        positive += (self.smoothing,)
         if not min(positive) > 0:
             raise ValueError(f"Expected positive numbers, got {self}; correct them.")
 
@@ -189,8 +196,8 @@ def fit_efficiency(
         The fit, or None if stopped.
 
     Raises:
-        ValueError: for a map without a density, other stars than it was learnt from, or a ball without places
-            ``clear_height`` from the plane.
+        ValueError: for a map without a density, other stars than it was learnt from, a ball without places
+            ``clear_height`` from the plane, or a smoothing below the radius / `FINEST`.
     """
     config = config or EfficiencyConfig()
     if not seen.has_density:
@@ -205,8 +212,13 @@ def fit_efficiency(
     x, v = np.split(np.asarray(catalog.phase_space, np.float32), 2, axis=1)
     inside = np.linalg.norm(x - seen.center, axis=1) < seen.radius * (1 - 1e-5)
     x, v = x[inside], v[inside]
+    if config.smoothing < seen.radius / FINEST:
+        raise ValueError(
+            f"Expected a smoothing of at least {seen.radius / FINEST:.3g} kpc in a ball of {seen.radius:.3g} kpc, got "
+            f"{config.smoothing}; use a larger one or a smaller ball."
+        )
     series = PotentialSeries(seen.center, seen.radius, seen.series.height, config.potential)
-    clear, weight = _clear_places(seen, config)
+    clear, weight, far = _clear_places(seen, config)
     chosen = np.asarray(random.permutation(random.key(seen.config.seed), len(x))[: config.stars])
     density = seen.density if config.form == "joint" else _Velocities(seen.density)
     gradients = score_gradients(density, x[chosen], v[chosen], on_batch=on_batch)
@@ -225,22 +237,25 @@ def fit_efficiency(
     # ln n bends as the potential does, in units of the squared dispersion, and so does its prior.
     dispersion2 = 0.455 / np.median(stars.g[:, 2].astype(float) ** 2)
     bends = dataclasses.replace(config.potential, smooth=config.smooth / 10, smooth_density=config.smooth)
-    prior, constant = np.zeros((2 * size + 1,) * 2), np.zeros(2 * size + 1)
+    # The last two unknowns are the constant of ln n, or ln eps, and the veil.
+    prior, constant = np.zeros((2 * size + 2,) * 2), np.zeros(2 * size + 2)
     prior[:size, :size] = tide_prior(series, rate, config.potential)
-    prior[size:-1, size:-1] = tide_prior(series, rate, bends) * dispersion2**2
-    known = np.concatenate([_functions(series, clear), np.ones((len(clear), 1), np.float32)], axis=1)
+    prior[size:-2, size:-2] = tide_prior(series, rate, bends) * dispersion2**2
+    prior[-1, -1] = config.veil**-2
+    known = np.column_stack([_functions(series, clear), np.ones(len(clear)), sign * far])
     value = _log_n(seen, clear) if config.form == "velocities" else np.zeros(len(clear))
     prior[size:, size:] += (known.T * weight) @ known
     constant[size:] += (known.T * weight) @ value
-    rows = np.concatenate([rows, np.zeros((len(rows), 1), np.float32)], axis=1)
+    rows = np.concatenate([rows, np.zeros((len(rows), 2), np.float32)], axis=1)
     solved, _, information = star_by_star(
         rows, stars.drift, prior, constant, weight=config.potential.pointwise, outlier=config.potential.outlier
     )  # fmt: skip
-    c, e = (jnp.asarray(part, jnp.float32) for part in (solved[:size], solved[size:-1]))
+    c, e = (jnp.asarray(part, jnp.float32) for part in (solved[:size], solved[size:-2]))
     potential, other = (eqx.tree_at(lambda s: s.coefficients, series, part) for part in (c, e))
     spread = np.linalg.cholesky(np.linalg.inv(information)[:size, :size])
     potential = eqx.tree_at(lambda s: s.spread, potential, jnp.asarray(spread, jnp.float32))
-    rays = _rays(x, other, float(solved[-1]), seen, config)
+    level = float(solved[-2])
+    rays = _rays(x, other, level, seen, config)
     at_bound = float((rays > 0.999).mean())
     if at_bound > 0.9:
         message = f"Efficiency is 1 at {at_bound:.0%} of the places: no dust is seen, or the fit failed."
@@ -250,7 +265,8 @@ def fit_efficiency(
         message = (
             f"Efficiency from {float(rays.min()):.2g} to {float(rays.max()):.2g}, {at_bound:.0%} of the places at 1."
         )
-    return EfficiencyFit(seen, potential, other, float(solved[-1]), rays, config, message)
+    message += f" Far from the plane it is {min(1.0, np.exp(-solved[-1])):.2f} for the dust in front."
+    return EfficiencyFit(seen, potential, other, level, rays, config, message)
 
 
 class _Velocities(eqx.Module):
@@ -282,7 +298,8 @@ def _log_n(seen: MapFit, x) -> np.ndarray:
 
 
 def _clear_places(seen: MapFit, config: EfficiencyConfig):
-    """(N, 3) places next to free of dust, and (N, 1) what each counts as: 300 in all far from the plane, 30 near."""
+    """(N, 3) places next to free of dust, (N,) what each counts as: 300 in all far from the plane, 30 near the Sun, and
+    which are far."""
     rng = np.random.default_rng(0)
     direction = rng.normal(size=(6000, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -296,7 +313,7 @@ def _clear_places(seen: MapFit, config: EfficiencyConfig):
         )
     near = seen.center + min(config.clear_distance, 0.9 * seen.radius) * (direction * share)[:500]
     weight = np.concatenate([np.full(len(far), 300 / len(far)), np.full(len(near), 30 / len(near))])
-    return np.concatenate([far, near]), weight / config.clear_error**2
+    return np.concatenate([far, near]), weight / config.clear_error**2, np.arange(len(weight)) < len(far)
 
 
 def _rays(x, other: PotentialSeries, constant: float, seen: MapFit, config: EfficiencyConfig) -> xr.DataArray:

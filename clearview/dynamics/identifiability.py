@@ -29,6 +29,9 @@ where the median error of the pointwise a is 1.7 % without and 3.4 % with dust f
 Maxwellian from 20,000 stars, with errors of 10 % and 50 to 80 %; 8 to 19 from 2,000 stars, since noise pretends to be
 structure."""
 
+SHARE = 1.0
+"""Of |a|, from which on its expected error counts so, too."""
+
 INDEPENDENT = 2.5
 """So many independent readings of the equation the draws at one place are worth, however many there are: the error of
 a learnt gradient is a smooth function of velocity. Measured with dust free: 2.5 on the shipped map, 1.9 and 8 on two
@@ -46,7 +49,8 @@ class Identifiability(NamedTuple):
         condition_a: (N,) condition number of the columns of a alone: its worst error over its best by direction.
         error: (N,) expected error of |a|, (km/s)^2/kpc, from the scatter of the equation at the place; a factor of two
             is to be allowed for. Infinite where the columns are collinear.
-        constrained: (N,) whether inflation and condition_a are both below `LIMIT`.
+        constrained: (N,) whether inflation and condition_a are both below `LIMIT`, and the error is below `SHARE` of
+            the |a| that the equation gives at the place.
     """
 
     condition: np.ndarray
@@ -76,8 +80,8 @@ def identifiability(source, x, *, key=None, dust: bool = True, draws: int = 1000
         raise ValueError(f"Expected at least 50 draws a place, got {draws}; take more.")
     key = random.key(0) if key is None else key
     rows = [_conditioning(*readings(density, place, key, draws), dust) for place in x]
-    condition, inflation, condition_a, error = np.array(rows, float).reshape(-1, 4).T
-    constrained = (inflation < LIMIT) & (condition_a < LIMIT)
+    condition, inflation, condition_a, error, size = np.array(rows, float).reshape(-1, 5).T
+    constrained = (inflation < LIMIT) & (condition_a < LIMIT) & (error < SHARE * size)
     return Identifiability(condition, inflation, condition_a, error, constrained)
 
 
@@ -162,10 +166,10 @@ def _readings(density, x, key, draws):
     return v, (v * d_x).sum(-1), g
 
 
-def _conditioning(v, drift, g, dust: bool) -> tuple[float, float, float, float]:
-    """condition, inflation, condition_a and error of one place."""
+def _conditioning(v, drift, g, dust: bool) -> tuple[float, float, float, float, float]:
+    """condition, inflation, condition_a, error and |a| of one place."""
     if len(v) < 50:  # a place where the density is broken
-        return np.inf, np.inf, np.inf, np.nan
+        return np.inf, np.inf, np.inf, np.nan, np.nan
     # A few wild gradients of a learnt density would pretend to be information; collinear columns stay so.
     size = ((g / np.median(np.abs(g), axis=0)) ** 2).sum(1)
     weight = 1 / (1 + size / np.median(size))
@@ -188,7 +192,8 @@ def _conditioning(v, drift, g, dust: bool) -> tuple[float, float, float, float]:
         r = drift + design @ best
         scatter = np.median(np.abs(r))
         w = 1 / (1 + (r / max(scatter, 1e-12)) ** 2)
+    size = np.linalg.norm(best[:3])
     if condition > 1e5:  # collinear up to rounding
-        return condition, inflation, condition_a, np.inf
+        return condition, inflation, condition_a, np.inf, size
     covariance = np.linalg.inv((root * design).T @ (root * design))[:3, :3]
-    return condition, inflation, condition_a, scatter * np.sqrt(np.trace(covariance) / INDEPENDENT)
+    return condition, inflation, condition_a, scatter * np.sqrt(np.trace(covariance) / INDEPENDENT), size

@@ -5,17 +5,20 @@ For every smooth psi(x, v) that vanishes at the edge of the ball the collisionle
     mean over stars of  v . d psi/dx - grad Phi . d psi/dv  = 0,
 
 wherever the stars are many or few, as long as nothing but the edge of the ball cuts them off. With psi = w(x) grad B .
-d ln f/dv for every function B of a series for Phi these are as many linear equations as unknowns. The learnt density
-only chooses psi: its errors cost precision, but make no bias (instrumental variables). Beside them stand, with little
-weight, the equation star by star, v . d ln f/dx - grad Phi . d ln f/dv = 0 (Green & Ting 2020, arXiv:2011.04673; An et
-al. 2021, arXiv:2106.05981; Buckley et al. 2023, arXiv:2205.01129), which is precise and biased, and a prior that tides
-change over kiloparsecs, not over hundreds of parsecs, except for the vertical tide of a disc.
+d ln f/dv for every function B of a series for Phi these are as many linear equations as unknowns, and twice as many
+with psi times a function of ln f: that hardly changes along orbits and tells cold stars from hot ones, so it adds
+information and little noise. The learnt density only chooses psi: its errors cost precision, but make no bias
+(instrumental variables, weighed as by Hansen 1982, Econometrica 50, 1029). Beside them stand, with little weight, the
+equation star by star, v . d ln f/dx - grad Phi . d ln f/dv = 0 (Green & Ting 2020, arXiv:2011.04673; An et al. 2021,
+arXiv:2106.05981; Buckley et al. 2023, arXiv:2205.01129), which is precise and biased, and a prior that tides change
+over kiloparsecs, not over hundreds of parsecs, except for those of plain slabs of stars in the plane.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -31,6 +34,17 @@ STRAIN = 4.0
 """`PotentialSeries.strain` above which a map says so: 0.7 to 0.8 on whole mocks, 13 on one without |b| < 10 deg."""
 
 
+def _in_full(function):
+    """Products of matrices in float32 on GPUs, too, whose default is ten bits: the series lives by cancellation."""
+
+    @wraps(function)
+    def called(*args):
+        with jax.default_matmul_precision("highest"):
+            return function(*args)
+
+    return called
+
+
 class Gradients(NamedTuple):
     """What the Boltzmann equation needs at N stars.
 
@@ -41,6 +55,7 @@ class Gradients(NamedTuple):
         g: (N, 3) d ln f/dv, s/km.
         carried: (N, 3) (v . d/dx) g, 1/kpc.
         curvature: (N, 3, 3) dg/dv, (s/km)^2.
+        log_f: (N,) ln f itself.
     """
 
     x: np.ndarray
@@ -49,6 +64,7 @@ class Gradients(NamedTuple):
     g: np.ndarray
     carried: np.ndarray
     curvature: np.ndarray
+    log_f: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,8 @@ class PotentialConfig:
         vertical: the length along z is this times height + |z|/2, if that is less than ``length``.
         halo, disc: expected sizes of the tides far from the plane and, beside that, in it, in units of
             |a| / |x| at the center.
+        slab: tides of plain slabs, of this size in those units, come on top without a cost for their change.
+        positive: weight of the prior against negative mass densities, in units of the halo's.
     """
 
     stars: int = 400_000
@@ -76,22 +94,25 @@ class PotentialConfig:
     edge: float = 0.95
     pointwise: float = 400.0
     outlier: float = 3.0
-    smooth: float = 10.0
-    smooth_density: float = 100.0
-    length: float = 3.0
-    vertical: float = 0.85
+    smooth: float = 30.0
+    smooth_density: float = 300.0
+    length: float = 2.0
+    vertical: float = 0.6
     halo: float = 0.5
     disc: float = 8.0
+    slab: float = 0.075
+    positive: float = 1000.0
 
     def __post_init__(self):
         if not (isinstance(self.stars, int) and isinstance(self.degree, int) and 1 <= self.degree <= 40):
             raise ValueError(
                 f"Expected whole numbers of stars and degrees, at most 40 of these, got {self}; correct it."
             )
-        if self.stars < 1 or self.horizontal < 1 or not min(self.length, self.outlier, self.halo) > 0:
+        if self.stars < 1 or self.horizontal < 1 or not min(self.length, self.outlier, self.halo, self.slab) > 0:
             raise ValueError(f"Expected positive numbers of stars and degrees, lengths and sizes, got {self}; correct.")
         if not (
-            0 < self.edge <= 1 and min(self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical) >= 0
+            0 < self.edge <= 1
+            and min(self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical, self.positive) >= 0
         ):
             raise ValueError(f"Expected 0 < edge <= 1 and no negative weight, got {self}; correct them.")
 
@@ -172,6 +193,14 @@ class PotentialSeries(eqx.Module):
         return -(self.coefficients + normals @ self.spread.T) @ self.functions(x, 1)
 
 
+def formal_members(source, count: int = 32, seed: int = 0) -> list:
+    """Copies of a map, or another fit with a ``series``, drawn from what the fit leaves open in the potential."""
+    series = source.series
+    normals = np.random.default_rng(seed).standard_normal((count, len(series.coefficients)))
+    drawn = jnp.asarray(series.coefficients + normals @ np.asarray(series.spread).T, jnp.float32)
+    return [dataclasses.replace(source, series=eqx.tree_at(lambda s: s.coefficients, series, c)) for c in drawn]
+
+
 def at_places(series: PotentialSeries, x, quantity: str = "__call__") -> np.ndarray:
     """A method of the series at x (N, 3) [kpc]; NaN outside its ball, where polynomials run away."""
     x = jnp.asarray(x, jnp.float32)
@@ -181,6 +210,7 @@ def at_places(series: PotentialSeries, x, quantity: str = "__call__") -> np.ndar
 
 
 @eqx.filter_jit
+@_in_full
 def _each(series, quantity: str, x):
     return jax.lax.map(getattr(series, quantity), x, batch_size=1024)
 
@@ -229,10 +259,10 @@ def score_gradients(
 @eqx.filter_jit
 def _scores(density, _, x, v):
     def at(x, v):
-        d_x, g = jax.grad(density.log_f, argnums=(0, 1))(x, v)
+        log_f, (d_x, g) = jax.value_and_grad(density.log_f, argnums=(0, 1))(x, v)
         slope = jax.grad(density.log_f, argnums=1)
         carried = jax.jvp(lambda at: slope(at, v), (x,), (v,))[1]
-        return v @ d_x, g, carried, jax.jacfwd(slope, argnums=1)(x, v)
+        return v @ d_x, g, carried, jax.jacfwd(slope, argnums=1)(x, v), log_f
 
     return jax.vmap(at)(x, v)
 
@@ -294,7 +324,8 @@ def fit_potential(
         )
     stars, q = usable(gradients, series, config.edge)
     inner = q < config.edge
-    prior = tide_prior(series, rate_at_center(stars, q), config)
+    rate = rate_at_center(stars, q)
+    prior = tide_prior(series, rate, config)
     some = np.random.default_rng(0).permutation(np.flatnonzero(inner))[:50_000]
     x, g, drift = stars.x[some], stars.g[some], stars.drift[some]
     along = np.concatenate([np.asarray(_project(series, *part)) for part in chunks(x, g)])
@@ -302,7 +333,9 @@ def fit_potential(
     start, unit, _ = star_by_star(along, drift, prior, weight=0.1 * len(x), outlier=config.outlier)
     series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(start, jnp.float32))
 
-    sums = partial(_sums, series, jnp.float32(unit), jnp.float32(config.outlier))
+    low, mid, high = np.quantile(stars.log_f[inner], (0.16, 0.5, 0.84))
+    scales = (jnp.float32(a) for a in (unit, config.outlier, mid, high - low))
+    sums = partial(_sums, series, *scales)
     total: list[np.ndarray] = []
     for part in _in_batches(sums, (inner, *stars), batch_size, on_batch):
         if part is None:
@@ -310,25 +343,36 @@ def fit_potential(
         part = [a.astype(float) for a in part]
         total = [a + b for a, b in zip(total, part, strict=True)] if total else part
     count = len(inner)
-    response, rate, noise = total[0] / count, total[1] / count, total[2] / count
-    noise = (noise - np.outer(rate, rate)) / count
+    response, answered, noise = total[0] / count, total[1] / count, total[2] / count
+    noise = (noise - np.outer(answered, answered)) / count
     # The window makes the smallest of the noise's eigenvalues tiny; below float32 they are none of the data's.
     weight = response.T @ np.linalg.inv(noise + 1e-8 * np.diag(np.diag(noise)))
     few = config.pointwise / inner.sum()
-    information = weight @ response + few * total[3] + prior
-    change = np.linalg.solve(information, weight @ rate + few * total[4] - prior @ start)
+    known = weight @ response + few * total[3] + prior
+    answer = weight @ answered + few * total[4] + (known - prior) @ start
+    densities = np.concatenate([np.asarray(_laplacians(series, part), float) for (part,) in chunks(_places(series))])
+    densities *= np.sqrt(config.positive / len(densities)) / (config.halo * rate**2)
+    information, last = known, None
+    for _ in range(20):  # what is below 0 is drawn towards it
+        found = np.linalg.solve(information, answer)
+        negative = densities @ found < 0
+        if last is not None and (negative == last).all():
+            break
+        information, last = known + densities[negative].T @ densities[negative], negative
+    change = found - start
     spread = np.linalg.inv(np.linalg.cholesky((information + information.T) / 2)).T
     gradient = np.asarray(_gradient(series, stars.x[some[:300]]), float)
     strain = np.sqrt(np.mean((change @ gradient) ** 2 / ((spread.T @ gradient) ** 2).sum(-2)))
-    found = (jnp.asarray(a, jnp.float32) for a in (start + change, spread, strain))
-    return eqx.tree_at(lambda s: (s.coefficients, s.spread, s.strain), series, tuple(found))
+    parts = (jnp.asarray(a, jnp.float32) for a in (found, spread, strain))
+    return eqx.tree_at(lambda s: (s.coefficients, s.spread, s.strain), series, tuple(parts))
 
 
 @eqx.filter_jit
-def _sums(series, unit, outlier, real, inner, *rows):
+@_in_full
+def _sums(series, unit, outlier, mid, width, real, inner, *rows):
     """Over a batch: what the exact equations answer, their left side, its noise, and the two of the robust ones."""
 
-    def terms(x, v, drift, g, carried, curvature):
+    def terms(x, v, drift, g, carried, curvature, log_f):
         q = (x - series.center) / series.radius
         inside = jnp.maximum(1 - q @ q, 0)
         window, slope = inside**2, -4 * inside * q / series.radius
@@ -336,7 +380,12 @@ def _sums(series, unit, outlier, real, inner, *rows):
         bend = jnp.einsum("kij,i,j->k", series.functions(x, 2), v, g)
         along, psi_v = gradient @ g, window * gradient @ curvature
         rate = (v @ slope) * along + window * (bend + gradient @ carried) - psi_v @ (series.coefficients @ gradient)
-        return psi_v, gradient, rate, along, drift - series.coefficients @ along
+        residual = drift - series.coefficients @ along
+        # The same psi times h(ln f), of which d ln f/dt is the residual, and d ln f/dv is g.
+        h = jnp.tanh((log_f - mid) / width)
+        change = (1 - h**2) / width * window * along
+        psi_v = jnp.concatenate([psi_v, h * psi_v + change[:, None] * g])
+        return psi_v, gradient, jnp.concatenate([rate, h * rate + change * residual]), along, residual
 
     psi_v, gradient, rate, along, residual = jax.vmap(terms)(*rows)
     psi_v, rate = psi_v * real[:, None, None], rate * real[:, None]
@@ -387,11 +436,13 @@ def star_by_star(
 
 
 @eqx.filter_jit
+@_in_full
 def _gradient(series, x):
     return jax.vmap(lambda x: series.functions(x, 1))(x)
 
 
 @eqx.filter_jit
+@_in_full
 def _project(series, x, g):
     return jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g)
 
@@ -410,21 +461,50 @@ def rate_at_center(stars: Gradients, q: np.ndarray) -> float:
     return float(np.sqrt(np.linalg.norm(a) / max(float(np.linalg.norm(stars.x[near].mean(0, dtype=float))), 1e-3)))
 
 
-def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) -> np.ndarray:
-    """(K, K) weight of the change of tides, averaged over places in the ball, half of them near the plane."""
+@eqx.filter_jit
+@_in_full
+def _laplacians(series, x):
+    return jax.vmap(lambda x: jnp.einsum("kii->k", series.functions(x, 2)))(x)
+
+
+def _places(series: PotentialSeries) -> np.ndarray:
+    """(N, 3) places in the ball where the priors hold, half of them near the plane, kpc."""
     rng = np.random.default_rng(0)
     radius, height = float(series.radius), float(series.height)
     x = rng.normal(size=(2000, 3))
     x *= radius * rng.uniform(size=(2000, 1)) ** (1 / 3) / np.linalg.norm(x, axis=1, keepdims=True)
     z = float(series.center[2])
     x[::2, 2] = rng.exponential(height, 1000) * rng.choice([-1, 1], 1000) - z
-    x = (x[np.linalg.norm(x, axis=1) < radius] + np.asarray(series.center)).astype(np.float32)
+    return (x[np.linalg.norm(x, axis=1) < radius] + np.asarray(series.center)).astype(np.float32)
 
+
+def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) -> np.ndarray:
+    """(K, K) weight of the change of tides, averaged over places in the ball."""
+    x = _places(series)
     parts = [np.asarray(_tides(series, jnp.float32(rate), config, part), float) for (part,) in chunks(x, size=256)]
-    return np.sum(parts, axis=0) / len(x)
+    prior = np.sum(parts, axis=0) / len(x)
+    slabs = _slabs(series, x, config)
+    free = prior @ slabs
+    known = slabs.T @ free + np.eye(slabs.shape[1]) / (config.slab * rate**2) ** 2
+    return prior - free @ np.linalg.solve(known, free.T)  # what is left where their amplitudes are integrated out
+
+
+def _slabs(series: PotentialSeries, x, config: PotentialConfig) -> np.ndarray:
+    """(K, 3) coefficients of slabs sech^2(z / 2h) exp(-R / length) of vertical tide 1 in the plane below the center."""
+    R0 = jnp.hypot(*series.center[:2])
+
+    def potential(x, h):
+        u = x[2] / (2 * h)
+        return 4 * h**2 * jnp.logaddexp(u, -u) * jnp.exp((R0 - jnp.hypot(x[0], x[1])) / config.length)
+
+    heights = series.height * jnp.array([2 / 3, 4 / 3, 8 / 3])
+    force = jax.vmap(jax.vmap(jax.grad(potential), (0, None)), (None, 0), out_axes=-1)(jnp.asarray(x), heights)
+    rows = np.asarray(_gradient(series, x), float).transpose(0, 2, 1).reshape(-1, len(series.coefficients))
+    return np.linalg.lstsq(rows, np.asarray(force, float).reshape(len(rows), -1), rcond=1e-8)[0]
 
 
 @eqx.filter_jit
+@_in_full
 def _tides(series, rate, config: PotentialConfig, x):
     """Summed over places, the squares of the change of every tide in units of what is expected."""
 

@@ -14,15 +14,12 @@ baryons known to 10%: the worse of both. Its stated error holds what the fit of 
 ``local_dm_midplane_`` is total less baryons in the plane itself.
 """
 
-import dataclasses
 import sys
 import time
 from copy import copy
 from itertools import pairwise
 
 import common
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from acceleration import budget, map_config
 
@@ -65,24 +62,14 @@ def figures(rho, error, true, height, prefix):
     return result
 
 
-def formal_members(fit, count=32):
-    """Maps drawn from what the fit leaves open in the potential."""
-    normals = np.random.default_rng(0).normal(size=(count, len(fit.series.coefficients)))
-    drawn = (np.asarray(fit.series.coefficients) + normals @ np.asarray(fit.series.spread).T).astype(np.float32)
-    return [
-        dataclasses.replace(fit, series=eqx.tree_at(lambda s: s.coefficients, fit.series, jnp.asarray(c)))
-        for c in drawn
-    ]  # fmt: skip
-
-
 def dark_matter(fit, truth):
     """The local dark matter with the baryons one sigma too light and too heavy: the worse of both."""
     baryons, halo = copy(truth), copy(truth)
     baryons.components, halo.components = truth.components[:-1], truth.components[-1:]  # bulge, disc, halo
-    members, rows = formal_members(fit), []
+    rows = []
     for factor in (1 - SIGMA, 1 + SIGMA):
         prior = BaryonModel((AnyComponent("disc and bulge", baryons.density, SIGMA, factor),))
-        found = local_dark_matter(fit, prior, members=members)
+        found = local_dark_matter(fit, prior)
         plane = np.array([[SUN.R, 0.0, 0.0]])
         true, true_plane = (PER_PC3 * smooth(halo.density, x).mean() for x in (found.places, plane))
         rows.append({

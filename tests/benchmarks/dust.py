@@ -64,7 +64,7 @@ def run(seed, args):
     density = timed("flows", lambda: fit_map(seen, dataclasses.replace(map_config(seed, args.tiny), potential=None)))
     solve = EfficiencyConfig(form=args.form, smoothing=args.smoothing)
     if args.tiny:
-        solve = dataclasses.replace(solve, stars=5000, potential=PotentialConfig(pointwise=6000.0, degree=6))
+        solve = dataclasses.replace(solve, stars=5000, potential=PotentialConfig(pointwise=1200.0, degree=6))
     fit = timed("solve", lambda: fit_efficiency(density, seen, solve))
     assert fit is not None
 
