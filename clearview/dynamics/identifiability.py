@@ -192,7 +192,7 @@ def _conditioning(v, drift, g, dust: bool) -> tuple[float, float, float, float, 
         r = drift + design @ best
         scatter = np.median(np.abs(r))
         w = 1 / (1 + (r / max(scatter, 1e-12)) ** 2)
-    size = np.linalg.norm(best[:3])
+    size = float(np.linalg.norm(best[:3]))
     if condition > 1e5:  # collinear up to rounding
         return condition, inflation, condition_a, np.inf, size
     covariance = np.linalg.inv((root * design).T @ (root * design))[:3, :3]

@@ -9,7 +9,6 @@ the seconds of an error budget with 4 trained members beside its map, at the sma
 a member over those of the map itself, and ``members_exponent`` the slope over the numbers of members.
 """
 
-import dataclasses
 import itertools
 import time
 
@@ -36,10 +35,11 @@ def slope(x, y):
 def run(seed, args):
     sizes, members = ([int(n) for n in text.split(",")] for text in (TINY if args.tiny else (args.sizes, args.members)))
     _, shipped = load_first_map()
-    config, result, took = map_config(seed, args.tiny), {}, {}
+    config, result, took, smallest = map_config(seed, args.tiny), {}, {}, None
     for size in sizes:
         stars = shipped.sample(round(1030 * size), seed)  # a few fall out of the ball
         catalog, ends = Catalog.from_phase_space(stars[:, :3], stars[:, 3:]), {}
+        smallest = catalog if size == sizes[0] else smallest
         began = time.monotonic()
         fit = fit_map(catalog, config, on_progress=lambda p, ends=ends: ends.update({p.stage: time.monotonic()}))
         if not fit.has_potential:
@@ -52,16 +52,15 @@ def run(seed, args):
     large = [size for size in sizes if size >= 100] or sizes
     result["exponent"] = slope(large, [took[size] for size in large])
 
-    stars = shipped.sample(round(1030 * sizes[0]), seed)
-    catalog, seconds = Catalog.from_phase_space(stars[:, :3], stars[:, 3:]), []
-    config = dataclasses.replace(config, seed=seed + 1)
+    assert smallest is not None
+    seconds = []
     began = time.monotonic()
-    fit_map(catalog, config)  # compiled by now
+    fit_map(smallest, config)  # compiled by now
     alone = time.monotonic() - began
     for count in members:
         began = time.monotonic()
-        error_budget(catalog, config, training=count, bootstrap=0, measurement=0)
-        seconds.append(time.monotonic() - began - alone)
+        error_budget(smallest, config, training=count, bootstrap=0, measurement=0)
+        seconds.append(max(time.monotonic() - began - alone, 1e-3))
         result |= {f"members_s_{count}": seconds[-1], f"members_ratio_{count}": seconds[-1] / count / alone}
         print(f"{count} members: {seconds[-1]:.0f} s beside a map's {alone:.0f} s", flush=True)
     result["members_exponent"] = slope(members, seconds)
