@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -14,6 +17,8 @@ from clearview.dynamics import (
     Component,
     Einasto,
     GeneralisedNFW,
+    PotentialConfig,
+    PotentialSeries,
     Soliton,
     circular_velocity,
     dark_matter_field,
@@ -132,6 +137,28 @@ def test_the_error_of_the_baryons_and_of_members_is_in_the_error():
     assert c.error_parts["members"] == pytest.approx(0.2 * np.sqrt(2) * a.density, rel=0.05)
     for r in (a, b, c):
         assert r.error == pytest.approx(np.linalg.norm(list(r.error_parts.values())))
+
+
+def test_what_a_fit_leaves_open_is_in_the_error():
+    @dataclasses.dataclass
+    class Map:
+        series: PotentialSeries
+
+        def acceleration(self, x):
+            return Tilted().acceleration(x) + np.asarray(jax.vmap(self.series.acceleration)(np.asarray(x, np.float32)))
+
+    empty = PotentialSeries(SUN.position, 4.0, 0.3, PotentialConfig(degree=4))
+    size = len(empty.coefficients)
+    known, once, twice = (
+        local_dark_matter(
+            Map(eqx.tree_at(lambda s: s.spread, empty, jnp.eye(size) * open_)), baryons(), systematic=0.01, draws=50
+        )
+        for open_ in (0.0, 100.0, 200.0)
+    )
+    assert known.error_parts["formal"] == pytest.approx(0, abs=1e-6)
+    assert once.error_parts["formal"] > 0.1 * once.density
+    assert twice.error_parts["formal"] == pytest.approx(2 * once.error_parts["formal"], rel=0.01)
+    assert twice.error > once.error > known.error
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clearview.dynamics import PotentialConfig, PotentialSeries, fit_potential, score_gradients, solve_acceleration
+from clearview.dynamics.potential import _laplacians, _slabs, _sums, tide_prior
 from clearview.units import SUN
 
 KEY = jax.random.key(0)
@@ -131,6 +132,47 @@ def test_the_density_is_drawn_above_zero(model, stars):
     assert free > 0.05
     assert held < 0.5 * free
     assert low > 0.2 * lowest
+
+
+def test_the_equations_are_those_of_their_test_functions(model, stars, rng):
+    """v . d psi/dx - grad Phi . d psi/dv of psi and of psi h(ln f), against differentiation, in a wrong potential."""
+    series = PotentialSeries(SUN.position, RADIUS, 0.5, PotentialConfig(degree=3))
+    size = len(series.coefficients)
+    series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(1e4 * rng.normal(size=size), jnp.float32))
+    x, v = (jnp.asarray(part[:50]) for part in stars)
+    mid, width = -20.0, 2.0
+
+    def psi(x, v):
+        q = (x - series.center) / series.radius
+        plain = (1 - q @ q) ** 2 * series.functions(x, 1) @ jax.grad(model.log_f, 1)(x, v)
+        return jnp.concatenate([plain, jnp.tanh((model.log_f(x, v) - mid) / width) * plain])
+
+    def rate(x, v):
+        return jax.jvp(psi, (x, v), (v, series.acceleration(x)))[1]
+
+    def response(x, v):
+        return jax.jacfwd(psi, 1)(x, v) @ series.functions(x, 1).T
+
+    every = jnp.ones(len(x), bool)
+    got = _sums(series, 1.0, 3.0, mid, width, every, every, *score_gradients(model, x, v))
+    for sums, function in ((got[0], response), (got[1], rate)):
+        wanted = np.asarray(jax.vmap(function)(x, v))
+        assert (np.abs(sums - wanted.sum(0)) <= 2e-3 * np.abs(wanted).sum(0)).all()
+
+
+def test_slabs_change_without_a_cost(rng):
+    heights = 0.5 * np.array([2 / 3, 4 / 3, 8 / 3])
+    x = SUN.position + rng.uniform(-0.5, 0.5, (200, 3)) * RADIUS
+    slabs = _slabs(SERIES, x.astype(np.float32), CONFIG)
+    got = np.asarray(_laplacians(SERIES, x.astype(np.float32))) @ slabs
+    fall = np.exp((np.hypot(*SERIES.center[:2]) - np.hypot(x[:, 0], x[:, 1])) / CONFIG.length)
+    wanted = fall[:, None] / np.cosh(x[:, 2, None] / (2 * heights)) ** 2
+    near = np.abs(x[:, 2]) < 0.5  # farther off the radial fall of a slab has a tide of its own
+    assert np.median(np.abs(got / wanted - 1)[near], axis=0).max() < 0.15
+    with_slabs, without = (tide_prior(SERIES, 25.0, PotentialConfig(degree=10, slab=s)) for s in (10.0, 0.0))
+    for c in slabs.T:
+        assert c @ with_slabs @ c < 0.1 * (c @ without @ c)
+    assert np.linalg.eigvalsh(with_slabs).min() > -1e-6 * np.linalg.eigvalsh(with_slabs).max()
 
 
 def test_a_sample_cut_elsewhere_shows(model, stars):

@@ -1,6 +1,7 @@
 """Dust hides stars from a flow; the velocities tell it from a lack of stars."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -87,6 +88,20 @@ def test_the_field_has_density_seen_and_corrected(fit, tmp_path):
 def density_of_velocity(fit, x, v):
     f = fit.seen.density
     return np.asarray(f.p.log_prob(*f.velocity_input(x.astype(np.float32), v.astype(np.float32))))
+
+
+def test_a_veil_before_all_far_places_is_found(mock, density, seen, fit):
+    """Dust within 400 pc dims whatever is behind it, by the latitude alone."""
+    step = mock.phase_space[:, :3] - SUN.position
+    distance = np.linalg.norm(step, axis=1)
+    veil = 0.2 * np.minimum(distance / np.maximum(np.abs(step[:, 2]), 1e-3), 6.0)
+    kept = np.random.default_rng(3).uniform(size=len(mock)) < np.where(distance < 0.4, 1.0, np.exp(-veil))
+    stars = mock.take(kept)
+    veiled = fit_efficiency(fit_map(stars, density.config), stars, SOLVE)
+    toward = float(re.search(r"front (\d\.\d+) toward", veiled.message)[1])
+    clear = float(re.search(r"front (\d\.\d+) toward", fit.message)[1])
+    assert toward == pytest.approx(np.exp(-0.2), abs=0.1)
+    assert clear > toward + 0.03
 
 
 def test_refusals_and_cancel(density, seen, mock, tiny_map):

@@ -14,7 +14,7 @@ from scipy.special import erf, log_ndtr
 
 from clearview.dynamics.density import KERNEL, PER_PC3, TRUNCATION, density_field, mass_density, smooth
 from clearview.dynamics.fields import slice_points
-from clearview.dynamics.potential import formal_members
+from clearview.dynamics.potential import PotentialSeries, formal_members
 from clearview.dynamics.profiles import surface_density
 from clearview.field import Axis, Quantity
 from clearview.units import SUN
@@ -228,7 +228,8 @@ class LocalDarkMatter:
     Attributes:
         density: mean over the fitted places, from ``heights`` above and below the plane at R0.
         error: its standard error, ``error_parts`` in quadrature.
-        error_parts: of baryons, systematic, members (if there are any), slope, and scatter (of the columns' means).
+        error_parts: of baryons, systematic, formal (of a map), members (if given), slope, and scatter (of the columns'
+            means).
         at_plane: ``density`` carried down to the plane by the assumed slope; ``at_plane_error`` contains the slope's.
         midplane: total less baryons in the plane itself, a weak number of its own; ``midplane_error``.
         total: (N,) total density at the places.
@@ -299,11 +300,11 @@ def local_dark_matter(
         systematic: fractional error of the total density beyond what members show, the same on both sides of the
             plane and in all columns.
         correlation: difference of |z| over which it is the same, kpc.
-        members: two or more sources of an ensemble, whose spread is added to the errors; by default 32 maps drawn
-            from what the source's own fit leaves open, if it has a ``series``.
+        members: two or more sources of an ensemble, whose spread is added to the errors, beside that of 32 maps drawn
+            from what the source's own fit leaves open.
         kernel, truncation: as for `mass_density`.
         draws: of the baryons.
-        seed: of the draws.
+        seed: of these draws and of the maps'.
 
     Raises:
         ValueError: for heights out of order, no errors at all, a single member, or places of which some reach outside
@@ -322,8 +323,9 @@ def local_dark_matter(
 
     mean, covariance = _smoothed_baryons(baryons, x, kernel, truncation, draws, seed)
     parts = {"baryons": covariance, "systematic": _coherent(systematic * total, x[:, 2], correlation)}
-    if members is None and hasattr(source, "series"):
-        members = formal_members(source)
+    if isinstance(getattr(source, "series", None), PotentialSeries):
+        drawn = formal_members(source, seed=seed)
+        parts["formal"] = _member_covariance([_total(m, x, kernel, truncation) for m in drawn])
     if members is not None:
         parts["members"] = _member_covariance([_total(m, x, kernel, truncation) for m in members])
     r = np.linalg.norm(x, axis=-1)

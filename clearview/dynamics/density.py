@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from clearview.dynamics.fields import provenance_of, slice_points
 from clearview.dynamics.maps import MapFit
+from clearview.dynamics.potential import in_full
 from clearview.field import Axis, Quantity, make_field
 from clearview.units import G
 
@@ -286,11 +287,13 @@ _ONE = np.ones((1, 1))
 
 
 @eqx.filter_jit
+@in_full
 def _trace(series, x):
     return jax.lax.map(lambda p: jnp.einsum("k,kii->", series.coefficients, series.functions(p, 2)), x, batch_size=4096)
 
 
 @eqx.filter_jit
+@in_full
 def _trace_spread(series, x, offset, weight):
     """(N,) standard deviation of the potential's Laplacian, smoothed if there are offsets."""
 

@@ -6,8 +6,8 @@ With f_seen = eps(x) f the velocities p(v | x) at a place are untouched, and the
 
 with the density n that would be seen without dust: Phi and ln n follow from p(v | x) alone, and eps = n_seen / n. The
 joint form (Putney et al. 2024, arXiv:2412.14236) has ln n_seen - ln eps in the place of ln n. Only gradients stand in
-the equation, so constants are fixed where there is no dust, near the Sun, and far from the plane, where it is behind
-the stars no more: ln eps is nearly the same there, and how far below 0 is found with the rest.
+the equation, so constants are fixed where there is no dust, near the Sun, and far from the plane, where all dust is in
+front of the stars: ln eps is as one over the sine of the latitude there, and how far below 0 is found with the rest.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from clearview.dynamics.potential import (
     PotentialSeries,
     at_places,
     chunks,
+    in_full,
     rate_at_center,
     score_gradients,
     star_by_star,
@@ -46,7 +47,7 @@ from clearview.units import SUN
 FORMS = ("velocities", "joint")
 
 FINEST = 80
-"""Kernels in the ball's radius at most: their grid of (4 x 80)^3 cells takes 1 GB."""
+"""Kernels in the ball's radius at most: their grid of (4 x 80)^3 cells takes 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class EfficiencyConfig:
         stars: the equation is taken at up to this many of the stars.
         smooth: weight of the prior on the change of the second derivatives of ln n.
         clear_height: |z| above which there is next to no dust, kpc.
-        clear_error: how nearly ln eps is 0 within ``clear_distance``, and the same everywhere above that height.
+        clear_error: how nearly ln eps is 0 within ``clear_distance``, and above that height -veil / sin |b|.
         clear_distance: of the Sun, kpc.
-        veil: how far below 0 ln eps may be expected to be above that height, for the dust in front.
+        veil: how far below 0 ln eps is expected to be toward the poles, for the dust in front.
         smoothing: standard deviation of the kernel in which stars are counted, kpc: eps is that of the kernel.
     """
 
@@ -72,7 +73,7 @@ class EfficiencyConfig:
     clear_height: float = 0.6
     clear_error: float = 0.03
     clear_distance: float = 0.5
-    veil: float = 0.1
+    veil: float = 0.05
     smoothing: float = 0.1
 
     def __post_init__(self):
@@ -218,7 +219,7 @@ def fit_efficiency(
             f"{config.smoothing}; use a larger one or a smaller ball."
         )
     series = PotentialSeries(seen.center, seen.radius, seen.series.height, config.potential)
-    clear, weight, far = _clear_places(seen, config)
+    clear, weight, column = _clear_places(seen, config)
     chosen = np.asarray(random.permutation(random.key(seen.config.seed), len(x))[: config.stars])
     density = seen.density if config.form == "joint" else _Velocities(seen.density)
     gradients = score_gradients(density, x[chosen], v[chosen], on_batch=on_batch)
@@ -242,7 +243,7 @@ def fit_efficiency(
     prior[:size, :size] = tide_prior(series, rate, config.potential)
     prior[size:-2, size:-2] = tide_prior(series, rate, bends) * dispersion2**2
     prior[-1, -1] = config.veil**-2
-    known = np.column_stack([_functions(series, clear), np.ones(len(clear)), sign * far])
+    known = np.column_stack([_functions(series, clear), np.ones(len(clear)), sign * column])
     value = _log_n(seen, clear) if config.form == "velocities" else np.zeros(len(clear))
     prior[size:, size:] += (known.T * weight) @ known
     constant[size:] += (known.T * weight) @ value
@@ -263,9 +264,9 @@ def fit_efficiency(
         message = "Efficiency is below 0.05 at most places: all dust, or the fit failed."
     else:
         message = (
-            f"Efficiency from {float(rays.min()):.2g} to {float(rays.max()):.2g}, {at_bound:.0%} of the places at 1."
+            f"Efficiency from {float(rays.min()):.2g} to {float(rays.max()):.2g}, {at_bound:.0%} of the places at 1; "
+            f"for dust in front {np.exp(-solved[-1]):.2f} toward the poles."
         )
-    message += f" Far from the plane it is {min(1.0, np.exp(-solved[-1])):.2f} for the dust in front."
     return EfficiencyFit(seen, potential, other, level, rays, config, message)
 
 
@@ -279,6 +280,7 @@ class _Velocities(eqx.Module):
 
 
 @eqx.filter_jit
+@in_full
 def _rows(series, x, v, g):
     def one(x, v, g):
         gradient = series.functions(x, 1)
@@ -298,8 +300,8 @@ def _log_n(seen: MapFit, x) -> np.ndarray:
 
 
 def _clear_places(seen: MapFit, config: EfficiencyConfig):
-    """(N, 3) places next to free of dust, (N,) what each counts as: 300 in all far from the plane, 30 near the Sun, and
-    which are far."""
+    """(N, 3) places next to free of dust, (N,) what each counts as, 300 in all far from the plane and 30 near the Sun,
+    and (N,) the dust in front of them, in that toward the poles."""
     rng = np.random.default_rng(0)
     direction = rng.normal(size=(6000, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -313,7 +315,10 @@ def _clear_places(seen: MapFit, config: EfficiencyConfig):
         )
     near = seen.center + min(config.clear_distance, 0.9 * seen.radius) * (direction * share)[:500]
     weight = np.concatenate([np.full(len(far), 300 / len(far)), np.full(len(near), 30 / len(near))])
-    return np.concatenate([far, near]), weight / config.clear_error**2, np.arange(len(weight)) < len(far)
+    step = far - seen.center
+    column = np.linalg.norm(step, axis=1) / np.maximum(np.abs(step[:, 2]), 1e-3)
+    column = np.concatenate([np.minimum(column, 6.0), np.zeros(len(near))])
+    return np.concatenate([far, near]), weight / config.clear_error**2, column
 
 
 def _rays(x, other: PotentialSeries, constant: float, seen: MapFit, config: EfficiencyConfig) -> xr.DataArray:

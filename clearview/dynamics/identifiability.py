@@ -30,7 +30,7 @@ Maxwellian from 20,000 stars, with errors of 10 % and 50 to 80 %; 8 to 19 from 2
 structure."""
 
 SHARE = 1.0
-"""Of |a|, from which on its expected error counts so, too."""
+"""Expected error over |a| from which on the acceleration counts as not constrained, too: it may as well be none."""
 
 INDEPENDENT = 2.5
 """So many independent readings of the equation the draws at one place are worth, however many there are: the error of
@@ -123,6 +123,7 @@ def identifiability_field(
         values[name] = words_of._replace(values=whole if part.dtype == bool else whole.astype(np.float32))
     told = {
         "limit": LIMIT,
+        "share": SHARE,
         "dust": int(dust),
         "draws": draws,
         "places_not_constrained": int((~found.constrained).sum()),
@@ -192,8 +193,8 @@ def _conditioning(v, drift, g, dust: bool) -> tuple[float, float, float, float, 
         r = drift + design @ best
         scatter = np.median(np.abs(r))
         w = 1 / (1 + (r / max(scatter, 1e-12)) ** 2)
-    size = float(np.linalg.norm(best[:3]))
+    force = float(np.linalg.norm(best[:3]))
     if condition > 1e5:  # collinear up to rounding
-        return condition, inflation, condition_a, np.inf, size
+        return condition, inflation, condition_a, np.inf, force
     covariance = np.linalg.inv((root * design).T @ (root * design))[:3, :3]
-    return condition, inflation, condition_a, scatter * np.sqrt(np.trace(covariance) / INDEPENDENT), size
+    return condition, inflation, condition_a, scatter * np.sqrt(np.trace(covariance) / INDEPENDENT), force

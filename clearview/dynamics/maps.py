@@ -21,6 +21,7 @@ from clearview.dynamics.potential import (
     PotentialSeries,
     at_places,
     fit_potential,
+    least_stars,
     score_gradients,
 )
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
@@ -300,7 +301,7 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
             f"check the frame or give a larger radius."
         )
     if (p := config.potential) is not None:
-        least = max(FEWEST, 5 * p.size)
+        least = max(FEWEST, least_stars(p.size))
         within = int((distance < p.edge * radius).sum() * min(1.0, 0.95 * p.stars / inside.sum()))
         if within < least:
             raise ValueError(
@@ -349,7 +350,7 @@ class _Plan:
         self.costs = [batch * steps * cost for cost in flow_costs]
         if config.potential is not None:
             taken, size = min(config.potential.stars, stars), config.potential.size
-            self.costs += [3.5 * taken * sum(flow_costs), 7 * taken * size**2]  # measured against the flows' training
+            self.costs += [3.5 * taken * sum(flow_costs), 15 * taken * size**2]  # measured against the flows' training
         self.on_progress, self.history, self.seconds = on_progress, history, 0.0
         self.last, self.rate = None, None
 

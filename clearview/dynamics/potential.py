@@ -34,7 +34,7 @@ STRAIN = 4.0
 """`PotentialSeries.strain` above which a map says so: 0.7 to 0.8 on whole mocks, 13 on one without |b| < 10 deg."""
 
 
-def _in_full(function):
+def in_full(function):
     """Products of matrices in float32 on GPUs, too, whose default is ten bits: the series lives by cancellation."""
 
     @wraps(function)
@@ -80,12 +80,14 @@ class PotentialConfig:
         outlier: residuals beyond this many medians lose their weight in it (Cauchy).
         smooth: weight of the prior on the change of the whole tidal tensor.
         smooth_density: weight of the prior on the change of its trace, the mass density.
-        length: over which tides may change by their own size, kpc.
+        length: over which tides may change by their own size, and the slabs' e-folding length along R, kpc.
         vertical: the length along z is this times height + |z|/2, if that is less than ``length``.
         halo, disc: expected sizes of the tides far from the plane and, beside that, in it, in units of
             |a| / |x| at the center.
         slab: tides of plain slabs, of this size in those units, come on top without a cost for their change.
         positive: weight of the prior against negative mass densities, in units of the halo's.
+
+    `fit_efficiency` heeds neither ``stars`` nor ``positive``.
     """
 
     stars: int = 400_000
@@ -108,12 +110,10 @@ class PotentialConfig:
             raise ValueError(
                 f"Expected whole numbers of stars and degrees, at most 40 of these, got {self}; correct it."
             )
-        if self.stars < 1 or self.horizontal < 1 or not min(self.length, self.outlier, self.halo, self.slab) > 0:
+        if self.stars < 1 or self.horizontal < 1 or not min(self.length, self.outlier, self.halo) > 0:
             raise ValueError(f"Expected positive numbers of stars and degrees, lengths and sizes, got {self}; correct.")
-        if not (
-            0 < self.edge <= 1
-            and min(self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical, self.positive) >= 0
-        ):
+        weights = self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical, self.slab, self.positive
+        if not (0 < self.edge <= 1 and min(weights) >= 0):
             raise ValueError(f"Expected 0 < edge <= 1 and no negative weight, got {self}; correct them.")
 
     @property
@@ -130,7 +130,8 @@ class PotentialSeries(eqx.Module):
 
     Attributes:
         coefficients: (K,).
-        spread: (K, K), coefficients = mean + spread @ standard normals.
+        spread: (K, K), coefficients = mean + spread @ standard normals; the prior against negative densities is left
+            out of it.
         strain: rms difference, at the stars, from the force of the equation star by star, in standard errors. Where
             it is large, the stars end elsewhere than at the ball's edge or are not in equilibrium.
         center: (3,) kpc.
@@ -154,6 +155,7 @@ class PotentialSeries(eqx.Module):
         self.strain = jnp.zeros(())
         self.center, self.radius, self.height = (jnp.asarray(a, jnp.float32) for a in (center, radius, height))
 
+    @in_full
     def functions(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " K *axes"]:
         """B_k(x), or all its derivatives of that order, up to the third."""
         root = jnp.sqrt(x[2] ** 2 + self.height**2)
@@ -176,18 +178,22 @@ class PotentialSeries(eqx.Module):
         ]  # fmt: skip
         return jnp.stack(terms, -1).reshape(-1, *(3,) * order)
 
+    @in_full
     def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
         return self.functions(x) @ self.coefficients
 
+    @in_full
     def acceleration(self, x: Float[Array, "3"]) -> Float[Array, "3"]:
         """-grad Phi, (km/s)^2/kpc."""
         return -self.coefficients @ self.functions(x, 1)
 
+    @in_full
     def acceleration_covariance(self, x: Float[Array, "3"]) -> Float[Array, "3 3"]:
         """Covariance of the acceleration that the fit leaves open: its stars' finite number, and the prior."""
         open_ = self.functions(x, 1).T @ self.spread
         return open_ @ open_.T
 
+    @in_full
     def acceleration_members(self, x: Float[Array, "3"], normals: Float[Array, "M K"]) -> Float[Array, "M 3"]:
         """Accelerations of potentials drawn from what the fit leaves open."""
         return -(self.coefficients + normals @ self.spread.T) @ self.functions(x, 1)
@@ -210,7 +216,7 @@ def at_places(series: PotentialSeries, x, quantity: str = "__call__") -> np.ndar
 
 
 @eqx.filter_jit
-@_in_full
+@in_full
 def _each(series, quantity: str, x):
     return jax.lax.map(getattr(series, quantity), x, batch_size=1024)
 
@@ -313,8 +319,8 @@ def fit_potential(
         The series with its coefficients and their spread, or None if stopped.
 
     Raises:
-        ValueError: if the series is of another degree than the config's, or fewer than 1,000 stars (or 5 for each
-            function of the series) with finite gradients lie within the edge.
+        ValueError: if the series is of another degree than the config's, or fewer stars than `least_stars` with finite
+            gradients lie within the edge.
     """
     config = config or PotentialConfig()
     if (series.degree, series.horizontal) != (config.degree, config.horizontal):
@@ -345,8 +351,10 @@ def fit_potential(
     count = len(inner)
     response, answered, noise = total[0] / count, total[1] / count, total[2] / count
     noise = (noise - np.outer(answered, answered)) / count
-    # The window makes the smallest of the noise's eigenvalues tiny; below float32 they are none of the data's.
+    # The window makes the smallest of the noise's eigenvalues tiny; below float32 they are none of the data's. The
+    # inverse of a covariance from few stars is too large by the factor (Hartlap et al. 2007, arXiv:astro-ph/0608064).
     weight = response.T @ np.linalg.inv(noise + 1e-8 * np.diag(np.diag(noise)))
+    weight *= (count - len(noise) - 2) / (count - 1)
     few = config.pointwise / inner.sum()
     known = weight @ response + few * total[3] + prior
     answer = weight @ answered + few * total[4] + (known - prior) @ start
@@ -359,8 +367,8 @@ def fit_potential(
         if last is not None and (negative == last).all():
             break
         information, last = known + densities[negative].T @ densities[negative], negative
-    change = found - start
-    spread = np.linalg.inv(np.linalg.cholesky((information + information.T) / 2)).T
+    change = found - start  # a set that swings between rounds is left as it was
+    spread = np.linalg.inv(np.linalg.cholesky((known + known.T) / 2)).T
     gradient = np.asarray(_gradient(series, stars.x[some[:300]]), float)
     strain = np.sqrt(np.mean((change @ gradient) ** 2 / ((spread.T @ gradient) ** 2).sum(-2)))
     parts = (jnp.asarray(a, jnp.float32) for a in (found, spread, strain))
@@ -368,7 +376,7 @@ def fit_potential(
 
 
 @eqx.filter_jit
-@_in_full
+@in_full
 def _sums(series, unit, outlier, mid, width, real, inner, *rows):
     """Over a batch: what the exact equations answer, their left side, its noise, and the two of the robust ones."""
 
@@ -394,15 +402,20 @@ def _sums(series, unit, outlier, mid, width, real, inner, *rows):
     return response, rate.sum(0), rate.T @ rate, (along * trust[:, None]).T @ along, (residual * trust) @ along
 
 
+def least_stars(size: int) -> int:
+    """So many the potential asks for: ten for each function of its series, five for each of its equations."""
+    return max(1000, 10 * size)
+
+
 def usable(gradients: Gradients, series: PotentialSeries, edge: float) -> tuple[Gradients, np.ndarray]:
     """The stars in the ball whose gradients are finite, and their distances in units of its radius.
 
     Raises:
-        ValueError: if fewer than 1,000 of them, or 5 for each function of the series, lie within the edge.
+        ValueError: if fewer of them than `least_stars` lie within the edge.
     """
     finite = np.logical_and.reduce([np.isfinite(a).reshape(len(a), -1).all(1) for a in gradients])
     q = np.linalg.norm((gradients.x - np.asarray(series.center)) / float(series.radius), axis=-1)
-    least = max(1000, 5 * len(series.coefficients))
+    least = least_stars(len(series.coefficients))
     if (count := (finite & (q < edge)).sum()) < least:
         raise ValueError(
             f"Expected at least {least:,} stars with finite gradients within {edge} of the ball's radius, got "
@@ -436,13 +449,13 @@ def star_by_star(
 
 
 @eqx.filter_jit
-@_in_full
+@in_full
 def _gradient(series, x):
     return jax.vmap(lambda x: series.functions(x, 1))(x)
 
 
 @eqx.filter_jit
-@_in_full
+@in_full
 def _project(series, x, g):
     return jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g)
 
@@ -462,7 +475,7 @@ def rate_at_center(stars: Gradients, q: np.ndarray) -> float:
 
 
 @eqx.filter_jit
-@_in_full
+@in_full
 def _laplacians(series, x):
     return jax.vmap(lambda x: jnp.einsum("kii->k", series.functions(x, 2)))(x)
 
@@ -483,6 +496,8 @@ def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) ->
     x = _places(series)
     parts = [np.asarray(_tides(series, jnp.float32(rate), config, part), float) for (part,) in chunks(x, size=256)]
     prior = np.sum(parts, axis=0) / len(x)
+    if not config.slab:
+        return prior
     slabs = _slabs(series, x, config)
     free = prior @ slabs
     known = slabs.T @ free + np.eye(slabs.shape[1]) / (config.slab * rate**2) ** 2
@@ -495,7 +510,8 @@ def _slabs(series: PotentialSeries, x, config: PotentialConfig) -> np.ndarray:
 
     def potential(x, h):
         u = x[2] / (2 * h)
-        return 4 * h**2 * jnp.logaddexp(u, -u) * jnp.exp((R0 - jnp.hypot(x[0], x[1])) / config.length)
+        outward = jnp.clip((jnp.hypot(x[0], x[1]) - R0) / config.length, -30, 30)
+        return 4 * h**2 * (jnp.logaddexp(u, -u) - math.log(2)) * jnp.exp(-outward)
 
     heights = series.height * jnp.array([2 / 3, 4 / 3, 8 / 3])
     force = jax.vmap(jax.vmap(jax.grad(potential), (0, None)), (None, 0), out_axes=-1)(jnp.asarray(x), heights)
@@ -504,7 +520,7 @@ def _slabs(series: PotentialSeries, x, config: PotentialConfig) -> np.ndarray:
 
 
 @eqx.filter_jit
-@_in_full
+@in_full
 def _tides(series, rate, config: PotentialConfig, x):
     """Summed over places, the squares of the change of every tide in units of what is expected."""
 

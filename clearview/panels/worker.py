@@ -12,11 +12,17 @@ from typing import Any
 _open: weakref.WeakSet = weakref.WeakSet()
 
 
-@atexit.register
 def _close_all() -> None:
     """End every thread before the interpreter ends: Python unwinds a daemon inside XLA's C++, which aborts."""
-    for worker in list(_open):
+    workers = list(_open)
+    for worker in workers:
+        worker.stop()  # all, before any is waited for
+    for worker in workers:
         worker.close()
+
+
+# As `concurrent.futures` does: before all of `atexit`, where JAX takes its backend down, whichever came first.
+getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 
 class Latest:
@@ -91,12 +97,16 @@ class Latest:
                 if self._asked.is_set():  # asked between the two lines above
                     self.idle.clear()
 
-    def close(self) -> None:
-        """End the thread; later requests are ignored."""
+    def stop(self) -> None:
+        """Ask the thread to end; later requests are ignored."""
         self._closed = True
         self._asked.set()
+
+    def close(self) -> None:
+        """End the thread."""
+        self.stop()
         if self._thread and self._thread is not threading.current_thread():
-            self._thread.join(10)
+            self._thread.join(60)  # it may be compiling, which nothing stops
         self.idle.set()
 
 
@@ -172,9 +182,13 @@ class Training:
             self._thread.join(timeout)
         return not (self._thread and self._thread.is_alive())
 
-    def close(self) -> None:
-        """Cancel, and wait for the thread to end; nothing is told any more."""
+    def stop(self) -> None:
+        """Cancel; nothing is told any more."""
         self._closed = True
         self.cancel()
+
+    def close(self) -> None:
+        """Cancel, and wait for the thread to end."""
+        self.stop()
         if self._thread is not threading.current_thread():
             self.wait(60)
