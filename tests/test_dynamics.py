@@ -140,7 +140,7 @@ def test_the_equations_are_those_of_their_test_functions(model, stars, rng):
     size = len(series.coefficients)
     series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(1e4 * rng.normal(size=size), jnp.float32))
     x, v = (jnp.asarray(part[:50]) for part in stars)
-    mid, width = -20.0, 2.0
+    mid, width = float(jnp.median(jax.vmap(model.log_f)(x, v))), 2.0
 
     def psi(x, v):
         q = (x - series.center) / series.radius
