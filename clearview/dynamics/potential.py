@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 from clearview.flows.fit import patiently
 
 STRAIN = 4.0
-"""`PotentialSeries.strain` above which a map says so: 0.7 to 0.8 on whole mocks, 13 on one without |b| < 10 deg."""
+"""`PotentialSeries.strain` above which a map says so: 0.7 to 1.0 on whole mocks, 13 on one without |b| < 10 deg."""
 
 
 def in_full(function):
