@@ -29,7 +29,8 @@ def arguments(parser):
 
 
 def slope(x, y):
-    return np.polyfit(np.log(x), np.log(y), 1)[0]
+    """Of ln y against ln x; NaN for fewer than two."""
+    return np.polyfit(np.log(x), np.log(y), 1)[0] if len(x) > 1 else np.nan
 
 
 def run(seed, args):
@@ -49,7 +50,8 @@ def run(seed, args):
         result |= {f"{name}_s_{size}k": b - a for name, (a, b) in zip(ends, itertools.pairwise(marks), strict=True)}
         result |= {f"total_s_{size}k": took[size], f"peak_mb_{size}k": common.peak_memory_mb()}
         print(f"{size}k stars: {took[size]:.0f} s, {common.peak_memory_mb():.0f} MB", flush=True)
-    large = [size for size in sizes if size >= 100] or sizes
+    large = [size for size in sizes if size >= 100]
+    large = large if len(large) > 1 else sizes
     result["exponent"] = slope(large, [took[size] for size in large])
 
     assert smallest is not None
