@@ -1,5 +1,6 @@
 """Pure functions from a field, an array or a table to a HoloViews element; no models, no widgets, no browser."""
 
+from clearview.figures.data import data_of
 from clearview.figures.frame import frame_of
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.save import Still, picture, save_figure, show
@@ -15,6 +16,7 @@ __all__ = [
     "colours",
     "contours",
     "count_field",
+    "data_of",
     "frame_of",
     "hatch",
     "limits_of",

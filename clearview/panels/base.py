@@ -7,12 +7,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import holoviews as hv
 import ipywidgets as W
 import numpy as np
 import traitlets as T
 
 from clearview.panels.columns import learnt
-from clearview.panels.controls import sentence, small
+from clearview.figures import data_of, save_figure
+from clearview.panels.controls import guarded, sentence, small
+from clearview.panels.share import ShareBar, code_of, save_data
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView, with_png
 from clearview.panels.worker import Latest, Training
@@ -48,6 +51,8 @@ class Panel(W.VBox):
         view: the `RasterView`.
         views: all that pan and zoom by themselves; `build` may add to the first.
         bar: the `TrainBar`.
+        share: the `ShareBar`, which saves pictures and data and copies code.
+        at_first: the settings to begin with.
         below: widgets under the view, which `build` may set.
         idle: set once the picture of the newest settings is drawn.
     """
@@ -70,6 +75,7 @@ class Panel(W.VBox):
             catalog, config, learner=self.learner, usable=self.usable, changed=self._refresh, say=self._say,
             threaded=threaded,
         )  # fmt: skip
+        self.share = ShareBar(self)
         self.bar.adopt(fit)
         self.controls: dict[str, Any] = self.build()
         self._draws = Latest(self._draw, self._on_draw, threaded=threaded)
@@ -81,6 +87,7 @@ class Panel(W.VBox):
         for view in self.views:
             view.observe(self._seen, "range")
         self._refresh()
+        self.at_first = self.settings
 
     # ---- what a subclass writes ----------------------------------------------------------------------------------
 
@@ -90,7 +97,7 @@ class Panel(W.VBox):
 
     def arrange(self) -> W.Widget:
         """Where everything stands: the controls and the bar at the left, the rest at the right."""
-        left = W.VBox([*self.controls.values(), self.bar], layout=W.Layout(width="316px", flex="none"))
+        left = W.VBox([*self.controls.values(), self.bar, self.share], layout=W.Layout(width="316px", flex="none"))
         right = W.VBox(
             [W.HBox([self._badge], layout=W.Layout(min_height="26px")), *self.views, *self.below, self._status],
             layout=W.Layout(flex="none"),
@@ -101,7 +108,7 @@ class Panel(W.VBox):
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.
 
         Returns:
-            A HoloViews element, or a sentence that says why there is none.
+            A HoloViews element, or a layout of one for each of `views`, or a sentence that says why there is none.
         """
         raise NotImplementedError
 
@@ -243,6 +250,36 @@ class Panel(W.VBox):
             raise ValueError(drawn)
         return drawn
 
+    def data(self):
+        """The numbers behind the picture in full detail: a field, or a table of curves.
+
+        Raises:
+            ValueError: if there is nothing to draw, with the reason.
+        """
+        return data_of(self.figure())
+
+    def save_figure(self, path: str | Path, *, overwrite: bool = False, dpi: int = 150) -> None:
+        """Save what is on the screen, in full detail, as .png, .svg or .pdf.
+
+        Raises:
+            FileExistsError: if the file is there and must not be replaced.
+            ValueError: for another ending, or if there is nothing to draw.
+        """
+        save_figure(self.figure(), path, overwrite=overwrite, dpi=dpi)
+
+    def save_data(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Save the numbers behind the picture as .nc, .fits or .csv.
+
+        Raises:
+            FileExistsError: if the file is there and must not be replaced.
+            ValueError: for another ending, or if there is nothing to draw.
+        """
+        save_data(self.data(), path, overwrite=overwrite)
+
+    def code(self) -> str:
+        """A few lines that make this picture in a script."""
+        return code_of(self)
+
     def train(self, *, resume: bool = True) -> None:
         """Train on the catalogue, or resume a cancelled training, in a thread; the picture follows when it is done.
 
@@ -335,10 +372,13 @@ class Panel(W.VBox):
             detail = self.coarse(settings) if dragging else 1.0
             drawn = self.draw(settings, detail)
             if isinstance(drawn, str):
-                self.view.clear(drawn)
+                for view in self.views:
+                    view.clear(drawn)
                 detail = 1.0
             else:
-                self.view.show(drawn, " ".join(_text(settings[name]) for name in self.tags), detail=detail)
+                tag = " ".join(_text(settings[name]) for name in self.tags)
+                for view, element in zip(self.views, drawn if isinstance(drawn, hv.Layout) else [drawn], strict=True):
+                    view.show(element, tag, detail=detail)
             self._whole = dragging and detail == 1.0
         if dragging:
             return self._whole and not self.below
@@ -354,6 +394,14 @@ class Panel(W.VBox):
         """Show everything again, when the axes change."""
         for view in self.views:
             view.range = []
+
+    def guard(self, slot: str, action) -> None:
+        """A button's work: what a method raises, the status line says."""
+        guarded(self._say, slot, action)
+
+    def tell(self, slot: str, text: str) -> None:
+        """Put a sentence into the status line, in the place of the last one of its slot."""
+        self._say(slot, text, error=False)
 
     # ---- words ---------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,15 @@ def sentence(error: Exception) -> str:
     return text if ours and " " in text else f"{type(error).__name__}: {text}"
 
 
+def guarded(say, slot: str, action) -> None:
+    """A button's work: what it raises goes into the slot of a status line by ``say(slot, what)``."""
+    say(slot, "")
+    try:
+        action()
+    except Exception as error:
+        say(slot, error)
+
+
 class Choice(W.VBox):
     """Buttons of which one is chosen, and of which some may be disabled, with the reason in words below.
 

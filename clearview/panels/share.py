@@ -1,0 +1,143 @@
+"""What leaves a panel: the picture, the numbers behind it, and the lines that make it in a script."""
+
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as W
+import pandas as pd
+import xarray as xr
+
+from clearview.figures import data_of, save_figure
+from clearview.panels.columns import learnt
+from clearview.panels.controls import button, wide
+
+PICTURES = (".png", ".svg", ".pdf")
+TABLES = (".nc", ".fits", ".csv")
+
+
+def save_data(data: xr.Dataset | pd.DataFrame, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write the numbers behind a picture: a field as NetCDF, FITS or CSV, a table as CSV.
+
+    A column of a CSV file is named with its unit, as "x [kpc]".
+
+    Raises:
+        FileExistsError: if the file is there and ``overwrite`` is false.
+        FileNotFoundError: if its folder is not there.
+        ValueError: for another ending, or a table that is to become anything but CSV.
+    """
+    path = Path(path)
+    if path.suffix != ".csv":
+        if isinstance(data, pd.DataFrame) or path.suffix not in (*TABLES, ".nc4", ".netcdf", ".fit"):
+            ends = ".csv" if isinstance(data, pd.DataFrame) else ", ".join(TABLES)
+            raise ValueError(f"Expected a path ending in {ends}, got {path.name!r}; change its ending.")
+        from clearview.interop import write_field
+
+        return write_field(data, path, overwrite=overwrite)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} is already there; give another name, or overwrite=True to replace it.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"Expected a folder to write to, got {path.parent}, which is none; make it first.")
+    table = data
+    if isinstance(data, xr.Dataset):
+        units = {name: data[name].attrs.get("units", "") for name in (*data.coords, *data.data_vars)}
+        table = data.to_dataframe().reset_index().rename(columns={n: f"{n} [{u}]" for n, u in units.items() if u})
+    partial = path.with_name(f".{path.name}.partial")
+    table.to_csv(partial, index=False)
+    partial.replace(path)
+    return None
+
+
+def code_of(panel: Any) -> str:
+    """A few lines that make the picture of a panel in a script, with the same calls that its controls are."""
+    lines, given = ["import clearview", ""], []
+    if panel.catalog is not None:
+        lines.append(f"stars = {_stars(panel.catalog)}")
+        given.append("stars")
+    if panel.fit is not None:
+        lines.append(f"fit = {_fit(panel)}")
+        given.append("fit" if panel.catalog is not None else "fit=fit")
+    name = type(panel).__name__
+    home = "clearview" if name in _public() else "clearview.panels"
+    if home != "clearview":
+        lines[0] += ", clearview.panels"
+    lines.append(f"panel = {home}.{name}({', '.join([*given, 'threaded=False'])})")
+    changed = {k: v for k, v in panel.settings.items() if k != "range" and v != panel.at_first.get(k, v)}
+    if changed:
+        lines.append(f"panel.set({', '.join(f'{k}={v!r}' for k, v in changed.items())})")
+    for index, view in enumerate(panel.views):
+        if view.range:
+            seen = [float(f"{v:.9g}") for v in view.range]
+            lines.append(f"panel.views[{index}].range = {seen}")
+    return "\n".join([*lines, 'panel.save_figure("picture.png")', ""])
+
+
+def _public() -> list[str]:
+    import clearview
+
+    return clearview.__all__
+
+
+def _stars(catalog) -> str:
+    """Where a catalogue comes from, as far as it tells; its cuts are the caller's own."""
+    mock, file = catalog.meta.get("mock"), catalog.meta.get("file")
+    if file:
+        return f"clearview.read_catalog({file['name']!r})  # {len(catalog):,} stars, with the cuts that were made"
+    if mock and catalog.meta.get("source") == "mock_galaxy":
+        told = {k: mock[k] for k in ("seed", "potential", "radius") if k in mock}
+        return f"clearview.mock_galaxy({mock['n']}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
+    return f"...  # the catalogue of {len(catalog):,} stars"
+
+
+def _fit(panel) -> str:
+    known = getattr(panel.bar, "files", {}).get(id(panel.fit))
+    reader = "clearview.load_map" if learnt(panel.fit) is None else "clearview.flows.load_columns"
+    return f"{reader}({str(known)!r})" if known else f'{reader}("fit.clearview")  # after panel.save("fit.clearview")'
+
+
+class ShareBar(W.Accordion):
+    """Buttons that save the picture and its numbers, and that copy the code.
+
+    Args:
+        panel: whose methods `save_figure`, `save_data` and `code` they are.
+    """
+
+    def __init__(self, panel):
+        self._panel = panel
+        self.path = W.Text(value="picture.png", description="File", continuous_update=False, **wide())
+        self.picture, self.numbers, self.code = button("Save picture"), button("Save data"), button("Copy code")
+        self.picture.tooltip = f"The picture as {', '.join(PICTURES)}, by the ending of the file."
+        self.numbers.tooltip = f"The numbers behind it as {', '.join(TABLES)}, by the ending of the file."
+        self.code.tooltip = "The lines that make this picture in a script."
+        self.overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
+        self.text = W.Textarea(layout=W.Layout(width="300px", height="150px", display="none"), disabled=False)
+        for widget, action in (
+            (self.picture, self._save_picture), (self.numbers, self._save_data), (self.code, self._copy),
+        ):  # fmt: skip
+            widget.on_click(lambda _, action=action: panel.guard("share", action))
+        rows = [self.path, W.HBox([self.picture, self.numbers]), W.HBox([self.code, self.overwrite]), self.text]
+        super().__init__([W.VBox(rows)], titles=("Save picture, data, code",), layout=W.Layout(width="312px"))
+
+    def _ending(self, endings: tuple[str, ...]) -> Path:
+        """The path of the box; where its ending is of the other kind, with the first of these."""
+        path = Path(self.path.value.strip()).expanduser()
+        if not path.name:
+            raise ValueError("Expected a path, got an empty one; write it in the box.")
+        other = PICTURES if endings is TABLES else TABLES
+        return path.with_suffix(endings[0]) if path.suffix in (*other, "") else path
+
+    def _save_picture(self) -> None:
+        path = self._ending(PICTURES)
+        self._panel.save_figure(path, overwrite=self.overwrite.value)
+        self._panel.tell("share", f"Saved the picture to {path}.")
+
+    def _save_data(self) -> None:
+        path = self._ending(TABLES)
+        table = path.suffix == TABLES[0] and isinstance(self._panel.data(), pd.DataFrame)
+        path = path.with_suffix(".csv") if table else path
+        self._panel.save_data(path, overwrite=self.overwrite.value)
+        self._panel.tell("share", f"Saved the data to {path}.")
+
+    def _copy(self) -> None:
+        self.text.value, self.text.layout.display = self._panel.code(), ""
+        self._panel.view.copy(self.text.value)
+        self._panel.tell("share", "The code is on the clipboard, and in the box below.")

@@ -1,0 +1,117 @@
+"""What leaves a panel: pictures, numbers, code."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from fakes import FakeFit, fake_dynamics, stars
+
+import clearview
+from clearview.figures import data_of, frame_of, profile
+from clearview.interop import read_field
+from clearview.panels import AccelerationPanel, PhaseSpacePanel, base
+
+
+@pytest.fixture
+def panel(monkeypatch):
+    monkeypatch.setattr(base, "dynamics", fake_dynamics)
+    catalog = stars(2000)
+    panel = AccelerationPanel(catalog, FakeFit(catalog.digest()), size=64, threaded=False)
+    yield panel
+    panel.close()
+
+
+def pressed(panel, name: str, path) -> str:
+    panel.share.path.value = str(path)
+    getattr(panel.share, name).click()
+    return panel.status
+
+
+def test_what_is_seen_is_saved_with_units(panel, tmp_path):
+    panel.set(plane="x-z", y=0.5, component="a_z")
+    assert pressed(panel, "picture", tmp_path / "a.pdf") == f"Saved the picture to {tmp_path / 'a.pdf'}."
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    assert pressed(panel, "numbers", tmp_path / "a.pdf") == f"Saved the data to {tmp_path / 'a.nc'}."
+    field = read_field(tmp_path / "a.nc")
+    image = next(iter(panel.figure()))
+    np.testing.assert_allclose(field.a_z.values.T, image.dimension_values(2, flat=False), rtol=1e-6)
+    assert field.a_z.attrs["units"] == "km2 s-2 kpc-1"
+    assert field.attrs["at_y"] == 0.5
+    pressed(panel, "numbers", tmp_path / "a.csv")
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert {"x [kpc]", "z [kpc]", "a_z [km2 s-2 kpc-1]"} <= set(table.columns)
+    assert len(table) == field.a_z.size
+
+
+def test_nothing_is_overwritten_in_silence(panel, tmp_path):
+    for name, path in (
+        ("picture", tmp_path / "a.png"),
+        ("numbers", tmp_path / "a.csv"),
+        ("numbers", tmp_path / "a.nc"),
+    ):
+        path.write_text("mine")
+        assert "already there" in pressed(panel, name, path) or "exists" in panel.status
+        assert path.read_text() == "mine"
+        panel.share.overwrite.value = True
+        assert "Saved" in pressed(panel, name, path)
+        assert path.read_bytes() != b"mine"
+        panel.share.overwrite.value = False
+    assert "Expected a path ending in .nc, .fits, .csv, got 'a.txt'" in pressed(panel, "numbers", tmp_path / "a.txt")
+    assert "Expected a path ending in .png, .svg or .pdf" in pressed(panel, "picture", tmp_path / "a.txt")
+    assert "got an empty one" in pressed(panel, "picture", "")
+    assert "none; make it first" in pressed(panel, "numbers", tmp_path / "no" / "a.csv")
+
+
+def run(code: str, catalog, fit, folder, monkeypatch):
+    """What the code draws, where its catalogue and fit stand for those of its files."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(clearview, "mock_galaxy", lambda *args, **kwargs: catalog, raising=False)
+    monkeypatch.setattr(clearview, "read_catalog", lambda *args, **kwargs: catalog, raising=False)
+    monkeypatch.setattr(clearview, "load_map", lambda path: fit, raising=False)
+    names: dict = {}
+    exec(code.replace("= ...", "= stars"), {"stars": catalog} | names, names)
+    assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
+    return names["panel"]
+
+
+def same(a, b) -> bool:
+    one, other = frame_of(a), frame_of(b)
+    return all(one[k] == other[k] for k in ("codes", "range", "title", "low", "high", "z")) and all(
+        k["xy"] == q["xy"] for k, q in zip(one["layers"], other["layers"], strict=True)
+    )
+
+
+def test_the_code_draws_the_same_picture(panel, tmp_path, monkeypatch):
+    panel.set(plane="R-z", show="difference", component="a_z", phi=3.0, contours=True, scale="linear")
+    panel.view.range = [7.0, 9.0, -1.0, 1.0]
+    code = panel.code()
+    assert len(code.splitlines()) < 10
+    again = run(code, panel.catalog, panel.fit, tmp_path, monkeypatch)
+    assert same(panel.figure(), again.figure())
+    assert "lock" not in code  # what was not changed is not said
+    again.close()
+
+
+def test_the_code_of_a_panel_of_stars(tmp_path, monkeypatch):
+    panel = PhaseSpacePanel(stars(5000), size=64, threaded=False)
+    panel.set(x_axis="vx", y_axis="vy", first="x", first_at=8.5, first_width=0.5)
+    again = run(panel.code(), panel.catalog, None, tmp_path, monkeypatch)
+    assert same(panel.figure(), again.figure())
+    panel.close()
+    again.close()
+
+
+def test_curves_become_a_table(tmp_path):
+    z = np.linspace(-1, 1, 5)
+    field = xr.DataArray(z**2, {"z": ("z", z, {"units": "kpc"})}, name="K_z", attrs={"units": "km2 s-2 kpc-1"})
+    table = data_of(profile(field, label="map"))
+    assert list(table.columns) == ["layer", "z [kpc]", "K_z [km² kpc⁻¹ s⁻²]"]
+    np.testing.assert_array_equal(table["K_z [km² kpc⁻¹ s⁻²]"], z**2)
+    base.save_data(table, tmp_path / "k.csv")
+    assert pd.read_csv(tmp_path / "k.csv").shape == (5, 3)
+    with pytest.raises(ValueError, match="ending in .csv"):
+        base.save_data(table, tmp_path / "k.nc")
+    with pytest.raises(ValueError, match="Expected a picture, curves or points"):
+        import holoviews as hv
+
+        data_of(hv.Text(0, 0, "no"))
