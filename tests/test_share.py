@@ -1,5 +1,6 @@
 """What leaves a panel: pictures, numbers, code."""
 
+import holoviews as hv
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,9 +110,7 @@ def test_curves_become_a_table(tmp_path):
     np.testing.assert_array_equal(table["K_z [km² kpc⁻¹ s⁻²]"], z**2)
     base.save_data(table, tmp_path / "k.csv")
     assert pd.read_csv(tmp_path / "k.csv").shape == (5, 3)
-    with pytest.raises(ValueError, match="ending in .csv"):
+    with pytest.raises(ValueError, match=r"ending in \.csv"):
         base.save_data(table, tmp_path / "k.nc")
     with pytest.raises(ValueError, match="Expected a picture, curves or points"):
-        import holoviews as hv
-
         data_of(hv.Text(0, 0, "no"))

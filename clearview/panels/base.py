@@ -12,8 +12,8 @@ import ipywidgets as W
 import numpy as np
 import traitlets as T
 
-from clearview.panels.columns import learnt
 from clearview.figures import data_of, save_figure
+from clearview.panels.columns import learnt
 from clearview.panels.controls import guarded, sentence, small
 from clearview.panels.share import ShareBar, code_of, save_data
 from clearview.panels.train import Learner, TrainBar

@@ -7,7 +7,6 @@ import ipywidgets as W
 import pandas as pd
 import xarray as xr
 
-from clearview.figures import data_of, save_figure
 from clearview.panels.columns import learnt
 from clearview.panels.controls import button, wide
 
