@@ -33,6 +33,19 @@ class Window(NamedTuple):
         return f"{low} ≤ {label(self.name)} ≤ {high} {units}"
 
 
+def in_windows(columns: Columns, windows: Sequence[Window], also=None) -> np.ndarray | None:
+    """(N,) whether a star is in all windows, and ``also`` is true of it; None if that is so of all stars."""
+    keep = also
+    for window in windows:
+        (low, high), (lowest, highest) = window.ends, columns.ends(window.name)
+        if low <= lowest and highest <= high:  # all of them, and none is NaN
+            continue
+        column = columns[window.name]
+        inside = (column >= low) & (column <= high)
+        keep = inside if keep is None else np.logical_and(keep, inside, out=inside)
+    return keep
+
+
 def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], also=None) -> tuple[np.ndarray, ...]:
     """The columns ``names`` of the stars in all windows; NaN may stand for the others.
 
@@ -45,14 +58,7 @@ def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], al
     Returns:
         float32 arrays of one length.
     """
-    keep = also
-    for window in windows:
-        (low, high), (lowest, highest) = window.ends, columns.ends(window.name)
-        if low <= lowest and highest <= high:  # all of them, and none is NaN
-            continue
-        column = columns[window.name]
-        inside = (column >= low) & (column <= high)
-        keep = inside if keep is None else np.logical_and(keep, inside, out=inside)
+    keep = in_windows(columns, windows, also)
     found = [columns[name] for name in names]
     if keep is None:
         return tuple(found)
