@@ -46,6 +46,7 @@ class Panel(W.VBox):
     Attributes:
         controls: name to widget; `set` changes them by name.
         view: the `RasterView`.
+        views: all that pan and zoom by themselves; `build` may add to the first.
         bar: the `TrainBar`.
         below: widgets under the view, which `build` may set.
         idle: set once the picture of the newest settings is drawn.
@@ -63,6 +64,7 @@ class Panel(W.VBox):
         self._lock, self._settling, self._again = threading.RLock(), False, False
         self._status, self._badge = W.HTML(), W.HTML()
         self.view = RasterView(size)
+        self.views: tuple[RasterView, ...] = (self.view,)
         self.below: tuple[W.Widget, ...] = ()
         self.bar = TrainBar(
             catalog, config, learner=self.learner, usable=self.usable, changed=self._refresh, say=self._say,
@@ -72,16 +74,12 @@ class Panel(W.VBox):
         self.controls: dict[str, Any] = self.build()
         self._draws = Latest(self._draw, self._on_draw, threaded=threaded)
         self.idle = self._draws.idle
-        left = W.VBox([*self.controls.values(), self.bar], layout=W.Layout(width="316px", flex="none"))
-        right = W.VBox(
-            [W.HBox([self._badge], layout=W.Layout(min_height="26px")), self.view, *self.below, self._status],
-            layout=W.Layout(flex="none"),
-        )
-        super().__init__([W.HBox([left, right], layout=W.Layout(flex_flow="row wrap"))])
+        super().__init__([self.arrange()])
         self._closed = False
         for control in self.controls.values():
             control.observe(self._changed, "value")
-        self.view.observe(self._seen, "range")
+        for view in self.views:
+            view.observe(self._seen, "range")
         self._refresh()
 
     # ---- what a subclass writes ----------------------------------------------------------------------------------
@@ -89,6 +87,15 @@ class Panel(W.VBox):
     def build(self) -> dict[str, Any]:
         """The controls by name, top to bottom; each has a ``value``."""
         raise NotImplementedError
+
+    def arrange(self) -> W.Widget:
+        """Where everything stands: the controls and the bar at the left, the rest at the right."""
+        left = W.VBox([*self.controls.values(), self.bar], layout=W.Layout(width="316px", flex="none"))
+        right = W.VBox(
+            [W.HBox([self._badge], layout=W.Layout(min_height="26px")), *self.views, *self.below, self._status],
+            layout=W.Layout(flex="none"),
+        )
+        return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap"))
 
     def draw(self, settings: Mapping[str, Any], detail: float) -> Any:
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.
@@ -345,7 +352,8 @@ class Panel(W.VBox):
 
     def _home(self) -> None:
         """Show everything again, when the axes change."""
-        self.view.range = []
+        for view in self.views:
+            view.range = []
 
     # ---- words ---------------------------------------------------------------------------------------------------
 
