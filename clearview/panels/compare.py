@@ -9,10 +9,13 @@ import xarray as xr
 
 from clearview.field import Axis
 from clearview.figures import count_field
-from clearview.panels.columns import CARTESIAN, Columns, label, learnt, turned
+from clearview.panels.columns import CARTESIAN, Columns, label, learnt, same_scale, turned
 
 FEWEST, MOST, CHUNK = 200_000, 1_000_000, 10_000
 """Twice as many points as stars, within the first two, are drawn from a flow to compare them; and how many at once."""
+
+FEW = 1000
+"""Of fewer stars than this each is drawn as a point."""
 
 
 class Window(NamedTuple):
@@ -67,6 +70,38 @@ def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], al
         return tuple(column.take(rows) for column in found)
     # Blotting out one column is faster than copying nearly all of both.
     return (np.where(keep, found[0], np.float32(np.nan)), *found[1:])
+
+
+def seen(x: np.ndarray, y: np.ndarray, ends: Sequence[float]) -> tuple[int, np.ndarray | None]:
+    """Roughly how many stars lie within ``ends`` (x0, x1, y0, y1); exactly, and which (N,), where they are few."""
+    x0, x1, y0, y1 = ends
+
+    def inside(x, y):
+        return (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+
+    step = max(1, len(x) // 10_000)
+    some = np.count_nonzero(inside(x[::step], y[::step]))
+    if some >= 100 and some * step >= 2 * FEW:
+        return int(some * step), None
+    near = inside(x, y)
+    return int(np.count_nonzero(near)), near
+
+
+def cells(axes: Sequence[Axis], wanted: float, pixels: float) -> list[Axis]:
+    """Two axes in cells that are square on the screen, roughly so many in all, and no smaller than its pixels.
+
+    Args:
+        axes: their ends.
+        wanted: the number of cells; never fewer than 600.
+        pixels: of the longer side.
+    """
+    x, y = axes
+    ratio = (x.high - x.low) / (y.high - y.low) if same_scale(x.units, y.units) else 1.0
+    # In steps of two, or the grain of the picture would change with every step of a slider.
+    number = 2.0 ** round(np.log2(max(wanted, 600)))
+    sides = np.sqrt([number * ratio, number / ratio])
+    sides *= min(1.0, pixels / sides.max())
+    return [axis._replace(size=max(8, round(side))) for axis, side in zip(axes, sides, strict=True)]
 
 
 class Draws:

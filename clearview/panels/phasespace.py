@@ -9,8 +9,8 @@ import numpy as np
 from clearview.field import Axis
 from clearview.figures import count_field, limits_of, marginal, slice_image, star_points
 from clearview.panels import base
-from clearview.panels.columns import CARTESIAN, DOWNWARDS, Columns, label, learnt, same_scale, turned
-from clearview.panels.compare import CHUNK, Draws, Window, expected, select
+from clearview.panels.columns import CARTESIAN, DOWNWARDS, Columns, label, learnt, turned
+from clearview.panels.compare import CHUNK, FEW, Draws, Window, cells, expected, seen, select
 from clearview.panels.controls import Choice, dropdown, slider, tick
 from clearview.panels.train import Learner
 from clearview.panels.view import RasterView
@@ -21,9 +21,6 @@ PAIRS = (("x", "y"), ("phi1", "phi2"), ("lon", "lat"), ("ra", "dec"), ("l", "b")
 """What a catalogue is first shown on: the first of these that it has."""
 
 WINDOWS = {"first": "Slice in", "second": "and in"}
-
-FEW = 1000
-"""Of fewer stars than this each is drawn as a point."""
 
 PER_CELL = {"stars": 3.0, "flow": 3.0, "difference": 12.0}
 """Stars to a cell on average; a difference needs some more to mean anything."""
@@ -219,7 +216,7 @@ class PhaseSpacePanel(base.Panel):
             axes = self._cells(settings, fit.stars, detail)
         else:
             x, y = self._select(names, windows, None if show == "stars" else fit)
-            n, near = self._number(settings, x, y)
+            n, near = seen(x, y, self._ends(settings))
             if show == "stars" and near is not None and n < FEW:
                 title = self._of_all(n) + words
                 return star_points(x[near], y[near], self._axes(settings, 1, 1), reverse=DOWNWARDS, label=title)
@@ -275,7 +272,7 @@ class PhaseSpacePanel(base.Panel):
         axes, found = self._axes(settings, 48, 48), {}
         if self.catalog is not None:
             x, y = self._select(names, windows, fit if draws else None)
-            bins = int(np.clip(2 * self._number(settings, x, y)[0] ** (1 / 3), 8, 64))  # Rice's rule
+            bins = int(np.clip(2 * seen(x, y, self._ends(settings))[0] ** (1 / 3), 8, 64))  # Rice's rule
             axes = self._axes(settings, bins, bins)
             found["stars"] = turned(count_field(x, y, axes))
         if draws is not None:
@@ -347,45 +344,20 @@ class PhaseSpacePanel(base.Panel):
         self._inside = columns, fit, inside
         return inside
 
-    def _number(self, settings, x, y):
-        """Roughly how many stars are seen; exactly, and which, where they are few."""
-        x0, x1, y0, y1 = self._ends(settings)
-
-        def inside(x, y):
-            return (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
-
-        step = max(1, len(x) // 10_000)
-        some = np.count_nonzero(inside(x[::step], y[::step]))
-        if some >= 100 and some * step >= 2 * FEW:
-            return int(some * step), None
-        near = inside(x, y)
-        return int(np.count_nonzero(near)), near
-
     def _of_all(self, n: int) -> str:
         total = len(self.catalog)
         return f"all {n:,} stars" if n == total else f"{n:,} of {total:,} stars"
 
     # ---- axes ----------------------------------------------------------------------------------------------------
 
-    def _ends(self, settings) -> tuple[float, ...]:
-        return settings["range"] or tuple(v for name in _names(settings) for v in self._columns().span(name))
-
     def _axes(self, settings, *sizes: int) -> list[Axis]:
-        ends, units = self._ends(settings), self._columns().units
-        return [
-            Axis(name, low, high, size, units[name], label(name))
-            for name, low, high, size in zip(_names(settings), ends[::2], ends[1::2], sizes, strict=True)
-        ]
+        return self._columns().axes(_names(settings), settings["range"], sizes)
 
     def _cells(self, settings, n: int, detail: float) -> list[Axis]:
-        """Cells that are square on the screen, of the same few stars on average, and no smaller than its pixels."""
-        x, y = self._axes(settings, 1, 1)
-        ratio = (x.high - x.low) / (y.high - y.low) if same_scale(x.units, y.units) else 1.0
-        # In steps of two, or the grain of the picture would change with every step of a slider.
-        number = 2.0 ** round(np.log2(max(n / PER_CELL[settings["show"]], 600)))
-        sides = np.sqrt([number * ratio, number / ratio])
-        sides *= min(1.0, self.view.width * detail / sides.max())
-        return self._axes(settings, *(max(8, round(side)) for side in sides))
+        return cells(self._axes(settings, 1, 1), n / PER_CELL[settings["show"]], self.view.width * detail)
+
+    def _ends(self, settings) -> tuple[float, ...]:
+        return tuple(v for axis in self._axes(settings, 1, 1) for v in (axis.low, axis.high))
 
 
 def _names(settings) -> tuple[Any, Any]:
