@@ -1,4 +1,4 @@
-"""Stars chosen by hand: which lie in a box or lasso, the selection that all views share, and how views make one."""
+"""Stars chosen by hand: which lie in a polygon, and the selection that all views share."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +11,6 @@ import traitlets as T
 from clearview.catalogs import CutReport
 from clearview.panels.columns import Columns
 from clearview.panels.compare import Window, in_windows
-from clearview.panels.view import RasterView
 
 OPS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "replace": lambda old, new: new, "add": np.logical_or, "subtract": lambda old, new: old & ~new,
@@ -97,6 +96,7 @@ class Selection(T.HasTraits):
     Attributes:
         changes: goes up with every change, for ``selection.observe(f, "changes")``.
         columns: all coordinates of the stars, for whoever draws them.
+        origin: the catalogue that `keep` narrowed, None before.
         mask: (N,) booleans, read-only; None where nothing was selected, which is not the same as no star.
         steps: how it came about, one dict a step, as it stands in the meta of `catalog`.
     """
@@ -108,9 +108,10 @@ class Selection(T.HasTraits):
         self._lock = threading.RLock()
         self.reset(catalog)
 
-    def reset(self, catalog) -> None:
+    def reset(self, catalog, origin=None) -> None:
         """Begin anew with another catalogue."""
         with self._lock:
+            self.origin = origin
             self.columns = Columns({}.__getitem__, {}, 0) if catalog is None else Columns.of_catalog(catalog)
             self._put(None, [])
         self.changes += 1
@@ -129,11 +130,15 @@ class Selection(T.HasTraits):
     def catalog(self):
         """The selected stars, a `clearview.Catalog`; its report tells the cut and its meta ``selection`` the outlines.
 
+        Where nothing was selected since `keep`, those that it kept.
+
         Raises:
             ValueError: if no star is selected.
         """
         with self._lock:
-            mask, steps, source = self.mask, self.steps, self.source
+            mask, steps, source, origin = self.mask, self.steps, self.source, self.origin
+        if mask is None and origin is not None:
+            return source
         if mask is None or not mask.any():
             raise ValueError("Expected selected stars, got none; draw a box or a lasso around some.")
         report = CutReport(", then ".join(map(_words, steps)), len(mask), int(np.count_nonzero(mask)))
@@ -199,71 +204,25 @@ class Selection(T.HasTraits):
             self._put(None, [])
         self.changes += 1
 
+    def keep(self) -> None:
+        """Go on with the selected stars only; `restore` brings the others back.
+
+        Raises:
+            ValueError: if no star is selected.
+        """
+        self.reset(self.catalog, self.source if self.origin is None else self.origin)
+
+    def restore(self) -> None:
+        """Bring back what `keep` left out."""
+        if self.origin is not None:
+            self.reset(self.origin)
+
     def _put(self, mask, steps, by=None) -> None:
         self._number = 0 if mask is None else int(np.count_nonzero(mask))
         if mask is not None:
             mask.flags.writeable = False
         self.mask, self.steps, self.by, self._fewer = mask, steps, by, None
         self._before = mask, steps
-
-
-class Outlines:
-    """Boxes and lassos drawn in views become the selection; only the outline drawn last stays on a screen.
-
-    Args:
-        selection: what they are to change.
-        changed: called after every change of it, from whichever view.
-        say: gets the exception of an outline that was refused, else None.
-    """
-
-    def __init__(self, selection: Selection, changed: Callable[[], Any], say: Callable[[Exception | None], Any]):
-        self.selection, self._changed, self._say = selection, changed, say
-        self._views: list[RasterView] = []
-        self._last: dict[str, Any] = {}
-        self._erasing = threading.local()
-        selection.observe(self._heard, "changes")
-
-    def add(self, view: RasterView, what: Callable[[], tuple[Sequence[str], Sequence[Window]]]) -> None:
-        """Take the outlines of a view; ``what()`` gives its two columns and the windows of its stars."""
-        view.tools = ["box", "lasso"]
-        view.observe(lambda change: self._drawn(view, change["new"], *what()), "selection")
-        self._views.append(view)
-
-    def _drawn(self, view, drawn, names, windows) -> None:
-        if getattr(self._erasing, "now", False):
-            return
-        try:
-            if not drawn:
-                self.selection.clear()
-            else:
-                kind, op, xy = drawn.get("kind", "lasso"), drawn.get("op", "replace"), drawn["xy"]
-                # A box that grows under the hand keeps the corner where it began.
-                last, self._last = self._last, {"view": view, "kind": kind, "op": op, "xy": xy}
-                corners = [set(zip(k[::2], k[1::2], strict=False)) for k in (xy, last.get("xy", ()))]
-                same = all(last.get(k) == self._last[k] for k in ("view", "kind", "op"))
-                again = same and self.selection.by is view and kind == "box" and bool(corners[0] & corners[1])
-                self.selection.choose(names, xy, op, windows=windows, kind=kind, again=again, by=view)
-            self._say(None)
-        except ValueError as error:
-            self._say(error)
-
-    def _heard(self, _) -> None:
-        for view in self._views:
-            if view is not self.selection.by:
-                self.erase(view)
-        self._changed()
-
-    def erase(self, view: RasterView) -> None:
-        """Take an outline away, without a change of the selection."""
-        self._erasing.now = True
-        try:
-            view.selection = {}
-        finally:
-            self._erasing.now = False
-
-    def close(self) -> None:
-        """Hear no more of the selection."""
-        self.selection.unobserve(self._heard, "changes")
 
 
 def _words(step) -> str:
