@@ -9,6 +9,7 @@ import xarray as xr
 
 from clearview.field import Axis, Quantity, make_field
 from clearview.figures import arrows, contours, frame_of, marker, path, points, profile, show, slice_image
+from clearview.figures.save import draw
 
 
 def image(values, **kwargs):
@@ -77,6 +78,32 @@ def test_a_small_range_around_a_large_value_is_told_relative_to_it():
     assert frame["z"]["label"] == "Φ [km² s⁻²] − 100,000"
     share = (codes(frame).astype(float).T.ravel() - 1) / 65534
     assert np.ptp(np.diff(share)[1:-1]) < 1e-3  # double precision
+
+
+def counted(values, name, cmap) -> hv.Image:
+    axes = (Axis("x", 0, 2, 2), Axis("y", 0, 3, 3))
+    field = make_field(axes, {name: Quantity(np.array(values, np.uint32), "", name)})[name]
+    return slice_image(field, scale="log", cmap=cmap, limits=(1, 20))
+
+
+def test_of_two_pictures_the_first_lies_under_the_second_which_has_the_bar():
+    under, over = (
+        counted([[0, 1, 2], [3, 9, 12]], "stars", "Greys"),
+        counted([[0, 0, 1], [0, 4, 20]], "selected", "viridis"),
+    )
+    one, two, both = frame_of(under), frame_of(over), frame_of(hv.Overlay([under, over]))
+    assert both["under"] == {k: one[k] for k in ("codes", "w", "h", "low", "high", "log", "whole", "lut", "z", "range")}
+    assert {k: v for k, v in both.items() if k != "under"} == two
+    with pytest.raises(TypeError, match="at most two pictures, one above the other, got 3; draw them side by side"):
+        frame_of(hv.Overlay([under, over, over]))
+
+
+def test_both_pictures_are_saved():
+    grey, over = counted([[9] * 3] * 2, "stars", "Greys"), counted([[0] * 3, [20] * 3], "selected", "viridis")
+    below, above = (np.asarray(k.get_array()) for k in draw(frame_of(grey * over)).axes[0].images)
+    assert (below[..., 3] == 255).all()
+    assert np.ptp(below[..., :3].astype(int), -1).max() == 0  # grey
+    np.testing.assert_array_equal(above[..., 3], [[0, 255]] * 3)
 
 
 def layers_of(*elements) -> list[dict]:

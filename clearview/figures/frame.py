@@ -14,23 +14,30 @@ def frame_of(element) -> dict[str, Any]:
 
     Returns:
         ``x``, ``y`` (name, unit, label, reverse), ``range`` [x0, x1, y0, y1], ``title``, ``equal`` (whether a circle
-        has to be round) and ``layers``; with a picture also its 16-bit ``codes``, their scale and colours.
+        has to be round) and ``layers``; with a picture also its 16-bit ``codes``, their scale and colours. Of two
+        pictures, the first lies below the second, and is what ``under`` holds in the same words.
 
     Raises:
-        TypeError: if a layer is of a kind that cannot be drawn.
+        TypeError: if a layer is of a kind that cannot be drawn, or there are more than two pictures.
     """
-    parts, image = style.layers(element), style.raster(element)
+    parts = style.layers(element)
+    images = [k for k in parts if isinstance(k, hv.Image)]
+    if len(images) > 2:
+        raise TypeError(
+            f"Expected at most two pictures, one above the other, got {len(images)}; draw them side by side."
+        )
+    image = images[-1] if images else None
     x, y = parts[0].dimensions()[:2]
     frame: dict[str, Any] = {
         "x": _axis(x), "y": _axis(y), "title": style.title(element), "equal": style.equal_aspect(element),
     }  # fmt: skip
     ink = None
     if image is not None:
-        bounds: Any = image.bounds
-        x0, y0, x1, y1 = map(float, bounds.lbrt())
-        frame |= {"range": [x0, x1, y0, y1], **_encode(image)}
+        frame |= _encode(image)
         ink = style.ink(frame.pop("cmap"))
-    drawn = [_layer(k) for k in parts if k is not image]
+        if image is not images[0]:
+            frame["under"] = {k: v for k, v in _encode(images[0]).items() if k not in ("cmap", "ticks")}
+    drawn = [_layer(k) for k in parts if not isinstance(k, hv.Image)]
     if image is None:
         xy = np.concatenate([k["xy"][:, :2] for k in drawn] or [np.empty((0, 2))])
         frame["range"] = [*_around(xy[:, 0], x, 0.0), *_around(xy[:, 1], y, 0.06)]
@@ -68,6 +75,8 @@ def _around(values: np.ndarray, dimension, pad: float) -> tuple[float, float]:
 
 def _encode(image: hv.Image) -> dict[str, Any]:
     """The image as 16-bit codes, bottom row first: 0 is no value, 1 to 65535 run over the colour scale."""
+    bounds: Any = image.bounds
+    x0, y0, x1, y1 = map(float, bounds.lbrt())
     z = image.vdims[0]
     scale: Any = getattr(z, "scale", "linear")
     cmap = getattr(z, "cmap", "viridis")
@@ -90,7 +99,7 @@ def _encode(image: hv.Image) -> dict[str, Any]:
     return {
         "codes": code.tobytes(), "w": code.shape[1], "h": code.shape[0], "low": float(low), "high": float(high),
         "log": scale == "log", "whole": whole, "lut": style.colours(cmap).tobytes(), "cmap": cmap, "z": words,
-        "ticks": ticks,
+        "ticks": ticks, "range": [x0, x1, y0, y1],
     }  # fmt: skip
 
 

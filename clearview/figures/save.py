@@ -140,12 +140,14 @@ def _image(figure, ax, frame, height) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, LogNorm, Normalize
 
-    code = np.frombuffer(frame["codes"], "<u2").reshape(frame["h"], frame["w"])
-    lut = np.frombuffer(frame["lut"], np.uint8).reshape(256, 3)
-    rgba = np.concatenate([lut[code >> 8], np.where(code, 255, 0).astype(np.uint8)[..., None]], -1)
     ax.set_facecolor(EMPTY)
-    smooth = not frame["whole"] and frame["w"] >= 48
-    ax.imshow(rgba, origin="lower", extent=frame["range"], interpolation="bilinear" if smooth else "auto")
+    for raster in (frame.get("under"), frame):
+        if raster:
+            code = np.frombuffer(raster["codes"], "<u2").reshape(raster["h"], raster["w"])
+            lut = np.frombuffer(raster["lut"], np.uint8).reshape(256, 3)
+            rgba = np.concatenate([lut[code >> 8], np.where(code, 255, 0).astype(np.uint8)[..., None]], -1)
+            smooth = "bilinear" if not raster["whole"] and raster["w"] >= 48 else "auto"
+            ax.imshow(rgba, origin="lower", extent=raster["range"], interpolation=smooth)
     norm = (LogNorm if frame["log"] else Normalize)(frame["low"], frame["high"])
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(lut / 255)), ax=ax, label=frame["z"]["label"], aspect=30)
     kept = [frame["ticks"][0]]

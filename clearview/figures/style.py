@@ -224,11 +224,6 @@ def number(value: float, step: float | None = None, most: float | None = None) -
     return text.replace("-", "−", 1)
 
 
-def raster(element) -> hv.Image | None:
-    """The image of an element or overlay."""
-    return next((layer for layer in layers(element) if isinstance(layer, hv.Image)), None)
-
-
 def layers(element) -> list[Any]:
     """The elements of an overlay, bottom first; an element is its own only layer."""
     return list(element) if isinstance(element, hv.Overlay | hv.NdOverlay) else [element]

@@ -43,7 +43,7 @@ function render({ model, el }, told) {
   const id = `cv-bar-${Math.random().toString(36).slice(2)}`; // a gradient is known by its id in the whole page
   const box = document.createElement("div"), canvas = document.createElement("canvas"), hover = document.createElement("div");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const picture = document.createElement("canvas"), pen = canvas.getContext("2d"), colour = new Uint32Array(65536);
+  const pen = canvas.getContext("2d"), sheet = () => ({ picture: document.createElement("canvas"), colour: new Uint32Array(65536), lut: null });
   el.classList.add("cv-view");
   box.className = "cv-box";
   hover.className = "cv-hover";
@@ -55,21 +55,21 @@ function render({ model, el }, told) {
   box.append(canvas, svg);
   el.append(box, hover);
 
-  let frame = {}, codes = null, layers = [], lut = null, range = null, timer = 0, drag = null, armed = false;
+  const sheets = [sheet(), sheet()];
+  let frame = {}, rasters = [], layers = [], range = null, timer = 0, drag = null, armed = false;
   let W = 0, H = 0, L = 0, T = 0, R = 0; // size of the plot in CSS pixels, and the room beside and above it
 
   const view = () => (model.get("range").length === 4 ? [...model.get("range")] : [...frame.home]);
 
   function decode() {
     frame = model.get("frame") || {};
-    codes = frame.codes ? as(Uint16Array, frame.codes) : null;
+    rasters = [frame, frame.under].filter((k) => k && k.codes).map((k, i) => paint(k, sheets[i])); // the upper one first
     layers = (frame.layers || []).map((k) => ({ ...k, xy: as(Float64Array, k.xy) }));
-    box.classList.toggle("cv-raster", Boolean(codes));
-    if (codes) paint();
+    box.classList.toggle("cv-raster", rasters.length > 0);
     if (frame.range && !timer && !drag) range = view();
     draw();
     if (!frame.range) return;
-    const sees = codes ? `${frame.z.label} against ` : "Plot of ";
+    const sees = rasters.length ? `${frame.z.label} against ` : "Plot of ";
     canvas.setAttribute("aria-label", `${frame.title ? frame.title + ": " : ""}${sees}${frame.y.label} and ${frame.x.label}. ` +
       "Arrow keys pan, plus and minus zoom, 0 shows everything.");
     for (const [k, v] of Object.entries(frame.data)) canvas.dataset[k] = v;
@@ -77,21 +77,23 @@ function render({ model, el }, told) {
     if (told.seq !== frame.data.seq) model.send({ drawn: (told.seq = frame.data.seq) });
   }
 
-  function paint() {
-    const bytes = as(Uint8Array, frame.lut);
-    if (!lut || bytes.some((v, i) => v !== lut[i])) {
-      lut = bytes.slice();
+  /** A raster with its codes as an array and its picture. */
+  function paint(raster, sheet) {
+    const { picture, colour } = sheet, { w, h } = raster, g = picture.getContext("2d");
+    const codes = as(Uint16Array, raster.codes), bytes = as(Uint8Array, raster.lut);
+    if (!sheet.lut || bytes.some((v, i) => v !== sheet.lut[i])) {
+      const lut = (sheet.lut = bytes.slice());
       for (let c = 1; c < 65536; c++) {
         const i = 3 * (c >> 8);
         colour[c] = (255 << 24) | (lut[i + 2] << 16) | (lut[i + 1] << 8) | lut[i];
       }
     }
-    const { w, h } = frame, g = picture.getContext("2d");
     if (picture.width !== w || picture.height !== h) { picture.width = w; picture.height = h; }
     const data = g.createImageData(w, h), p = new Uint32Array(data.data.buffer);
     for (let row = 0; row < h; row++) // the frame's first row is the lowest
       for (let c = 0, from = (h - 1 - row) * w, to = row * w; c < w; c++) p[to + c] = colour[codes[from + c]];
     g.putImageData(data, 0, 0);
+    return { ...raster, codes, picture };
   }
 
   /** Everything: the axes first, since their words decide where the plot stands. */
@@ -110,12 +112,12 @@ function render({ model, el }, told) {
     axes();
     pen.clearRect(0, 0, W, H);
     if (!frame.range) return;
-    const [x0, x1, y0, y1] = range, kx = W / (x1 - x0), ky = H / (y1 - y0), r = frame.range;
+    const [x0, x1, y0, y1] = range, kx = W / (x1 - x0), ky = H / (y1 - y0);
     const [left, down] = [frame.x.reverse, frame.y.reverse];
-    if (codes) {
+    for (const { range: r, w, h, whole, picture } of [...rasters].reverse()) {
       const wide = (r[1] - r[0]) * kx, high = (r[3] - r[2]) * ky;
       // a fine grid is a smooth field; counts and coarse cells are to be seen as such, unless finer than a pixel
-      pen.imageSmoothingEnabled = (!frame.whole && frame.w >= 48) || wide * dpr < frame.w || high * dpr < frame.h;
+      pen.imageSmoothingEnabled = (!whole && w >= 48) || wide * dpr < w || high * dpr < h;
       pen.save();
       pen.transform(left ? -1 : 1, 0, 0, down ? -1 : 1, left ? W : 0, down ? H : 0);
       pen.drawImage(picture, (r[0] - x0) * kx, (y1 - r[3]) * ky, wide, high);
@@ -201,6 +203,7 @@ function render({ model, el }, told) {
   const page = () => { const { fontFamily, color } = getComputedStyle(el); return { font: fontFamily || "sans-serif", color }; };
   function axes() {
     look = page();
+    const raster = rasters.length > 0, { lut } = sheets[0];
     const key = JSON.stringify([range, W, H, frame.x, frame.y, frame.z, frame.ticks, frame.title, layers.map((k) => [k.kind, k.label, k.ink, k.dash]),
       frame.range ? 0 : model.get("message"), lut && lut.slice(0, 9), look.font]);
     if (key === last) return;
@@ -213,15 +216,15 @@ function render({ model, el }, told) {
     room.left = Math.max(room.left, Math.ceil(widest(ty.map((t) => t[1]))), 27);
     room.right = Math.max(room.right, Math.ceil(widest(bar.map((t) => t[1]))), 27);
     L = 35 + room.left;
-    R = codes || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
+    R = raster || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
     const title = wrap(frame.title, W + R);
     room.lines = Math.max(room.lines, title.length);
-    T = room.lines ? 10 + 17 * room.lines : codes ? 12 : 16;
+    T = room.lines ? 10 + 17 * room.lines : raster ? 12 : 16;
     box.style.width = `${L + W + R}px`;
     box.style.height = `${T + H + 44}px`;
     [canvas.style.left, canvas.style.top, canvas.style.width, canvas.style.height] = [L, T, W, H].map((v) => `${v}px`);
     hover.style.marginLeft = `${L}px`;
-    hover.style.display = frame.range && !codes ? "none" : "";
+    hover.style.display = frame.range && !raster ? "none" : "";
 
     const out = [`<rect class="cv-frame" x="${L}" y="${T}" width="${W}" height="${H}"/>`];
     const text = (x, y, s, more = "") => out.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>${esc(s)}</text>`);
@@ -239,20 +242,20 @@ function render({ model, el }, told) {
     }
     for (const [t, words] of tx) {
       const share = (t - x0) / (x1 - x0), x = Math.round(L + (frame.x.reverse ? 1 - share : share) * W);
-      if (!codes) line(x, T, x, T + H, "cv-grid");
+      if (!raster) line(x, T, x, T + H, "cv-grid");
       line(x, T + H, x, T + H + 4);
       text(x, T + H + 17, words, middle);
     }
     for (const [t, words] of ty) {
       const share = (t - y0) / (y1 - y0), y = Math.round(T + (frame.y.reverse ? share : 1 - share) * H);
-      if (!codes) line(L, y, L + W, y, "cv-grid");
+      if (!raster) line(L, y, L + W, y, "cv-grid");
       line(L - 4, y, L, y);
       text(L - 7, y + 4, words, 'text-anchor="end"');
     }
     text(L + W / 2, T + H + 36, frame.x.label, `${middle} ${label}`);
     upright(13, frame.y.label);
     title.forEach((s, i) => text(L, 17 * (i + room.lines - title.length) + 18, s, label));
-    if (codes) {
+    if (raster) {
       const x = L + W + 14, rgb = (i) => `rgb(${lut[3 * i]},${lut[3 * i + 1]},${lut[3 * i + 2]})`;
       const stops = Array.from({ length: 33 }, (_, i) => `<stop offset="${i / 32}" stop-color="${rgb(Math.round((i * 255) / 32))}"/>`);
       out.push(`<linearGradient id="${id}" x1="0" y1="1" x2="0" y2="0">${stops.join("")}</linearGradient>`,
@@ -309,15 +312,15 @@ function render({ model, el }, told) {
     const [u, v] = at(e), x = range[0] + u * (range[1] - range[0]), y = range[2] + v * (range[3] - range[2]);
     const say = (a, n, mark = "= ") => `${a.name} ${mark}${n}${a.unit ? " " + a.unit : ""}`;
     const parts = [say(frame.x, short(x)), say(frame.y, short(y))];
-    if (codes) {
-      const r = frame.range, { w, h, low, high, log } = frame;
+    for (const { range: r, codes, w, h, low, high, log, whole, z } of [...rasters].reverse()) {
       const c = Math.floor(((x - r[0]) / (r[1] - r[0])) * w), q = Math.floor(((y - r[2]) / (r[3] - r[2])) * h);
       const within = c >= 0 && c < w && q >= 0 && q < h, code = within ? codes[q * w + c] : 0, t = (code - 1) / 65534;
       const near = log ? Math.exp(Math.log(low) + t * (Math.log(high) - Math.log(low))) : low + t * (high - low);
-      const value = frame.whole ? Math.round(near) : near;
+      const value = whole ? Math.round(near) : near;
       const mark = code === 65535 ? "≥ " : code === 1 ? "≤ " : "= ";
-      if (code) parts.push(say(frame.z, short(value), mark));
-      else parts.push(within && frame.whole ? say(frame.z, "0") : "no value"); // a count without a colour is none
+      if (code) parts.push(say(z, short(value), mark));
+      else if (within && whole) parts.push(say(z, "0")); // a count without a colour is none
+      else parts.push(rasters.length > 1 ? `${z.name}: no value` : "no value");
     }
     hover.textContent = parts.join(",  ");
   }

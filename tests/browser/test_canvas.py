@@ -9,7 +9,7 @@ from page import mount, plain
 from playwright.sync_api import expect
 
 from clearview.field import Axis, Quantity, make_field
-from clearview.figures import Named, arrows, contours, marker, path, points, profile, slice_image, text
+from clearview.figures import Named, arrows, contours, frame_of, marker, path, points, profile, slice_image, text
 from clearview.panels.view import RasterView
 
 pytestmark = pytest.mark.browser
@@ -56,6 +56,28 @@ def test_no_stars_are_none_and_not_no_value(page):
     assert "stars per cell ≤ 1 " in read(page, 0.25, 0.25)
     assert "stars per cell = 20 " in read(page, 0.75, 0.75)
     assert page.locator("canvas").evaluate(ALPHA, [0.25, 0.75]) == 0
+
+
+def counts(values, label: str, cmap: str) -> hv.Image:
+    return picture(np.array(values, np.uint32), scale="log", label=label, limits=(1, 20), cmap=cmap)
+
+
+def test_a_picture_lies_under_another_and_both_tell_their_values(page):
+    grey = counts([[0, 12], [12, 15]], "stars per cell", "Greys")
+    shown(page, grey * counts([[0, 3], [0, 20]], "selected", "viridis"))
+    canvas = page.locator("canvas")
+    colour = {at: canvas.evaluate(PIXEL, at) for at in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.75))}
+    assert colour[0.25, 0.25][1] > colour[0.25, 0.25][0] + 50  # 3 selected: coloured
+    assert max(colour[0.75, 0.75][:3]) - min(colour[0.75, 0.75][:3]) < 10  # none: grey
+    assert (colour[0.75, 0.75][3], colour[0.25, 0.75][3]) == (255, 0)
+    assert read(page, 0.25, 0.25).endswith("stars per cell = 12 km² s⁻², selected = 3 km² s⁻²")
+    assert read(page, 0.75, 0.75).endswith("stars per cell = 12 km² s⁻², selected = 0 km² s⁻²")
+    expect(page.locator("svg")).to_contain_text("selected")  # the bar
+    page.evaluate(
+        "frame => model.put('frame', frame)", plain({**frame_of(grey), "home": [0, 2, 0, 3], "data": {"seq": 9}})
+    )
+    assert read(page, 0.25, 0.25).endswith(" kpc, stars per cell = 12 km² s⁻²")
+    assert canvas.evaluate(PIXEL, [0.25, 0.25])[:3] != colour[0.25, 0.25][:3]
 
 
 # ---- axes
