@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.path import Path
 
 from clearview.panels.compare import Window
-from clearview.panels.selection import BANDS, Outlines, Selection, inside
+from clearview.panels.outlines import Outlines, SelectionBar
+from clearview.panels.selection import BANDS, Selection, inside
 from clearview.panels.view import RasterView
 
 SQUARE = [0, 0, 4, 0, 4, 4, 0, 4]
@@ -197,6 +198,25 @@ def test_a_selection_refuses_what_it_cannot_do(selection):
     assert Selection().mask is None
 
 
+def test_keep_goes_on_with_the_selected_stars_until_they_are_restored(catalog, selection):
+    with pytest.raises(ValueError, match="Expected selected stars"):
+        selection.keep()
+    selection.choose(PM, STREAM)
+    first = selection.number
+    selection.keep()
+    assert len(selection.source) == len(selection.catalog) == first
+    selection.choose(SKY, WIDE)
+    second = selection.number
+    assert 0 < second < first
+    selection.keep()
+    assert len(selection.catalog) == second
+    assert [report.after for report in selection.catalog.report] == [first, second]
+    selection.restore()
+    assert selection.source is catalog
+    selection.restore()  # nothing to bring back
+    assert selection.source is catalog
+
+
 def test_another_catalogue_begins_anew(selection):
     selection.choose(PM, STREAM)
     other = sky_stars(50, seed=1)
@@ -266,3 +286,30 @@ def test_an_outline_that_is_none_is_told_and_changes_nothing(selection, hands):
     assert selection.mask is before
     pm.selection = outline(WIDE)
     assert told[-1] is None
+
+
+def test_the_bar_says_how_many_and_has_buttons(catalog, selection):
+    bar = SelectionBar(selection)
+    assert bar.words == "20,000 stars; draw a box or a lasso to select some"
+    assert bar.clear.disabled
+    assert bar.keep.disabled
+    selection.choose(PM, STREAM)
+    n = selection.number
+    assert bar.words == f"{n:,} of 20,000 stars selected"
+    bar.invert.click()
+    assert bar.words == f"{20_000 - n:,} of 20,000 stars selected"
+    bar.invert.click()
+    bar.keep.click()
+    assert bar.words == f"{n:,} kept stars (of 20,000); draw a box or a lasso to select some"
+    assert bar.all.layout.display == ""
+    bar.all.click()
+    assert selection.source is catalog
+    assert bar.all.layout.display == "none"
+    selection.choose(PM, STREAM)
+    bar.clear.click()
+    assert selection.mask is None
+    bar.close()
+    before = bar.words
+    selection.choose(PM, STREAM)
+    assert bar.words != before  # asked, it knows; but it is not told any more
+    assert str(n) not in bar._text.value

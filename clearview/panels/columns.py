@@ -32,6 +32,9 @@ DOWNWARDS = {"phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "M_G", "
 CENTRED = {"y", "z", "phi", "vx", "vz", "vR", "phi2", "lat", "b"}
 """A slice in these begins at zero, in others at the median."""
 
+MOTIONS = (("pmra", "pmdec"), ("pm_phi1", "pm_phi2"), ("pm_lon", "pm_lat"))
+"""Pairs of proper motions."""
+
 
 class Rule(NamedTuple):
     """How a coordinate follows from others."""

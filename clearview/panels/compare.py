@@ -72,19 +72,20 @@ def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], al
     return (np.where(keep, found[0], np.float32(np.nan)), *found[1:])
 
 
-def seen(x: np.ndarray, y: np.ndarray, ends: Sequence[float]) -> tuple[int, np.ndarray | None]:
-    """Roughly how many stars lie within ``ends`` (x0, x1, y0, y1); exactly, and which (N,), where they are few."""
-    x0, x1, y0, y1 = ends
+def near(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """(N,) whether a star lies between the ends of both axes."""
+    a, b = axes
+    return (x >= a.low) & (x <= a.high) & (y >= b.low) & (y <= b.high)
 
-    def inside(x, y):
-        return (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
 
+def seen(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> tuple[int, np.ndarray | None]:
+    """Roughly how many stars lie between the ends of both axes; exactly, and which (N,), where they are few."""
     step = max(1, len(x) // 10_000)
-    some = np.count_nonzero(inside(x[::step], y[::step]))
+    some = np.count_nonzero(near(x[::step], y[::step], axes))
     if some >= 100 and some * step >= 2 * FEW:
         return int(some * step), None
-    near = inside(x, y)
-    return int(np.count_nonzero(near)), near
+    found = near(x, y, axes)
+    return int(np.count_nonzero(found)), found
 
 
 def cells(axes: Sequence[Axis], wanted: float, pixels: float) -> list[Axis]:

@@ -4,15 +4,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import holoviews as hv
 import ipywidgets as W
 import numpy as np
 import xarray as xr
 
 from clearview.field import Axis
-from clearview.figures import count_field, limits_of, slice_image
+from clearview.figures import limits_of, slice_image, star_points
 from clearview.panels import base
-from clearview.panels.columns import turned
-from clearview.panels.compare import Window
+from clearview.panels.columns import DOWNWARDS
+from clearview.panels.compare import Window, near
 from clearview.panels.controls import button
 from clearview.panels.selection import Selection
 from clearview.panels.view import RasterView
@@ -90,7 +91,12 @@ class SelectionBar(W.HBox):
     def __init__(self, selection: Selection):
         self._selection, self._text = selection, W.HTML(layout=W.Layout(margin="0 8px 0 0"))
         self.clear, self.invert, self.keep, self.all = map(button, ("Clear", "Invert", "Keep only these", "All stars"))
-        for widget, name in ((self.clear, "clear"), (self.invert, "invert"), (self.keep, "keep"), (self.all, "restore")):
+        for widget, name in (
+            (self.clear, "clear"),
+            (self.invert, "invert"),
+            (self.keep, "keep"),
+            (self.all, "restore"),
+        ):
             widget.on_click(lambda _, name=name: getattr(selection, name)())
         self.keep.tooltip = "Show and use the selected stars only."
         layout = W.Layout(flex_flow="row wrap", align_items="center")
@@ -114,7 +120,9 @@ class SelectionBar(W.HBox):
         self.all.layout.display = "none" if selection.origin is None else ""
 
     def close(self) -> None:
-        self._selection.unobserve(self._show, "changes")
+        if self.children:  # a widget is closed once more when it is thrown away
+            self._selection.unobserve(self._show, "changes")
+            self.children = ()
         super().close()
 
 
@@ -157,7 +165,7 @@ class SelectingPanel(base.Panel):
         if self.selection.source is not self.catalog:  # kept, or brought back, here or in another panel
             self.catalog = self.selection.source
         else:
-            self._draws()
+            self._seen(None)
 
     def close(self) -> None:
         if not self._closed:
@@ -165,26 +173,37 @@ class SelectingPanel(base.Panel):
         super().close()
 
 
-def chosen_image(selection: Selection, counts: xr.DataArray, axes: Sequence[Axis], label: str = "") -> Any:
+def chosen_image(counts: xr.DataArray, found: np.ndarray | None, label: str = "") -> Any:
     """Counts of stars, under those of the selected ones where there is a selection.
 
     Args:
-        selection: of the stars.
-        counts: of all stars, in the cells of ``axes``.
-        axes: two of the selection's columns.
+        counts: of all stars.
+        found: of the selected ones in the same cells; None without a selection.
         label: the title.
 
     Returns:
         A HoloViews image, or an overlay of two: all stars in grey below, the selected ones in colour above.
     """
-    if selection.mask is None:
+    if found is None:
         return slice_image(counts, scale="log", label=label)
-    rows, others = selection.fewer()
-    x, y = (selection.columns[axis.name].take(rows) for axis in axes)
-    found = turned(count_field(x, y, axes))
-    found = found.copy(data=counts.values - found.values) if others else found
     low, high = limits_of(counts.values, "log")
     # Only the middle of the greys, which stands out on white and on black.
-    span = high / low
-    below = slice_image(counts, scale="log", limits=(low / span**1.4, high * span**1.2), cmap="Greys")
-    return below * slice_image(found.rename("selected").assign_attrs(long_name="selected"), scale="log", label=label)
+    below = slice_image(counts, scale="log", limits=(low * (low / high), high * (high / low)), cmap="Greys")
+    selected = counts.copy(data=found).rename("selected").assign_attrs(long_name="selected")
+    return below * slice_image(selected, scale="log", label=label)
+
+
+def chosen_points(stars, found, axes: Sequence[Axis], label: str = "") -> hv.Overlay:
+    """The same for stars so few that each is a point.
+
+    Args:
+        stars: the two (N,) coordinates of all.
+        found: those of the selected ones; None without a selection.
+        axes: both axes.
+        label: the title.
+    """
+    layers: list[Any] = []
+    for (x, y), words in ((stars, ""), *([] if found is None else [(found, "selected")])):
+        inside = near(x, y, axes)
+        layers.extend(k.relabel(words) for k in star_points(x[inside], y[inside], axes, reverse=DOWNWARDS))
+    return hv.Overlay(layers, label=label)
