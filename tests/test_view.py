@@ -141,3 +141,23 @@ def test_the_bundle_carries_a_picture(scale):
     view.show(profile(xr.DataArray([1.0, 3.0], {"x": [0.0, 4.0]}, ["x"], "y")))
     assert view.png().startswith(b"\x89PNG")
     view.close()
+
+
+def test_selections_and_cursors_from_python_are_whole_or_refused():
+    view = RasterView(100)
+    view.selection = {"kind": "lasso", "xy": np.array([[0, 0], [1, 0], [1, 2]])}
+    assert view.selection == {"kind": "lasso", "xy": [0, 0, 1, 0, 1, 2], "op": "replace"}
+    wrong_ones = [
+        {"kind": "box", "xy": [0, 1, 2, 3]}, {"kind": "ring", "xy": [0] * 6}, {"kind": "box", "xy": [np.nan] * 6},
+        {"kind": "box", "xy": [0] * 7}, {"kind": "box"}, {"kind": "box", "xy": [0] * 6, "op": "xor"},
+    ]  # fmt: skip
+    for wrong in wrong_ones:
+        with pytest.raises(ValueError, match=r"three corners or more, got .*; give those, or \{\} for no selection"):
+            view.selection = wrong
+    view.selection = {}
+    view.cursor = (8.1, 0)
+    assert view.cursor == [8.1, 0]
+    for wrong in ([1], [1, np.inf]):
+        with pytest.raises(ValueError, match=r"Expected a cursor \[x, y\], got"):
+            view.cursor = wrong
+    view.close()

@@ -33,6 +33,13 @@ function write({ found, step }) {
 
 const short = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e6 || Math.abs(v) < 1e-3 ? power(v, 3) : String(+v.toPrecision(4))).replace("-", MINUS);
 
+const TOOLS = { // words, and a drawing 16 by 16
+  pan: ["Pan (arrow keys)", "M8 1v14M1 8h14M6 3l2-2 2 2M6 13l2 2 2-2M3 6L1 8l2 2M13 6l2 2-2 2"],
+  box: ["Select with a box (b)", "M2 3h12v10H2z"],
+  lasso: ["Select with a lasso", "M4 10C-1 6 5 2 10 2s7 5 1 8-8-1-6 0 1 5-1 4"],
+  clear: ["Clear the selection (Escape)", "M3 3l10 10M13 3L3 13"],
+};
+
 /** The bytes of a trait as an array, without a copy where they are aligned. */
 function as(Type, view) {
   const { buffer, byteOffset, byteLength } = view, size = Type.BYTES_PER_ELEMENT;
@@ -52,11 +59,28 @@ function render({ model, el }, told) {
   canvas.setAttribute("role", "application");
   canvas.setAttribute("data-lm-suppress-shortcuts", "true"); // or "0 0" would restart the kernel
   svg.setAttribute("aria-hidden", "true");
-  box.append(canvas, svg);
+  const toolbar = document.createElement("div"), buttons = {};
+  toolbar.className = "cv-tools";
+  toolbar.setAttribute("role", "toolbar");
+  toolbar.setAttribute("aria-label", "Pan and select");
+  for (const [name, [words, d]] of Object.entries(TOOLS)) {
+    const button = (buttons[name] = document.createElement("button"));
+    button.type = "button";
+    button.title = words;
+    button.setAttribute("aria-label", words);
+    button.setAttribute("data-lm-suppress-shortcuts", "true");
+const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="none" stroke="black" stroke-width="1.3">` +
+      `<path d="${d}" ${name === "box" ? 'stroke-dasharray="3 2"' : ""}/></svg>`;
+    button.style.setProperty("--cv-icon", `url("data:image/svg+xml,${encodeURIComponent(icon)}")`); // a mask has the colour of the page
+    button.addEventListener("click", () => (name === "clear" ? choose({}, true) : say("mode", name)));
+    toolbar.append(button);
+  }
+  box.append(canvas, svg, toolbar);
   el.append(box, hover);
 
   const sheets = [sheet(), sheet()];
-  let frame = {}, rasters = [], layers = [], range = null, timer = 0, drag = null, armed = false;
+  let frame = {}, rasters = [], layers = [], range = null, drag = null, armed = false;
+  let selection = {}, cursor = [], edited = null; // what is chosen, and the box that the keys move, in shares of the axes
   let W = 0, H = 0, L = 0, T = 0, R = 0; // size of the plot in CSS pixels, and the room beside and above it
 
   const view = () => (model.get("range").length === 4 ? [...model.get("range")] : [...frame.home]);
@@ -66,7 +90,8 @@ function render({ model, el }, told) {
     rasters = [frame, frame.under].filter((k) => k && k.codes).map((k, i) => paint(k, sheets[i])); // the upper one first
     layers = (frame.layers || []).map((k) => ({ ...k, xy: as(Float64Array, k.xy) }));
     box.classList.toggle("cv-raster", rasters.length > 0);
-    if (frame.range && !timer && !drag) range = view();
+    if (frame.range && !seen.timer && !drag) range = view();
+    dress();
     draw();
     if (!frame.range) return;
     const sees = rasters.length ? `${frame.z.label} against ` : "Plot of ";
@@ -125,6 +150,27 @@ function render({ model, el }, told) {
     }
     const X = left ? (v) => (x1 - v) * kx : (v) => (v - x0) * kx, Y = down ? (v) => (v - y0) * ky : (v) => (y1 - v) * ky;
     for (const layer of layers) vectors(layer, X, Y, left ? -kx : kx, down ? ky : -ky);
+    const outline = new Path2D(), cross = new Path2D(), { xy = [] } = selection;
+    for (let k = 0; k < xy.length; k += 2) outline[k ? "lineTo" : "moveTo"](X(xy[k]), Y(xy[k + 1]));
+    outline.closePath();
+    if (xy.length) rimmed(outline, [5, 3]);
+    if (!cursor.length) return;
+    const [x, y] = [X(cursor[0]), Y(cursor[1])];
+    cross.rect(x, -9, 0, H + 18);
+    cross.rect(-9, y, W + 18, 0);
+    rimmed(cross, []);
+    if (model.get("follow")) rimmed(circle(x, y), []);
+  }
+
+  const circle = (x, y) => { const path = new Path2D(); path.arc(x, y, 4, 0, 7); return path; };
+  /** A thin dark line that a bright rim keeps apart from any ground. */
+  function rimmed(path, dash) {
+    for (const [wide, ink, alpha, pattern] of [[3, "white", 0.7, []], [1.2, "black", 1, dash]]) {
+      [pen.lineWidth, pen.strokeStyle, pen.globalAlpha] = [wide, ink, alpha];
+      pen.setLineDash(pattern);
+      pen.stroke(path);
+    }
+    pen.setLineDash([]);
   }
 
   /** One vector layer: with a rim in the opposite shade over a picture, coloured without one. */
@@ -203,9 +249,9 @@ function render({ model, el }, told) {
   const page = () => { const { fontFamily, color } = getComputedStyle(el); return { font: fontFamily || "sans-serif", color }; };
   function axes() {
     look = page();
-    const raster = rasters.length > 0, { lut } = sheets[0];
+    const hands = toolbar.hidden ? 0 : 27 * (2 + model.get("tools").length) + 8, raster = rasters.length > 0, { lut } = sheets[0];
     const key = JSON.stringify([range, W, H, frame.x, frame.y, frame.z, frame.ticks, frame.title, layers.map((k) => [k.kind, k.label, k.ink, k.dash]),
-      frame.range ? 0 : model.get("message"), lut && lut.slice(0, 9), look.font]);
+      frame.range ? 0 : model.get("message"), lut && lut.slice(0, 9), look.font, hands]);
     if (key === last) return;
     last = key;
     const [x0, x1, y0, y1] = range || [0, 1, 0, 1], tx = frame.range ? across(x0, x1) : [];
@@ -217,9 +263,9 @@ function render({ model, el }, told) {
     room.right = Math.max(room.right, Math.ceil(widest(bar.map((t) => t[1]))), 27);
     L = 35 + room.left;
     R = raster || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
-    const title = wrap(frame.title, W + R);
+    const beside = W + R - hands > 200, title = wrap(frame.title, W + R - (beside ? hands : 0)), above = hands && !beside ? 28 : 0;
     room.lines = Math.max(room.lines, title.length);
-    T = room.lines ? 10 + 17 * room.lines : raster ? 12 : 16;
+    T = Math.max(above + (room.lines ? 10 + 17 * room.lines : raster ? 12 : 16), hands && 32);
     box.style.width = `${L + W + R}px`;
     box.style.height = `${T + H + 44}px`;
     [canvas.style.left, canvas.style.top, canvas.style.width, canvas.style.height] = [L, T, W, H].map((v) => `${v}px`);
@@ -230,8 +276,8 @@ function render({ model, el }, told) {
     const text = (x, y, s, more = "") => out.push(`<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>${esc(s)}</text>`);
     const line = (x1, y1, x2, y2, cls = "cv-frame") => out.push(`<line class="${cls}" x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}"/>`);
     const middle = 'text-anchor="middle"', label = 'class="cv-label"';
-    const upright = (x, s) => { // a name longer than its axis begins at the very top, not above it
-      const y = Math.max(T + H / 2, widest([s], 13) / 2 + 2);
+    const upright = (x, s, top = 2) => { // a name longer than its axis begins at the very top, not above it
+      const y = Math.max(T + H / 2, widest([s], 13) / 2 + top);
       text(0, 0, s, `${middle} ${label} transform="translate(${x} ${y.toFixed(1)}) rotate(-90)"`);
     };
     if (!frame.range) {
@@ -254,7 +300,7 @@ function render({ model, el }, told) {
     }
     text(L + W / 2, T + H + 36, frame.x.label, `${middle} ${label}`);
     upright(13, frame.y.label);
-    title.forEach((s, i) => text(L, 17 * (i + room.lines - title.length) + 18, s, label));
+    title.forEach((s, i) => text(L, T - 9 - 17 * (title.length - 1 - i), s, label));
     if (raster) {
       const x = L + W + 14, rgb = (i) => `rgb(${lut[3 * i]},${lut[3 * i + 1]},${lut[3 * i + 2]})`;
       const stops = Array.from({ length: 33 }, (_, i) => `<stop offset="${i / 32}" stop-color="${rgb(Math.round((i * 255) / 32))}"/>`);
@@ -266,7 +312,7 @@ function render({ model, el }, told) {
         line(x + 14, y, x + 18, y);
         if (below - y >= 14) { text(x + 21, y + 4, words); below = y; }
       }
-      upright(L + W + R - 7, frame.z.label);
+      upright(L + W + R - 7, frame.z.label, hands ? 30 : 2);
     }
     layers.filter((k) => k.label && ["path", "curve", "points"].includes(k.kind)).forEach(({ kind, label, ink, rim, dash }, row) => {
       const y = T + 17 + 17 * row, x = L + W - 34;
@@ -281,13 +327,34 @@ function render({ model, el }, told) {
 
   // ---- hand and keys -------------------------------------------------------------------------------------------
 
-  /** Show `range` at once by stretching the old frame; ask for a new one at most every 80 ms. */
-  function push(home = false) {
-    draw();
-    if (home) { clearTimeout(timer); timer = 0; send([]); }
-    else if (!timer) timer = setTimeout(() => { timer = 0; send([...range]); }, 80);
+  const say = (name, value) => { model.set(name, value); model.save_changes(); };
+  /** A trait that the hand changes: the kernel hears of it at most every `wait` ms. */
+  function slowly(name, wait) {
+    let value;
+    const send = () => { clearTimeout(it.timer); it.timer = 0; say(name, value); };
+    const it = { timer: 0, say(v, now) { value = v; if (now) send(); else it.timer ||= setTimeout(send, wait); } };
+    return it;
   }
-  const send = (r) => { model.set("range", r); model.save_changes(); };
+  const seen = slowly("range", 80), chosen = slowly("selection", 80), pointed = slowly("cursor", 40);
+  /** Show `range` at once by stretching the old frame; ask for a new one. */
+  function push(home = false) {
+    edited = null;
+    draw();
+    seen.say(home ? [] : [...range], home);
+  }
+  /** Show a selection at once. */
+  function choose(value, now) {
+    selection = value;
+    if (now) drag = edited = null;
+    dress();
+    draw();
+    chosen.say(value, now);
+  }
+  function point(to) {
+    cursor = to;
+    draw();
+    pointed.say(to);
+  }
   const home = () => { range = [...frame.home]; push(true); };
   function zoom(k, u = 0.5, v = 0.5) {
     const [x0, x1, y0, y1] = range, x = x0 + u * (x1 - x0), y = y0 + v * (y1 - y0), h = frame.home;
@@ -301,7 +368,28 @@ function render({ model, el }, told) {
     range = [x0 + x, x1 + x, y0 + y, y1 + y];
     push();
   }
-  const step = (right, up) => pan(frame.x.reverse ? -right : right, frame.y.reverse ? -up : up);
+  const turn = (right, up) => [frame.x.reverse ? -right : right, frame.y.reverse ? -up : up];
+  /** The data under shares of the axes. */
+  const place = ([u, v]) => [range[0] + u * (range[1] - range[0]), range[2] + v * (range[3] - range[2])];
+  const shares = ([x, y]) => [(x - range[0]) / (range[1] - range[0]), (y - range[2]) / (range[3] - range[2])];
+  /** A box between two corners, in shares of the axes. */
+  const rectangle = ([a, c], [b, d], op = "replace") =>
+    ({ kind: "box", xy: [[a, c], [b, c], [b, d], [a, d]].flatMap(place), op });
+  /** What an arrow key does: it moves or grows the box that the keys hold, or moves the cursor or what is seen. */
+  function step(right, up, shift) {
+    const [u, v] = turn(right, up);
+    if (!edited && shift && model.get("follow")) {
+      const at = cursor.length ? shares(cursor) : [0.5, 0.5];
+      return point(place([at[0] + u / 100, at[1] + v / 100]));
+    }
+    if (!edited) return pan(u / 10, v / 10);
+    let [a, b, c, d] = edited;
+    // both sides grow, which is the same on an axis that is turned round
+    [a, b, c, d] = shift ? [a - right / 100, b + right / 100, c - up / 100, d + up / 100] : [a + u / 50, b + u / 50, c + v / 50, d + v / 50];
+    if (b - a < 0.01 || d - c < 0.01) return;
+    edited = [a, b, c, d];
+    choose(rectangle([a, c], [b, d]), false);
+  }
   /** Where the mouse is, as shares of the axes. */
   function at(e) {
     const q = canvas.getBoundingClientRect(), u = (e.clientX - q.left) / W, v = (e.clientY - q.top) / H;
@@ -309,17 +397,17 @@ function render({ model, el }, told) {
   }
 
   function read(e) {
-    const [u, v] = at(e), x = range[0] + u * (range[1] - range[0]), y = range[2] + v * (range[3] - range[2]);
-    const say = (a, n, mark = "= ") => `${a.name} ${mark}${n}${a.unit ? " " + a.unit : ""}`;
-    const parts = [say(frame.x, short(x)), say(frame.y, short(y))];
+    const [x, y] = place(at(e));
+    const tell = (a, n, mark = "= ") => `${a.name} ${mark}${n}${a.unit ? " " + a.unit : ""}`;
+    const parts = [tell(frame.x, short(x)), tell(frame.y, short(y))];
     for (const { range: r, codes, w, h, low, high, log, whole, z } of [...rasters].reverse()) {
       const c = Math.floor(((x - r[0]) / (r[1] - r[0])) * w), q = Math.floor(((y - r[2]) / (r[3] - r[2])) * h);
       const within = c >= 0 && c < w && q >= 0 && q < h, code = within ? codes[q * w + c] : 0, t = (code - 1) / 65534;
       const near = log ? Math.exp(Math.log(low) + t * (Math.log(high) - Math.log(low))) : low + t * (high - low);
       const value = whole ? Math.round(near) : near;
       const mark = code === 65535 ? "≥ " : code === 1 ? "≤ " : "= ";
-      if (code) parts.push(say(z, short(value), mark));
-      else if (within && whole) parts.push(say(z, "0")); // a count without a colour is none
+      if (code) parts.push(tell(z, short(value), mark));
+      else if (within && whole) parts.push(tell(z, "0")); // a count without a colour is none
       else parts.push(rasters.length > 1 ? `${z.name}: no value` : "no value");
     }
     hover.textContent = parts.join(",  ");
@@ -331,30 +419,103 @@ function render({ model, el }, told) {
     e.preventDefault();
     zoom(Math.exp(Math.max(-200, Math.min(200, e.deltaY * (e.deltaMode ? 30 : 1))) * 0.002), ...at(e));
   }, { passive: false });
-  on("pointerdown", (e) => { drag = { at: at(e), range: [...range] }; canvas.setPointerCapture(e.pointerId); });
-  on("pointerup", () => { drag = null; });
-  on("pointercancel", () => { drag = null; });
+  const tool = () => (model.get("tools").includes(model.get("mode")) ? model.get("mode") : "pan");
+  /** The distance in CSS pixels of the mouse from the crosshair. */
+  function apart(e) {
+    if (!model.get("follow") || !cursor.length) return Infinity;
+    const [u, v] = at(e), [a, b] = shares(cursor);
+    return Math.hypot((u - a) * W, (v - b) * H);
+  }
+  on("pointerdown", (e) => {
+    if (e.button || !e.isPrimary) return;
+    const mode = tool(), op = e.shiftKey ? "add" : e.altKey || e.ctrlKey ? "subtract" : "replace", from = at(e);
+    drag = { mode: mode === "pan" && apart(e) < 8 ? "cursor" : mode, op, from, x: e.clientX, y: e.clientY, range: [...range], track: [] };
+    edited = null;
+    canvas.setPointerCapture(e.pointerId);
+  });
+  on("mousedown", (e) => { if (e.shiftKey) e.stopPropagation(); }); // or JupyterLab would select cells
+  const GESTURES = {
+    pan: ([u, v], { from, range }) => pan(from[0] - u, from[1] - v, range),
+    cursor: (to) => point(place(to)),
+    box: (to, { from, op }) => choose(rectangle(from, to, op), false),
+    lasso(to, { track, op }) {
+      const [u, v] = track.length ? shares(track[track.length - 1]) : [NaN, NaN];
+      if (Math.hypot((to[0] - u) * W, (to[1] - v) * H) < 2) return;
+      track.push(place(to));
+      selection = { kind: "lasso", xy: track.flat(), op };
+      draw();
+    },
+  };
+  /** The end of a gesture; one that was no drag, or came to nothing, leaves what was chosen before. */
+  function release(e) {
+    if (!drag) return;
+    const { mode, far, track } = drag, every = Math.ceil(track.length / 300);
+    drag = null;
+    if (e.type !== "pointerup") return restore();
+    if (!far) { if (model.get("follow") && (mode === "pan" || mode === "cursor")) point(place(at(e))); }
+    else if (mode === "box") choose(selection, true);
+    else if (mode === "lasso" && track.length > 2)
+      choose({ ...selection, xy: track.filter((_, i) => i % every === 0).flat() }, true);
+    else restore();
+  }
+  on("pointerup", release);
+  on("pointercancel", release);
   on("pointerleave", () => { armed = false; hover.textContent = "\u00a0"; });
-  on("dblclick", home);
+  on("dblclick", () => tool() === "pan" && home());
   on("pointermove", (e) => {
     armed = armed || e.movementX !== 0 || e.movementY !== 0;
-    if (drag) { const [u, v] = at(e); pan(drag.at[0] - u, drag.at[1] - v, drag.range); }
+    if (drag) {
+      drag.far ||= Math.hypot(e.clientX - drag.x, e.clientY - drag.y) > 3;
+      if (drag.far) GESTURES[drag.mode](at(e), drag);
+    }
     read(e);
   });
   const KEYS = {
-    ArrowLeft: () => step(-0.1, 0), ArrowRight: () => step(0.1, 0), ArrowUp: () => step(0, 0.1), ArrowDown: () => step(0, -0.1),
+    ArrowLeft: (shift) => step(-1, 0, shift), ArrowRight: (shift) => step(1, 0, shift),
+    ArrowUp: (shift) => step(0, 1, shift), ArrowDown: (shift) => step(0, -1, shift),
     "+": () => zoom(0.8), "=": () => zoom(0.8), "-": () => zoom(1.25), 0: home,
   };
-  on("keydown", (e) => {
-    if (!KEYS[e.key] || e.ctrlKey || e.metaKey || e.altKey) return;
+  /** What a key does now, if anything. */
+  function act(key) {
+    if (key === "Escape" && (drag || selection.kind)) return () => choose({}, true);
+    if (key === "Enter" && edited) return () => choose(selection, true);
+    if (key === "b" && model.get("tools").includes("box"))
+      return () => { choose(rectangle([0.25, 0.25], [0.75, 0.75]), false); edited = [0.25, 0.75, 0.25, 0.75]; };
+    return KEYS[key];
+  }
+  box.addEventListener("keydown", (e) => {
+    const f = frame.range && (e.target === canvas || e.key === "Escape") && act(e.key);
+    if (!f || e.ctrlKey || e.metaKey || e.altKey) return;
     e.preventDefault();
     e.stopPropagation();
-    KEYS[e.key]();
+    f(e.shiftKey);
   });
 
+  /** The buttons, as the kernel and the hand left them. */
+  function dress() {
+    const tools = model.get("tools");
+    toolbar.hidden = !tools.length || !frame.range;
+    for (const [name, button] of Object.entries(buttons)) {
+      button.hidden = (name === "box" || name === "lasso") && !tools.includes(name);
+      if (name === "clear") button.disabled = !selection.kind;
+      else button.setAttribute("aria-pressed", tool() === name);
+    }
+  }
+  /** What the kernel says was chosen, unless the hand is choosing. */
+  function restore() {
+    if (drag) return;
+    if (!chosen.timer) selection = model.get("selection");
+    if (!pointed.timer) cursor = model.get("cursor");
+    dress();
+    draw();
+  }
+
   hover.textContent = "\u00a0";
-  const moved = () => { if (frame.range && !timer && !drag) { range = view(); draw(); } };
-  const listeners = { frame: decode, range: moved, message: draw, width: draw, height: draw };
+  const moved = () => { if (frame.range && !seen.timer && !drag) { range = view(); draw(); } };
+  const listeners = {
+    frame: decode, range: moved, message: draw, width: draw, height: draw, tools: restore, mode: restore,
+    selection: restore, cursor: restore, follow: restore,
+  };
   for (const [name, f] of Object.entries(listeners)) model.on(`change:${name}`, f);
   window.addEventListener("resize", draw);
   // A view is drawn before it stands in its page, whose letters and colours may be others. Another theme later on is told
@@ -363,12 +524,13 @@ function render({ model, el }, told) {
   const placed = new ResizeObserver(again);
   placed.observe(el);
   el.addEventListener("transitionend", again);
+  restore();
   decode();
   return () => {
     for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f);
     window.removeEventListener("resize", draw);
     placed.disconnect();
-    clearTimeout(timer);
+    for (const { timer } of [seen, chosen, pointed]) clearTimeout(timer);
   };
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets as T
 
 from clearview.figures import frame_of, picture
@@ -29,6 +30,13 @@ class RasterView(anywidget.AnyWidget):
         range: ``[x0, x1, y0, y1]`` of what is seen, set from the browser by pan and zoom and by you; empty for home.
         frame: what is on the screen.
         message: what is said while there is no picture.
+        tools: what selects beside panning, "box" and "lasso"; none, and there is no tool bar.
+        mode: what the hand does, "pan" or one of the tools.
+        selection: empty, or ``kind`` ("box" or "lasso"), ``xy``, the corners [x0, y0, x1, y1, ...] of a polygon in the
+            units of the axes, and ``op``: whether it is to "replace" what was selected, "add" to it (drawn with shift)
+            or "subtract" from it (with alt or ctrl). Set by the hand, for a box also while it is drawn, and by you.
+        cursor: ``[x, y]`` of the crosshair in the units of the axes; empty for none.
+        follow: whether a click sets the crosshair and a drag or shift with the arrow keys moves it.
     """
 
     _esm = _HERE / "view.js"
@@ -41,11 +49,35 @@ class RasterView(anywidget.AnyWidget):
     selection = T.Dict().tag(sync=True)
     frame = T.Dict().tag(sync=True)
     message = T.Unicode("").tag(sync=True)
+    tools = T.List(T.Enum(("box", "lasso"))).tag(sync=True)
+    mode = T.Enum(("pan", "box", "lasso"), "pan").tag(sync=True)
+    selection = T.Dict().tag(sync=True)
+    cursor = T.List().tag(sync=True)
+    follow = T.Bool(False).tag(sync=True)
 
     def __init__(self, width: int = 480, height: int | None = None, *, name: str = "cv-plot", **kwargs):
         self._drawn, self._answers, self._seq, self._home = threading.Event(), False, 0, []
         super().__init__(width=width, height=height or width, name=name, **kwargs)
         self.on_msg(self._on_message)
+
+    @T.validate("selection")
+    def _whole_selection(self, proposal) -> dict[str, Any]:
+        value = proposal["value"]
+        if not value:
+            return {}
+        xy, op = np.asarray(value.get("xy", ()), float).ravel(), value.get("op", "replace")
+        known = value.get("kind") in ("box", "lasso") and op in ("replace", "add", "subtract")
+        if not known or xy.size < 6 or xy.size % 2 or not np.isfinite(xy).all():
+            raise ValueError('Expected {"kind": "box" or "lasso", "xy": [x0, y0, x1, y1, ...]} with three corners or '
+                             f"more, got {value}; give those, or {{}} for no selection.")  # fmt: skip
+        return {"kind": value["kind"], "xy": xy.tolist(), "op": op}
+
+    @T.validate("cursor")
+    def _whole_cursor(self, proposal) -> list[float]:
+        value = np.asarray(proposal["value"], float)
+        if value.shape not in ((0,), (2,)) or not np.isfinite(value).all():
+            raise ValueError(f"Expected a cursor [x, y], got {proposal['value']}; give two numbers, or [] for none.")
+        return value.tolist()
 
     def _on_message(self, _, content, __) -> None:
         if "drawn" in content:

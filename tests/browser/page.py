@@ -40,7 +40,7 @@ def plain(value):
 
 def state(view) -> dict:
     """What a browser knows of a `RasterView`."""
-    return plain({k: getattr(view, k) for k in ("width", "height", "name", "range", "frame", "message")})
+    return plain({k: v for k, v in view.get_state().items() if not k.startswith("_")})
 
 
 def mount(page, view) -> None:

@@ -233,3 +233,169 @@ def test_every_kind_of_layer_is_drawn(page):
         shown(page, hv.Overlay([slice_image(field), *([] if layer is None else [layer])]))
         seen.add(page.locator("canvas").evaluate("c => c.toDataURL()"))
     assert len(seen) == 6
+
+
+# ---- selection and cursor
+
+
+@pytest.fixture
+def hand(page):
+    """A view of 10 by 10 kpc with tools, and what is done to it in kpc."""
+
+    class Hand:
+        def __init__(self, element=None, **state):
+            self.view = RasterView(300)
+            self.view.set_trait("tools", ["box", "lasso"])
+            for name, value in state.items():
+                self.view.set_trait(name, value)
+            square = picture(SQUARE, ("x", 0, 10, "kpc"), ("y", 0, 10, "kpc"))
+            self.view.show(square if element is None else element)
+            mount(page, self.view)
+            self.canvas = page.locator("canvas").first
+            box = self.canvas.bounding_box()
+            self.at = lambda x, y: (box["x"] + 30 * x, box["y"] + 300 - 30 * y)
+
+        def drag(self, *places, up=True):
+            page.mouse.move(*self.at(*places[0]))
+            page.mouse.down()
+            for to in places[1:]:
+                page.mouse.move(*self.at(*to), steps=4)
+            if up:
+                page.mouse.up()
+
+        def click(self, name):
+            page.get_by_role("button", name=name).first.click()
+
+        def get(self, name):
+            return page.evaluate("name => model.get(name)", name)
+
+        def pixels(self, i=0):
+            return page.locator("canvas").nth(i).evaluate("c => c.toDataURL()")
+
+    return Hand
+
+
+def near(values):
+    return pytest.approx(values, abs=0.05)
+
+
+def test_a_box_is_dragged_told_on_the_way_and_cleared(page, hand):
+    it = hand()
+    before = it.pixels()
+    it.click("Select with a box")
+    assert it.get("mode") == "box"
+    expect(page.get_by_role("button", name="Select with a box")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Pan")).to_have_attribute("aria-pressed", "false")
+    expect(page.get_by_role("button", name="Clear")).to_be_disabled()
+    it.drag((2, 3), (4, 5), (6, 7), up=False)
+    page.wait_for_function("() => model.get('selection').kind === 'box'")  # before the button is let go
+    page.mouse.move(*it.at(8, 9))
+    page.mouse.up()
+    assert it.get("selection") == {"kind": "box", "xy": near([2, 3, 8, 3, 8, 9, 2, 9]), "op": "replace"}
+    assert it.get("range") == []  # the picture has not moved
+    assert it.pixels() != before
+    page.mouse.dblclick(*it.at(1, 1))  # a click chooses nothing
+    page.wait_for_timeout(200)
+    assert it.get("selection")["xy"] == near([2, 3, 8, 3, 8, 9, 2, 9])
+    for key, op in (("Shift", "add"), ("Alt", "subtract")):
+        page.keyboard.down(key)
+        it.drag((1, 1), (2, 2))
+        page.keyboard.up(key)
+        assert it.get("selection") == {"kind": "box", "xy": near([1, 1, 2, 1, 2, 2, 1, 2]), "op": op}
+    it.click("Clear")
+    assert it.get("selection") == {}
+    assert it.pixels() == before
+    it.click("Pan")
+    it.drag((5, 5), (6, 5))
+    page.wait_for_function("() => Math.abs(model.get('range')[0] + 1) < 0.05")
+
+
+def test_a_lasso_is_a_polygon_of_few_corners(page, hand):
+    it = hand(mode="lasso")
+    turns = np.linspace(0, 2 * np.pi, 200)
+    it.drag(*zip(5 + 3 * np.cos(turns), 5 + 4 * np.sin(turns), strict=True))
+    chosen = it.get("selection")
+    x, y = np.reshape(chosen["xy"], (-1, 2)).T
+    assert chosen["kind"] == "lasso"
+    assert 50 < len(x) <= 300
+    np.testing.assert_allclose(((x - 5) / 3) ** 2 + ((y - 5) / 4) ** 2, 1, atol=0.1)
+    it.drag((1, 1), (1.2, 1))  # too short for a polygon
+    assert it.get("selection") == chosen
+
+
+def test_keys_put_move_grow_end_and_clear_a_box(page, hand):
+    it = hand()
+    it.canvas.press("b")
+    page.wait_for_function("() => model.get('selection').kind === 'box'")
+
+    def corners(*keys):
+        for key in keys:
+            it.canvas.press(key)
+        page.wait_for_timeout(200)
+        xy = it.get("selection")["xy"]
+        return [xy[0], xy[2], xy[1], xy[5]]
+
+    assert corners() == near([2.5, 7.5, 2.5, 7.5])
+    assert corners("ArrowRight", "ArrowRight", "ArrowDown") == near([2.9, 7.9, 2.3, 7.3])
+    assert corners("Shift+ArrowLeft", "Shift+ArrowUp") == near([3, 7.8, 2.2, 7.4])
+    assert it.get("range") == []
+    assert corners("Enter", "ArrowRight") == near([3, 7.8, 2.2, 7.4])
+    assert it.get("range") == near([1, 11, 0, 10])  # the keys pan again
+    it.canvas.press("Escape")
+    assert it.get("selection") == {}
+
+
+def test_the_outline_set_from_python_is_drawn_in_every_view(page, hand):
+    it = hand()
+    page.evaluate("() => window.show()")
+    before = [it.pixels(i) for i in (0, 1)]
+    it.view.selection = {"kind": "lasso", "xy": [1, 1, 9, 1, 5, 9]}
+    page.evaluate("s => model.set('selection', s)", it.view.selection)
+    after = [it.pixels(i) for i in (0, 1)]
+    assert after[0] == after[1]
+    assert before[0] == before[1] != after[0]
+    expect(page.get_by_role("button", name="Clear").nth(1)).to_be_enabled()
+    page.evaluate("() => model.set('selection', {})")
+    assert [it.pixels(i) for i in (0, 1)] == before
+    page.evaluate("() => model.set('tools', ['box'])")
+    expect(page.get_by_role("button")).to_have_count(2 * 3)
+    page.evaluate("() => model.set('tools', [])")
+    expect(page.get_by_role("button")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", ["long words", "title", "curve", "wide"])
+@pytest.mark.parametrize("size", [120, 300, 480])
+def test_the_tool_bar_covers_nothing(page, name, size):
+    view = RasterView(size)
+    view.tools = ["box", "lasso"]
+    view.show(LABELLED[name])
+    mount(page, view)
+    bar, canvas = (page.locator(k).bounding_box() for k in (".cv-tools", "canvas"))
+    assert bar["y"] + bar["height"] <= canvas["y"]
+    for words in page.locator("svg text.cv-label").all():
+        box = words.bounding_box()
+        assert box["x"] + box["width"] <= bar["x"] or box["y"] >= bar["y"] + bar["height"] - 1
+
+
+def test_a_click_and_keys_set_the_cursor_and_a_drag_moves_it(page, hand):
+    it = hand(follow=True)
+    plain_picture = it.pixels()
+    page.mouse.click(*it.at(2, 3))
+    page.wait_for_function("() => model.get('cursor').length === 2")
+    assert it.get("cursor") == near([2, 3])
+    assert it.pixels() != plain_picture
+    it.drag((2.1, 3.1), (5, 6), (7, 8))
+    page.wait_for_timeout(200)
+    assert (it.get("cursor"), it.get("range")) == (near([7, 8]), [])
+    for key in ("Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowDown"):
+        it.canvas.press(key)
+    page.wait_for_timeout(200)
+    assert (it.get("cursor"), it.get("range")) == (near([7.2, 7.9]), [])
+    it.drag((2, 3), (3, 3))  # far from it: pans
+    page.wait_for_timeout(200)
+    assert (it.get("cursor"), it.get("range")) == (near([7.2, 7.9]), near([-1, 9, 0, 10]))
+    page.evaluate("() => { model.set('follow', false); model.set('cursor', []); model.set('range', []) }")
+    page.mouse.click(*it.at(2, 3))
+    page.wait_for_timeout(200)
+    assert it.get("cursor") == []
+    assert it.pixels() == plain_picture
