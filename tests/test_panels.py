@@ -167,7 +167,7 @@ def test_a_slider_draws_and_the_tag_tells_which(catalog, made):
     for z in np.linspace(0, 1, 21):
         panel.set(z=float(z))
     assert panel.idle.wait(WAIT)
-    assert panel.view.frame["data"]["tag"] == "map a x-y 1 0 0"
+    assert panel.view.frame["data"]["tag"] == "map a x-y 1 0 0 1"
     assert panel.view.frame["data"]["detail"] == 1
     assert panel.view.frame["data"]["seq"] < 30
     assert panel.status == ""
@@ -251,7 +251,7 @@ def test_set_lists_what_there_is(catalog, made):
     panel = acceleration(catalog, made, threaded=False)
     with pytest.raises(ValueError, match=r"Expected a control among show, component, .*, got 'zz'"):
         panel.set(zz=1)
-    with pytest.raises(ValueError, match=r"Expected for plane one of x-y, x-z, R-z, got 'y-z'"):
+    with pytest.raises(ValueError, match=r"Expected for plane one of x-y, x-z, R-z, sky, got 'y-z'"):
         panel.set(plane="y-z")
 
 

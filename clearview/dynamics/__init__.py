@@ -2,6 +2,7 @@
 
 from clearview.dynamics.baselines import FAMILIES, JeansFit, ParametricFit, binned_jeans, parametric_potential
 from clearview.dynamics.budget import ErrorBudget, error_budget, load_budget, save_budget
+from clearview.dynamics.cube import cut, density_cube
 from clearview.dynamics.darkmatter import (
     MCKEE_2015,
     AnyComponent,
@@ -103,7 +104,9 @@ __all__ = [
     "binned_jeans",
     "bump_functions",
     "circular_velocity",
+    "cut",
     "dark_matter_field",
+    "density_cube",
     "density_error",
     "density_field",
     "dust_free",

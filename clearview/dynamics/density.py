@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from clearview.dynamics.fields import provenance_of, slice_points
 from clearview.dynamics.maps import MapFit
-from clearview.dynamics.potential import in_full
+from clearview.dynamics.potential import PotentialSeries, in_full
 from clearview.field import Axis, Quantity, make_field
 from clearview.units import G
 
@@ -275,9 +275,10 @@ def _gauss(source, x, h, t) -> np.ndarray:
 
 
 def _laplacian(source, x) -> np.ndarray:
-    if isinstance(source, MapFit):
+    series = getattr(source, "series", None)
+    if isinstance(series, PotentialSeries):
         source.acceleration(x[:1])  # refuses an unfinished map
-        trace = _sum(lambda p: _trace(source.series, jnp.asarray(p, jnp.float32)), x, np.zeros((1, 3)), _ONE)
+        trace = _sum(lambda p: _trace(series, jnp.asarray(p, jnp.float32)), x, np.zeros((1, 3)), _ONE)
         return trace / (4 * np.pi * G)
     steps = np.concatenate([np.eye(3), -np.eye(3)])
     return -_sum(source.acceleration, x, _STEP * steps, steps / (2 * _STEP)) / (4 * np.pi * G)

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from clearview.dynamics.dustmaps import from_galactic
 from clearview.field import Axis, Quantity, grid, make_field
 from clearview.units import ACCELERATION_UNIT, SUN
 
 PHASE_SPACE = ("x", "y", "z", "vx", "vy", "vz")
-_UNITS = {"x": "kpc", "y": "kpc", "z": "kpc", "R": "kpc", "phi": "deg", "vx": "km/s", "vy": "km/s", "vz": "km/s"}
+_UNITS = {"x": "kpc", "y": "kpc", "z": "kpc", "R": "kpc", "phi": "deg", "vx": "km/s", "vy": "km/s", "vz": "km/s",
+          "l": "deg", "b": "deg", "distance": "kpc"}  # fmt: skip
 
 
 def _check(axes: Sequence[Axis], fixed: Mapping[str, float], names: Sequence[str]) -> None:
@@ -25,17 +27,24 @@ def _check(axes: Sequence[Axis], fixed: Mapping[str, float], names: Sequence[str
 
 
 def slice_points(axes: Sequence[Axis], fixed: Mapping[str, float]) -> np.ndarray:
-    """(*sizes, 3) x, y, z [kpc] of a slice in x, y, z, or with R, z [kpc] and phi [deg] (the Sun is at 0).
+    """(*sizes, 3) x, y, z [kpc] of a slice in one of three systems of coordinates.
+
+    These are x, y, z [kpc]; R, z [kpc] and phi [deg] (the Sun is at 0); or, seen from the Sun, l, b [deg] and
+    distance [kpc].
 
     Raises:
         ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
-    if not any(a.name == "R" for a in axes):
-        _check(axes, fixed, ("x", "y", "z"))
-        return grid(axes, fixed, ("x", "y", "z")).astype(float)
-    _check(axes, fixed, ("R", "phi", "z"))
-    R, phi, z = np.moveaxis(grid(axes, fixed, ("R", "phi", "z")).astype(float), -1, 0)
-    return np.stack([R * np.cos(np.deg2rad(phi)), R * np.sin(np.deg2rad(phi)), z], axis=-1)
+    names = {*fixed, *(a.name for a in axes)}
+    system = next((s for s in (("R", "phi", "z"), ("l", "b", "distance")) if names & set(s[:2])), PHASE_SPACE[:3])
+    _check(axes, fixed, system)
+    first, second, third = np.moveaxis(grid(axes, fixed, system).astype(float), -1, 0)
+    if system[0] == "x":
+        return np.stack([first, second, third], axis=-1)
+    if system[0] == "l":
+        return from_galactic(first, second, third)
+    R, phi = first, np.deg2rad(second)
+    return np.stack([R * np.cos(phi), R * np.sin(phi), third], axis=-1)
 
 
 def provenance_of(source, fixed: Mapping[str, float]) -> dict:
@@ -57,8 +66,8 @@ def acceleration_field(
 
     Args:
         source: a `MapFit` or a `clearview.mocks.Truth`: whatever has ``acceleration`` and ``potential``.
-        axes: two (or any number of) axes among x, y, z or, with ``phi`` fixed, R and z [kpc].
-        fixed: the other coordinates [kpc], or ``phi`` [deg] (the Sun is at 0).
+        axes: two (or any number of) axes of one of the systems of `slice_points`, such as x and z or R and z [kpc].
+        fixed: the other coordinates of that system.
         radius: outside this distance from ``center`` the field is NaN; by default the map's own ball.
         center: (3,) kpc; a map's own center is taken where it has one.
         potential: whether to evaluate the potential too.
