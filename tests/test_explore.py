@@ -149,6 +149,11 @@ def test_another_catalogue_without_a_column_says_so(catalog, made):
     assert panel.selection.mask is None
     assert "This catalogue has not both of bp_rp and phot_g_mean_mag." in panel.views[2].message
     assert panel.views[2].frame == {}
+    panel.views[2].selection = lasso(STREAM)
+    assert "Expected columns among phi1" in panel.status
+    panel.views[1].selection = lasso(STREAM)
+    assert panel.status == ""
+    panel.selection.clear()
     assert [view.frame["data"]["tag"] for view in panel.views[:2]] == ["phi1 phi2 0", "pm_phi1 pm_phi2 0"]
 
 
@@ -160,12 +165,6 @@ def test_in_threads_the_last_selection_is_on_all_screens(catalog, made):
     assert panel.idle.wait(WAIT)
     assert tags(panel) == [f"{' '.join(pair)} {panel.selection.number}" for pair in panel.pairs]
     assert panel.status == ""
-
-
-def test_a_refused_outline_is_told(catalog, made):
-    panel = made(StarsPanel(catalog, size=64, threaded=False))
-    panel.views[0].selection = lasso([0, 0])
-    assert "three finite vertices" in panel.status
 
 
 # ---- phase space takes part

@@ -277,15 +277,20 @@ def test_a_box_that_grows_under_the_hand_is_one_step(selection, hands):
     assert len(selection.steps) == 3
 
 
-def test_an_outline_that_is_none_is_told_and_changes_nothing(selection, hands):
-    pm, _, _, told = hands
-    pm.selection = outline(STREAM)
-    before = selection.mask
-    pm.selection = outline([0, 0])
-    assert "three finite vertices" in str(told[-1])
+def test_an_outline_that_is_refused_is_told_and_changes_nothing(selection):
+    told, view, names = [], RasterView(64), [PM]
+    outlines = Outlines(selection, lambda: None, told.append)
+    outlines.add(view, lambda: (names[0], ()))
+    view.selection = outline(STREAM)
+    before, names[0] = selection.mask, ("parallax", "phi1")
+    view.selection = outline(WIDE)
+    assert "got parallax" in str(told[-1])
     assert selection.mask is before
-    pm.selection = outline(WIDE)
+    names[0] = SKY
+    view.selection = outline(STREAM)
     assert told[-1] is None
+    outlines.close()
+    view.close()
 
 
 def test_the_bar_says_how_many_and_has_buttons(catalog, selection):

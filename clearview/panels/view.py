@@ -45,8 +45,6 @@ class RasterView(anywidget.AnyWidget):
     height = T.Int(480).tag(sync=True)
     name = T.Unicode("cv-plot").tag(sync=True)
     range = T.List().tag(sync=True)
-    tools = T.List().tag(sync=True)
-    selection = T.Dict().tag(sync=True)
     frame = T.Dict().tag(sync=True)
     message = T.Unicode("").tag(sync=True)
     tools = T.List(T.Enum(("box", "lasso"))).tag(sync=True)
