@@ -22,6 +22,7 @@ _HOME = {
     "MapConfig": "dynamics",
     "AccelerationPanel": "panels",
     "PhaseSpacePanel": "panels",
+    "StarsPanel": "panels",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -900,7 +900,7 @@ def test_marginals_need_counts_on_one_axis(catalog):
 def test_marginals_are_drawn_at_rest_only_and_when_asked(made, monkeypatch):
     sky = sky_stars()
     panel = made(PhaseSpacePanel(sky, FakeColumnFit.of(sky, PM), x="pm_phi1", y="pm_phi2", size=64, threaded=False))
-    assert panel.below[0].layout.display == "none"
+    assert panel.below[1].layout.display == "none"
     assert not panel._sides[0].frame
     beside, drawn = panel.beside, []
     monkeypatch.setattr(panel, "beside", lambda settings: drawn.append(settings) or beside(settings))
@@ -911,7 +911,7 @@ def test_marginals_are_drawn_at_rest_only_and_when_asked(made, monkeypatch):
     assert (len(pictures), len(drawn)) == (1, 1)
     assert not panel._sides[0].frame
     panel.set(marginals=True)
-    assert panel.below[0].layout.display == ""
+    assert panel.below[1].layout.display == ""
     assert panel._sides[1].frame["x"]["name"] == "pm_φ2"
     assert [layer["label"] for layer in panel._sides[1].frame["layers"]] == ["stars", "flow"]
     panel.set(first="phi2")

@@ -4,6 +4,8 @@ from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.base import Panel
 from clearview.panels.controls import Choice
 from clearview.panels.phasespace import PhaseSpacePanel
+from clearview.panels.selection import Selection
+from clearview.panels.stars import StarsPanel
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
@@ -16,6 +18,8 @@ __all__ = [
     "Panel",
     "PhaseSpacePanel",
     "RasterView",
+    "Selection",
+    "StarsPanel",
     "TrainBar",
     "Training",
 ]

@@ -1,10 +1,11 @@
 """What a catalogue, or draws from a flow, can be plotted against: coordinates with names, units and spans."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from clearview.field import Axis
 from clearview.figures.style import round_step
 
 CARTESIAN = {"x": "kpc", "y": "kpc", "z": "kpc", "vx": "km/s", "vy": "km/s", "vz": "km/s"}
@@ -30,6 +31,9 @@ DOWNWARDS = {"phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "M_G", "
 
 CENTRED = {"y", "z", "phi", "vx", "vz", "vR", "phi2", "lat", "b"}
 """A slice in these begins at zero, in others at the median."""
+
+MOTIONS = (("pmra", "pmdec"), ("pm_phi1", "pm_phi2"), ("pm_lon", "pm_lat"))
+"""Pairs of proper motions."""
 
 
 class Rule(NamedTuple):
@@ -152,6 +156,16 @@ class Columns:
         column = self[name][:: max(1, len(self) // 50_000)]
         column = column[np.isfinite(column)]
         return float(np.median(column)) if column.size else 0.5 * (low + high)
+
+    def axes(
+        self, names: Sequence[str], seen: Sequence[float] | None = None, sizes: Sequence[int] = (1, 1)
+    ) -> list[Axis]:
+        """Two axes of so many cells over what is ``seen`` (x0, x1, y0, y1), by default over both spans."""
+        ends = seen or [v for name in names for v in self.span(name)]
+        return [
+            Axis(name, low, high, size, self.units[name], label(name))
+            for name, low, high, size in zip(names, ends[::2], ends[1::2], sizes, strict=True)
+        ]
 
     def menu(self) -> list[tuple[str, str]]:
         """What a drop-down list offers, group by group: label, unit and group, and the name."""

@@ -9,10 +9,13 @@ import xarray as xr
 
 from clearview.field import Axis
 from clearview.figures import count_field
-from clearview.panels.columns import CARTESIAN, Columns, label, learnt, turned
+from clearview.panels.columns import CARTESIAN, Columns, label, learnt, same_scale, turned
 
 FEWEST, MOST, CHUNK = 200_000, 1_000_000, 10_000
 """Twice as many points as stars, within the first two, are drawn from a flow to compare them; and how many at once."""
+
+FEW = 1000
+"""Of fewer stars than this each is drawn as a point."""
 
 
 class Window(NamedTuple):
@@ -33,6 +36,19 @@ class Window(NamedTuple):
         return f"{low} ≤ {label(self.name)} ≤ {high} {units}"
 
 
+def in_windows(columns: Columns, windows: Sequence[Window], also=None) -> np.ndarray | None:
+    """(N,) whether a star is in all windows, and ``also`` is true of it; None if that is so of all stars."""
+    keep = also
+    for window in windows:
+        (low, high), (lowest, highest) = window.ends, columns.ends(window.name)
+        if low <= lowest and highest <= high:  # all of them, and none is NaN
+            continue
+        column = columns[window.name]
+        inside = (column >= low) & (column <= high)
+        keep = inside if keep is None else np.logical_and(keep, inside, out=inside)
+    return keep
+
+
 def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], also=None) -> tuple[np.ndarray, ...]:
     """The columns ``names`` of the stars in all windows; NaN may stand for the others.
 
@@ -45,14 +61,7 @@ def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], al
     Returns:
         float32 arrays of one length.
     """
-    keep = also
-    for window in windows:
-        (low, high), (lowest, highest) = window.ends, columns.ends(window.name)
-        if low <= lowest and highest <= high:  # all of them, and none is NaN
-            continue
-        column = columns[window.name]
-        inside = (column >= low) & (column <= high)
-        keep = inside if keep is None else np.logical_and(keep, inside, out=inside)
+    keep = in_windows(columns, windows, also)
     found = [columns[name] for name in names]
     if keep is None:
         return tuple(found)
@@ -61,6 +70,39 @@ def select(columns: Columns, names: Sequence[str], windows: Sequence[Window], al
         return tuple(column.take(rows) for column in found)
     # Blotting out one column is faster than copying nearly all of both.
     return (np.where(keep, found[0], np.float32(np.nan)), *found[1:])
+
+
+def near(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """(N,) whether a star lies between the ends of both axes."""
+    a, b = axes
+    return (x >= a.low) & (x <= a.high) & (y >= b.low) & (y <= b.high)
+
+
+def seen(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> tuple[int, np.ndarray | None]:
+    """Roughly how many stars lie between the ends of both axes; exactly, and which (N,), where they are few."""
+    step = max(1, len(x) // 10_000)
+    some = np.count_nonzero(near(x[::step], y[::step], axes))
+    if some >= 100 and some * step >= 2 * FEW:
+        return int(some * step), None
+    found = near(x, y, axes)
+    return int(np.count_nonzero(found)), found
+
+
+def cells(axes: Sequence[Axis], wanted: float, pixels: float) -> list[Axis]:
+    """Two axes in cells that are square on the screen, roughly so many in all, and no smaller than its pixels.
+
+    Args:
+        axes: their ends.
+        wanted: the number of cells; never fewer than 600.
+        pixels: of the longer side.
+    """
+    x, y = axes
+    ratio = (x.high - x.low) / (y.high - y.low) if same_scale(x.units, y.units) else 1.0
+    # In steps of two, or the grain of the picture would change with every step of a slider.
+    number = 2.0 ** round(np.log2(max(wanted, 600)))
+    sides = np.sqrt([number * ratio, number / ratio])
+    sides *= min(1.0, pixels / sides.max())
+    return [axis._replace(size=max(8, round(side))) for axis, side in zip(axes, sides, strict=True)]
 
 
 class Draws:

@@ -7,29 +7,27 @@ import ipywidgets as W
 import numpy as np
 
 from clearview.field import Axis
-from clearview.figures import count_field, limits_of, marginal, slice_image, star_points
+from clearview.figures import count_field, limits_of, marginal, slice_image
 from clearview.panels import base
-from clearview.panels.columns import CARTESIAN, DOWNWARDS, Columns, label, learnt, same_scale, turned
-from clearview.panels.compare import CHUNK, Draws, Window, expected, select
+from clearview.panels.columns import CARTESIAN, MOTIONS, Columns, label, learnt, turned
+from clearview.panels.compare import CHUNK, FEW, Draws, Window, cells, expected, seen, select
 from clearview.panels.controls import Choice, dropdown, slider, tick
+from clearview.panels.outlines import SelectingPanel, chosen_image, chosen_points
+from clearview.panels.selection import Selection
 from clearview.panels.train import Learner
 from clearview.panels.view import RasterView
 from clearview.units import SUN
 
-MOTIONS = (("pmra", "pmdec"), ("pm_phi1", "pm_phi2"), ("pm_lon", "pm_lat"))
 PAIRS = (("x", "y"), ("phi1", "phi2"), ("lon", "lat"), ("ra", "dec"), ("l", "b"), *MOTIONS)
 """What a catalogue is first shown on: the first of these that it has."""
 
 WINDOWS = {"first": "Slice in", "second": "and in"}
 
-FEW = 1000
-"""Of fewer stars than this each is drawn as a point."""
-
 PER_CELL = {"stars": 3.0, "flow": 3.0, "difference": 12.0}
 """Stars to a cell on average; a difference needs some more to mean anything."""
 
 
-class PhaseSpacePanel(base.Panel):
+class PhaseSpacePanel(SelectingPanel):
     """Star counts on any two columns, in windows on two more, beside a flow learnt from the same stars.
 
     What the flow expects is counted from draws: twice as many as it has stars, at least 200,000 and at most a million.
@@ -49,6 +47,7 @@ class PhaseSpacePanel(base.Panel):
             "none" for none.
         second: a further window.
         config: a `clearview.MapConfig`, or a `clearview.flows.ColumnConfig` where columns are learnt.
+        selection: the `Selection` to share with other panels; by default one of its own.
         size: longer side of the plot, CSS pixels.
         threaded: False draws and trains at once in the calling thread.
 
@@ -61,18 +60,19 @@ class PhaseSpacePanel(base.Panel):
     def __init__(
         self, catalog=None, fit=None, *, learn: Sequence[str] | None = None, x: str | None = None, y: str | None = None,
         first: str | tuple[str, float, float] | None = None, second: str | tuple[str, float, float] | None = None,
-        config=None, size: int = 480, threaded: bool = True,
+        config=None, selection: Selection | None = None, size: int = 480, threaded: bool = True,
     ):  # fmt: skip
         self._start = {"x": x, "y": y, "first": first, "second": second}
         self._learn = None if learn is None else tuple(learn)
         self._made: Columns | None = None
         self._draws_made: Draws | None = None
         self._inside: tuple[Any, Any, Any] = None, None, None
+        selection = Selection(catalog) if selection is None else selection
         if catalog is not None:
-            measured = [name for name in Columns.of_catalog(catalog).units if name in catalog]
+            measured = [name for name in selection.columns.units if name in catalog]
             for name in self._learn or ():
                 _known("learn", name, measured)
-        super().__init__(catalog, fit, config=config, size=size, threaded=threaded)
+        super().__init__(catalog, fit, config=config, selection=selection, size=size, threaded=threaded)
 
     # ---- controls ------------------------------------------------------------------------------------------------
 
@@ -102,11 +102,13 @@ class PhaseSpacePanel(base.Panel):
         controls["marginals"] = tick("counts along each axis, stars and flow", False)
         self._sides = [RasterView(234, 120, name="cv-marginal") for _ in axes]
         self._marginal_views = W.HBox(self._sides)
-        self.below = (self._marginal_views,)
+        self.below = (self.selecting, self._marginal_views)
+        self.outlines.add(self.view, lambda: (_names(self.settings), _windows(self.settings)))
         self._before = columns, list(axes.values()), {which: window[0] for which, window in windows.items()}
         return controls
 
     def update(self) -> None:
+        super().update()
         controls, columns = self.controls, self._columns()
         before, axes_before, windows_before = self._before
         if columns is not before:
@@ -125,8 +127,11 @@ class PhaseSpacePanel(base.Panel):
             elif name != "none" and columns is not before:
                 _limit(columns, controls, which, name, at.value, width.value)
         self._marginal_views.layout.display = "" if controls["marginals"].value else "none"
+        self.selecting.layout.display = "" if self.catalog is not None else "none"
+        self.view.tools = ["box", "lasso"] if self.catalog is not None else []
         if axes != axes_before:
             self._home()
+            self.outlines.erase(self.view)
 
     def _offer(self, columns: Columns) -> None:
         """The menus of another catalogue; what was chosen stays where it is there too."""
@@ -219,14 +224,18 @@ class PhaseSpacePanel(base.Panel):
             axes = self._cells(settings, fit.stars, detail)
         else:
             x, y = self._select(names, windows, None if show == "stars" else fit)
-            n, near = self._number(settings, x, y)
-            if show == "stars" and near is not None and n < FEW:
-                title = self._of_all(n) + words
-                return star_points(x[near], y[near], self._axes(settings, 1, 1), reverse=DOWNWARDS, label=title)
+            axes = self._axes(settings, 1, 1)
+            n, few = seen(x, y, axes)
+            found: Any = None
+            if show == "stars" and self.selection.mask is not None:
+                found = select(self._columns(), names, windows, self.selection.mask)
+            if show == "stars" and few is not None and n < FEW:
+                return chosen_points((x, y), found, axes, self._of_all(n) + words)
             axes = self._cells(settings, n, detail)
             counts = turned(count_field(x, y, axes))
             if show == "stars":
-                return slice_image(counts, scale="log", label=self._of_all(int(counts.values.sum())) + words)
+                found = None if found is None else count_field(found[0], found[1], axes).values
+                return chosen_image(counts, found, self._of_all(int(counts.values.sum())) + words)
         enough = None if detail == 1.0 else CHUNK
         flow, more = expected(self._draws_of(fit), axes, windows, enough=enough, stop=lambda: self._draws.waiting)
         total = float(flow.sum())
@@ -275,7 +284,7 @@ class PhaseSpacePanel(base.Panel):
         axes, found = self._axes(settings, 48, 48), {}
         if self.catalog is not None:
             x, y = self._select(names, windows, fit if draws else None)
-            bins = int(np.clip(2 * self._number(settings, x, y)[0] ** (1 / 3), 8, 64))  # Rice's rule
+            bins = int(np.clip(2 * seen(x, y, axes)[0] ** (1 / 3), 8, 64))  # Rice's rule
             axes = self._axes(settings, bins, bins)
             found["stars"] = turned(count_field(x, y, axes))
         if draws is not None:
@@ -310,14 +319,12 @@ class PhaseSpacePanel(base.Panel):
 
     def _columns(self) -> Columns:
         """All that can be an axis, made anew for another catalogue; without one that of the flow."""
-        source = self.fit if self.catalog is None else self.catalog
-        made = self._made  # read once: the drawing thread and the controls may look while it is exchanged
-        if made is None or made.source is not source:
-            if source is None:
-                made = Columns.of_draws(np.empty((0, 6)), CARTESIAN)
-            else:
-                made = Columns.of_catalog(source) if source is self.catalog else self._draws_of(source).grow(CHUNK)
-            self._made = made
+        if self.catalog is not None:
+            return self.selection.columns
+        made, fit = self._made, self.fit  # read once: the thread that draws and the controls may look meanwhile
+        if made is None or made.source is not fit:
+            empty = Columns.of_draws(np.empty((0, 6)), CARTESIAN)
+            made = self._made = empty if fit is None else self._draws_of(fit).grow(CHUNK)
         return made
 
     def _draws_of(self, fit) -> Draws:
@@ -347,45 +354,17 @@ class PhaseSpacePanel(base.Panel):
         self._inside = columns, fit, inside
         return inside
 
-    def _number(self, settings, x, y):
-        """Roughly how many stars are seen; exactly, and which, where they are few."""
-        x0, x1, y0, y1 = self._ends(settings)
-
-        def inside(x, y):
-            return (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
-
-        step = max(1, len(x) // 10_000)
-        some = np.count_nonzero(inside(x[::step], y[::step]))
-        if some >= 100 and some * step >= 2 * FEW:
-            return int(some * step), None
-        near = inside(x, y)
-        return int(np.count_nonzero(near)), near
-
     def _of_all(self, n: int) -> str:
         total = len(self.catalog)
         return f"all {n:,} stars" if n == total else f"{n:,} of {total:,} stars"
 
     # ---- axes ----------------------------------------------------------------------------------------------------
 
-    def _ends(self, settings) -> tuple[float, ...]:
-        return settings["range"] or tuple(v for name in _names(settings) for v in self._columns().span(name))
-
     def _axes(self, settings, *sizes: int) -> list[Axis]:
-        ends, units = self._ends(settings), self._columns().units
-        return [
-            Axis(name, low, high, size, units[name], label(name))
-            for name, low, high, size in zip(_names(settings), ends[::2], ends[1::2], sizes, strict=True)
-        ]
+        return self._columns().axes(_names(settings), settings["range"], sizes)
 
     def _cells(self, settings, n: int, detail: float) -> list[Axis]:
-        """Cells that are square on the screen, of the same few stars on average, and no smaller than its pixels."""
-        x, y = self._axes(settings, 1, 1)
-        ratio = (x.high - x.low) / (y.high - y.low) if same_scale(x.units, y.units) else 1.0
-        # In steps of two, or the grain of the picture would change with every step of a slider.
-        number = 2.0 ** round(np.log2(max(n / PER_CELL[settings["show"]], 600)))
-        sides = np.sqrt([number * ratio, number / ratio])
-        sides *= min(1.0, self.view.width * detail / sides.max())
-        return self._axes(settings, *(max(8, round(side)) for side in sides))
+        return cells(self._axes(settings, 1, 1), n / PER_CELL[settings["show"]], self.view.width * detail)
 
 
 def _names(settings) -> tuple[Any, Any]:
