@@ -174,6 +174,76 @@ def test_one_curve_is_named_in_its_legend_only():
     assert named["title"] == "density"
 
 
+def on_z(values, name="v", **attrs) -> xr.DataArray:
+    return xr.DataArray(np.asarray(values, float), {"z": np.arange(float(len(values)))}, ["z"], name, attrs)
+
+
+def test_a_band_is_the_outline_of_its_errors_in_the_ink_of_its_curve():
+    field, error = on_z([1, 2, np.nan, 4, 5]), on_z([0.1, 0.2, 0.3, 0.4, 0.5])
+    other, fit = profile(on_z([0] * 5), label="other"), profile(field, error=error, label="fit")
+    truth = profile(field, label="fit", dashed=True)
+    frame = frame_of(other * fit * truth)
+    zero, band, line, dashed = frame["layers"]
+    assert [k["kind"] for k in frame["layers"]] == ["curve", "band", "curve", "curve"]
+    assert [k["label"] for k in frame["layers"]] == ["other", "", "fit", "fit"]
+    assert band["ink"] == line["ink"] not in (zero["ink"], dashed["ink"])
+    assert (band["dash"], line["dash"], dashed["dash"]) == ([], [], [7, 4])
+    nan = [np.nan, np.nan]
+    expected = [[0, 0.9], [1, 1.8], [1, 2.2], [0, 1.1], nan, [3, 3.6], [4, 4.5], [4, 5.5], [3, 4.4], nan]
+    np.testing.assert_allclose(xy_of(band), expected)
+    assert frame["range"][2:] == pytest.approx([-0.33, 5.83])  # all of the band
+    area = hv.Area((np.arange(3.0), np.arange(3.0), np.arange(3.0) + 1), "z", ["low", "high"], label="range")
+    alone = frame_of(area)["layers"][0]
+    assert (alone["kind"], alone["label"]) == ("band", "range")
+    np.testing.assert_allclose(xy_of(alone)[:-1], [[0, 0], [1, 1], [2, 2], [2, 3], [1, 2], [0, 1]])
+    assert frame_of(area * profile(on_z([1, 2, 3])))["y"]["label"] == "v"
+    (plot,) = draw(frame_of(other * fit * area)).axes
+    assert [len(k.get_xy()) for k in plot.patches] == [5, 5, 7]
+    assert [t.get_text() for t in plot.get_legend().get_texts()] == ["other", "fit", "range"]
+
+
+def test_errors_of_another_axis_or_unit_are_refused():
+    field = on_z([1, 2], units="km/s")
+    for wrong in (on_z([1, 2, 3]), xr.DataArray([1.0, 2.0], {"z": [5.0, 6.0]}, ["z"])):
+        with pytest.raises(
+            ValueError, match=r"Expected errors on the axis of the field \(z, 2 values\), got z of shape"
+        ):
+            profile(field, error=wrong)
+    with pytest.raises(ValueError, match=r"Expected errors of at least 0 in km/s, got 1 and more in m/s; convert them"):
+        profile(field, error=on_z([1, 2], units="m/s"))
+    with pytest.raises(ValueError, match="got -1 and more in km/s"):
+        profile(field, error=on_z([-1, 2]))
+    with pytest.raises(ValueError, match="Expected a scale among linear, log for a curve, got 'diverging'"):
+        profile(field, scale="diverging")
+
+
+def test_a_logarithmic_axis_holds_what_is_positive_and_leaves_gaps():
+    field = on_z([1, 100, 0, -5, 10_000, np.nan])
+    frame = frame_of(profile(field, error=on_z([2, 1, 1, 1, 1000, 1]), scale="log"))
+    assert frame["y"]["log"]
+    assert not frame_of(profile(field))["y"]["log"]
+    assert not frame_of(image(np.ones((2, 3)), scale="log"))["y"]["log"]
+    low, high = np.log10(frame["range"][2:])
+    assert (low, high) == pytest.approx((-0.242, 4.284), abs=0.01)
+    assert xy_of(frame["layers"][0])[0, 1] == 1e-300  # the band goes down to nothing
+    plot = draw(frame).axes[0]
+    assert plot.get_yscale() == "log"
+    assert [t.get_text() for t in plot.get_yticklabels()] == [
+        "1",
+        "3",
+        "10",
+        "30",
+        "100",
+        "300",
+        "1,000",
+        "3,000",
+        "10,000",
+    ]
+    np.testing.assert_allclose(plot.get_yticks()[:3], [1, 3, 10])
+    nothing = frame_of(profile(on_z([0, -1]), scale="log"))["range"]
+    assert nothing[3] > nothing[2] > 0
+
+
 def test_elements_are_shown_side_by_side():
     from matplotlib.image import imread
 

@@ -8,14 +8,18 @@ import numpy as np
 
 from clearview.figures import style
 
+TINY = 1e-300
+"""Where a band that reaches down to zero ends on a logarithmic axis."""
+
 
 def frame_of(element) -> dict[str, Any]:
     """Everything that is needed to draw an element or overlay.
 
     Returns:
-        ``x``, ``y`` (name, unit, label, reverse), ``range`` [x0, x1, y0, y1], ``title``, ``equal`` (whether a circle
-        has to be round) and ``layers``; with a picture also its 16-bit ``codes``, their scale and colours. Of two
-        pictures, the first lies below the second, and is what ``under`` holds in the same words.
+        ``x``, ``y`` (name, unit, label, reverse, and for ``y`` whether it is ``log``), ``range`` [x0, x1, y0, y1],
+        ``title``, ``equal`` (whether a circle has to be round) and ``layers``; with a picture also its 16-bit
+        ``codes``, their scale and colours. Of two pictures, the first lies below the second, and is what ``under``
+        holds in the same words.
 
     Raises:
         TypeError: if a layer is of a kind that cannot be drawn, or there are more than two pictures.
@@ -27,9 +31,11 @@ def frame_of(element) -> dict[str, Any]:
             f"Expected at most two pictures, one above the other, got {len(images)}; draw them side by side."
         )
     image = images[-1] if images else None
-    x, y = parts[0].dimensions()[:2]
+    x, y = style.axes(element)
+    log = image is None and getattr(y, "scale", "") == "log"
     frame: dict[str, Any] = {
-        "x": _axis(x), "y": _axis(y), "title": style.title(element), "equal": style.equal_aspect(element),
+        "x": _axis(x), "y": {**_axis(y), "log": log}, "title": style.title(element),
+        "equal": style.equal_aspect(element),
     }  # fmt: skip
     ink = None
     if image is not None:
@@ -37,23 +43,31 @@ def frame_of(element) -> dict[str, Any]:
         ink = style.ink(frame.pop("cmap"))
         if image is not images[0]:
             frame["under"] = {k: v for k, v in _encode(images[0]).items() if k not in ("cmap", "ticks")}
-    drawn = [_layer(k) for k in parts if not isinstance(k, hv.Image)]
+    drawn = [_layer(k, log) for k in parts if not isinstance(k, hv.Image)]
     if image is None:
         xy = np.concatenate([k["xy"][:, :2] for k in drawn] or [np.empty((0, 2))])
-        frame["range"] = [*_around(xy[:, 0], x, 0.0), *_around(xy[:, 1], y, 0.06)]
-    count = 0
-    for layer in drawn:
+        if log:
+            xy[~(xy[:, 1] >= _floor(drawn))] = np.nan
+        frame["range"] = [*_around(xy[:, 0], x, 0.0), *_around(xy[:, 1], y, 0.06, log)]
+    count, inks = 0, {}
+    # Bands last: they have the ink of the curve with their label, and no line of their own in the legend.
+    for layer in sorted(drawn, key=lambda k: k["kind"] == "band"):
         if layer["kind"] == "arrows":
             layer["xy"] = _arrows(layer["xy"], frame["range"], frame["equal"])
         layer["xy"] = np.asarray(layer["xy"], "<f8").tobytes()
         layer |= {"ink": ink[0], "rim": ink[1], "dash": []} if ink else {"ink": "", "rim": "", "dash": []}
         # Lines are told apart by their pattern over a picture, else by their colour.
-        if layer["kind"] in ("path", "curve") or (not ink and layer["kind"] != "text"):
+        dashed, kind, label = layer.pop("dashed"), layer["kind"], layer["label"]
+        if kind == "band" and label in inks:
+            layer |= {"ink": inks[label], "label": ""}
+        elif kind in ("path", "curve", "band") or (not ink and kind != "text"):
             if not ink:
                 layer["ink"] = style.LINES[count % len(style.LINES)]
-            turn = count if ink else count // len(style.LINES)
+            turn = 1 if dashed else count if ink else count // len(style.LINES)
             layer["dash"] = list(style.DASHES[turn % len(style.DASHES)])
             count += 1
+            if kind == "curve":
+                inks.setdefault(label, layer["ink"])
     return {**frame, "layers": drawn}
 
 
@@ -64,13 +78,23 @@ def _axis(dimension) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _around(values: np.ndarray, dimension, pad: float) -> tuple[float, float]:
+def _around(values: np.ndarray, dimension, pad: float, log: bool = False) -> tuple[float, float]:
     """The range that holds all values, with a margin; the dimension's own where it has one."""
+    if None not in dimension.range and (not log or dimension.range[0] > 0):
+        return float(dimension.range[0]), float(dimension.range[1])
+    values = np.log10(values) if log else values
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-    margin = pad * (high - low) if high > low else (abs(low) or 1.0) * 0.5
-    own = dimension.range if None not in dimension.range else (low - margin, high + margin)
-    return float(own[0]), float(own[1])
+    margin = pad * (high - low) if high > low else (0.5 if log else (abs(low) or 1.0) * 0.5)
+    low, high = float(low - margin), float(high + margin)
+    return (10**low, 10**high) if log else (low, high)
+
+
+def _floor(drawn: list[dict[str, Any]]) -> float:
+    """What a logarithmic axis need not reach below: a band may well go down to zero."""
+    lines = [k["xy"][:, 1] for k in drawn if k["kind"] != "band"] or [k["xy"][:, 1] for k in drawn]
+    found = np.concatenate([*lines, [np.inf]])
+    return max(float(found[found > 0].min()) / 10, TINY)
 
 
 def _encode(image: hv.Image) -> dict[str, Any]:
@@ -108,7 +132,7 @@ def _ticks(low: float, high: float, log: bool, whole: bool) -> tuple[list, float
     return style.bar_ticks(low, high, log=log, whole=whole)
 
 
-def _layer(element) -> dict[str, Any]:
+def _layer(element, log: bool) -> dict[str, Any]:
     """One vector layer: its kind and coordinates, shape (N, 2); paths are parted by NaN, arrows (x, y, angle, size)."""
     words = ""
     if isinstance(element, hv.VectorField):
@@ -119,12 +143,33 @@ def _layer(element) -> dict[str, Any]:
         gap = np.full((1, 2), np.nan)
         kind = "contours" if isinstance(element, hv.Contours) else "path"
         xy = np.concatenate([a for piece in _pieces(element) for a in (piece, gap)] or [gap])
+    elif isinstance(element, hv.Area | hv.Spread):
+        kind, xy = "band", _band(element, log)
     elif isinstance(element, hv.Points | hv.Scatter | hv.Curve):
         kind, xy = "curve" if isinstance(element, hv.Curve) else "points", _columns(element, 2)
     else:
-        raise TypeError(f"Expected Image, Curve, Points, Scatter, Path, Contours, VectorField or Text, "
+        raise TypeError(f"Expected Image, Curve, Area, Spread, Points, Scatter, Path, Contours, VectorField or Text, "
                         f"got {type(element).__name__}; draw it as one of these.")  # fmt: skip
-    return {"kind": kind, "xy": xy, "label": element.label, "text": words}
+    return {"kind": kind, "xy": xy, "label": element.label, "text": words, "dashed": element.group == style.DASHED}
+
+
+def _band(element: Any, log: bool) -> np.ndarray:
+    """(N, 2) outlines of a band, one for each stretch without a gap, parted by NaN."""
+    columns = _columns(element, len(element.dimensions())).T
+    if isinstance(element, hv.Spread):
+        x, y, down, up = *columns[:3], columns[-1]
+        low, high = y - down, y + up
+    else:
+        x, low, high = *columns[:2], columns[2] if len(columns) > 2 else 0 * columns[1]
+    if log:
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        low, high = np.where(low > 0, low, TINY), np.where(high > 0, high, np.nan)
+    seen = np.isfinite(x + low + high)
+    gap, pieces = np.full((1, 2), np.nan), []
+    for run in np.split(np.arange(len(x)), np.flatnonzero(np.diff(seen)) + 1):
+        if len(run) and seen[run[0]]:
+            pieces += [np.c_[x[run], low[run]], np.c_[x[run], high[run]][::-1], gap]
+    return np.concatenate(pieces or [gap])
 
 
 def _columns(element: Any, n: int) -> np.ndarray:

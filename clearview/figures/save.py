@@ -8,10 +8,14 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from clearview.figures import style
 from clearview.figures.frame import frame_of
 
 EMPTY = "#d4d4d4"
 """The ground of a picture where there is no value: no colour of a scale."""
+
+BAND = 0.25
+"""Opacity of a band."""
 
 _PX = 0.75
 """Points in a CSS pixel."""
@@ -109,6 +113,11 @@ def draw(frame: dict[str, Any]) -> Any:
         _image(figure, ax, frame, height)
     else:
         ax.grid(alpha=0.25)
+    if frame["y"]["log"]:
+        ticks, _ = style.bar_ticks(y0, y1, log=True)
+        ax.set_yscale("log", nonpositive="mask")
+        ax.set_yticks([y0 * (y1 / y0) ** share for share, _ in ticks], [words for _, words in ticks])
+        ax.minorticks_off()
     for layer in frame["layers"]:
         _layer(ax, layer, raster, ((x1 - x0) / width, (y1 - y0) / height))
     ax.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal" if round_circles else "auto")
@@ -169,21 +178,25 @@ def _rim(layer, width: float, alpha: float = 0.6) -> list:
 def _layer(ax, layer, raster: bool, pixel: tuple[float, float]) -> None:
     kind, ink = layer["kind"], layer["ink"] or "black"
     xy = np.frombuffer(layer["xy"], "<f8").reshape(-1, 4 if kind == "arrows" else 2)
-    label = layer["label"] if kind in ("path", "curve", "points") and layer["label"] else "_"
+    label = layer["label"] if kind in ("path", "curve", "points", "band") and layer["label"] else "_"
     thick = {"path": 1.8, "curve": 1.8, "contours": 1.0}.get(kind, 1.3)
-    style: dict[str, Any] = {"color": ink, "path_effects": _rim(layer, thick + 1.8)}
-    if kind == "text":
-        style |= {"path_effects": _rim(layer, 3.0, 0.9), "weight": "bold" if raster else "normal"}
-        ax.annotate(layer["text"], xy[0], (9 * _PX, 0), textcoords="offset points", va="center", fontsize=10, **style)
+    look: dict[str, Any] = {"color": ink, "path_effects": _rim(layer, thick + 1.8)}
+    if kind == "band":
+        for piece in np.split(xy, np.flatnonzero(np.isnan(xy[:, 0])))[:-1]:
+            ax.fill(*piece[~np.isnan(piece[:, 0])].T, color=ink, alpha=BAND, lw=0, label=label)
+            label = "_"
+    elif kind == "text":
+        look |= {"path_effects": _rim(layer, 3.0, 0.9), "weight": "bold" if raster else "normal"}
+        ax.annotate(layer["text"], xy[0], (9 * _PX, 0), textcoords="offset points", va="center", fontsize=10, **look)
     elif kind == "points":
         size = (4 if len(xy) > 20 else 8) * _PX
-        ax.plot(*xy.T, "o", ms=size, mew=0, label=label, **style)
+        ax.plot(*xy.T, "o", ms=size, mew=0, label=label, **look)
     else:
         wide = (thick if raster else 1.8) * _PX
         dash = (0, [v * _PX / wide for v in layer["dash"]]) if layer["dash"] else "-"
         xy = _barbs(xy, pixel) if kind == "arrows" else xy
         caps: dict[str, Any] = {"solid_capstyle": "round", "solid_joinstyle": "round"}
-        ax.plot(*xy.T, ls=dash, lw=wide, label=label, **caps, **style)
+        ax.plot(*xy.T, ls=dash, lw=wide, label=label, **caps, **look)
 
 
 def _barbs(arrows: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:

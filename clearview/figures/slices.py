@@ -6,7 +6,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from clearview.figures.style import CMAPS, Scale, dimension, limits_of, number, plane, round_levels
+from clearview.figures.style import CMAPS, DASHED, Scale, dimension, limits_of, number, plane, round_levels
 
 _ANGLE, _LENGTH = hv.Dimension("Angle"), hv.Dimension("Magnitude")
 
@@ -195,17 +195,52 @@ def marker(x: float, y: float, label: str = "Sun") -> hv.Overlay:
     return hv.Overlay([points(x, y), text(x, y, label)])
 
 
-def profile(field: xr.DataArray, *, label: str = "") -> hv.Curve:
+def profile(
+    field: xr.DataArray,
+    *,
+    error: xr.DataArray | None = None,
+    label: str = "",
+    dashed: bool = False,
+    scale: Scale = "linear",
+) -> hv.Curve | hv.Overlay:
     """A field on one axis as a curve, axes named by the field's attributes.
 
+    Args:
+        field: values on one axis; NaN leaves a gap.
+        error: standard errors on the same axis and in the same unit, drawn as a band of one to either side.
+        label: its name in the legend.
+        dashed: for a truth or a reference.
+        scale: "log" for a logarithmic axis, where what is not positive is a gap.
+
+    Returns:
+        The curve, or an overlay of its band and the curve.
+
     Raises:
-        ValueError: if the field has not one axis.
+        ValueError: if the field has not one axis, the scale is neither linear nor log, or the errors have another
+            axis or unit or are negative.
     """
     _need(field, 1)
+    if scale not in ("linear", "log"):
+        raise ValueError(f"Expected a scale among linear, log for a curve, got {scale!r}.")
     axis = field[field.dims[0]]
-    return curve(dimension(axis), axis.values, dimension(field), field.values, label)
+    x, y = dimension(axis), dimension(field, scale=scale)
+    line = curve(x, axis.values, y, field.values, label, dashed)
+    if error is None:
+        return line
+    if error.dims != field.dims or not np.array_equal(error[axis.name], axis):
+        got = f"{', '.join(map(str, error.dims))} of shape {error.shape}"
+        raise ValueError(f"Expected errors on the axis of the field ({axis.name}, {axis.size} values), got {got}; "
+                         "interpolate them to it.")  # fmt: skip
+    unit = error.attrs.get("units", field.attrs.get("units", ""))
+    if unit != field.attrs.get("units", "") or (error < 0).any():
+        raise ValueError(f"Expected errors of at least 0 in {field.attrs.get('units') or 'no unit'}, got "
+                         f"{float(error.min()):g} and more in {unit or 'no unit'}; convert them.")  # fmt: skip
+    table = {x.name: axis.values, y.name: field.values, "error": error.values}
+    band = hv.Spread(table, [x], [y, hv.Dimension("error")], label=label, datatype=["dictionary"])
+    return hv.Overlay([band, line])
 
 
-def curve(x: hv.Dimension, x_values, y: hv.Dimension, y_values, label: str) -> hv.Curve:
+def curve(x: hv.Dimension, x_values, y: hv.Dimension, y_values, label: str, dashed: bool = False) -> hv.Curve:
     """A curve of two columns, as HoloViews makes it quickest."""
-    return hv.Curve({x.name: x_values, y.name: y_values}, [x], [y], label=label, datatype=["dictionary"])
+    table, group = {x.name: x_values, y.name: y_values}, DASHED if dashed else "Curve"
+    return hv.Curve(table, [x], [y], label=label, group=group, datatype=["dictionary"])

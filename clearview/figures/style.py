@@ -18,6 +18,9 @@ LINES = ("#3987d9", "#d17d00", "#1f9e77", "#c7599b")
 DASHES = ((), (7, 4), (2, 3), (8, 3, 2, 3))
 """Patterns of lines in CSS pixels, for lines over a picture and where there are more of them than colours."""
 
+DASHED = "Dashed"
+"""The group of a HoloViews curve that is drawn with dashes."""
+
 REVERSED = ("ra", "l")
 """Coordinates on the sky that increase to the left, as the sky is seen from within."""
 
@@ -26,7 +29,8 @@ class Named(hv.Dimension):
     """A HoloViews dimension that knows how it is coloured, so that a picture needs no other options.
 
     Args:
-        scale: "linear", "log" or "diverging"; ``range`` holds the colour limits.
+        scale: "linear", "log" or "diverging"; ``range`` holds the colour limits. A curve's values on "log" have a
+            logarithmic axis.
         cmap: name of a matplotlib colour map.
         reverse: whether it increases to the left (as right ascension) or downward (as magnitudes).
     """
@@ -229,9 +233,15 @@ def layers(element) -> list[Any]:
     return list(element) if isinstance(element, hv.Overlay | hv.NdOverlay) else [element]
 
 
+def axes(element) -> list[hv.Dimension]:
+    """The two axes; a curve rather than its band names the values."""
+    parts = layers(element)
+    return next((k for k in parts if not isinstance(k, hv.Area | hv.Spread)), parts[0]).dimensions()[:2]
+
+
 def equal_aspect(element) -> bool:
     """Whether both axes carry the same unit, so that a circle has to be round; magnitudes know no circles."""
-    x, y = layers(element)[0].dimensions()[:2]
+    x, y = axes(element)
     return bool(x.unit) and x.unit == y.unit and x.unit not in ("mag", "dex")
 
 
@@ -239,5 +249,5 @@ def title(element) -> str:
     """What stands above a picture: its own label and that of its arrows and contours."""
     labelled = [element, *(k for k in layers(element) if isinstance(k, hv.Image | hv.VectorField | hv.Contours))]
     # An overlay of one curve takes its label from it, and there it stands in the legend.
-    curves = {k.label for k in layers(element) if k is not element and isinstance(k, hv.Curve)}
+    curves = {k.label for k in layers(element) if k is not element and isinstance(k, hv.Curve | hv.Spread)}
     return "; ".join(dict.fromkeys(k.label for k in labelled if k.label and k.label not in curves))

@@ -21,6 +21,18 @@ function power(v, digits) {
   return `${Math.abs(front) === 1 ? front.replace("1", "") : front + "×"}10${+e < 0 ? "⁻" : ""}${up}`;
 }
 
+/** Marks of a logarithmic axis from 10**a to 10**b, as exponents with words: 1, 2 and 5 times powers of ten where there is room. */
+function powers(a, b, n) {
+  for (const [marks, stride] of [[[1, 2, 5], 1], [[1, 3], 1], ...[1, 2, 3, 5, 10, 20, 50, 100].map((k) => [[1], k])]) {
+    const found = [];
+    for (let e = Math.floor(a); e <= b; e++) if (e % stride === 0) found.push(...marks.map((m) => [Math.log10(m) + e, m * 10 ** e]));
+    const within = found.filter(([t]) => t >= a - 1e-6 && t <= b + 1e-6);
+    if (within.length < 2) break;
+    if (within.length <= n) return within.map(([t, v]) => [t, write({ found: [v], step: v })[0][1]]);
+  }
+  return write(ticks(10 ** a, 10 ** b, n)).filter(([v]) => v > 0).map(([v, words]) => [Math.log10(v), words]);
+}
+
 /** Numbers that are written in the same way, with as many digits as their step asks for. */
 function write({ found, step }) {
   const most = Math.max(...found.map(Math.abs)), few = exponent(most) - exponent(step) < 4;
@@ -83,12 +95,19 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   let selection = {}, cursor = [], edited = null; // what is chosen, and the box that the keys move, in shares of the axes
   let W = 0, H = 0, L = 0, T = 0, R = 0; // size of the plot in CSS pixels, and the room beside and above it
 
-  const view = () => (model.get("range").length === 4 ? [...model.get("range")] : [...frame.home]);
+  // A logarithmic axis is a plain one of exponents in here; what comes and goes are the numbers themselves.
+  const inner = (y) => (frame.y.log ? (y > 0 ? Math.log10(y) : NaN) : y), outer = (y) => (frame.y.log ? 10 ** y : y);
+  const ends = (f, [x0, x1, y0, y1]) => [x0, x1, f(y0), f(y1)];
+  const corners = (xy) => (frame.y.log ? xy.map((v, i) => (i % 2 ? inner(v) : v)) : xy);
+  const view = () => {
+    const told = ends(inner, model.get("range").length === 4 ? model.get("range") : frame.home);
+    return told.every(Number.isFinite) ? told : ends(inner, frame.home);
+  };
 
   function decode() {
     frame = model.get("frame") || {};
     rasters = [frame, frame.under].filter((k) => k && k.codes).map((k, i) => paint(k, sheets[i])); // the upper one first
-    layers = (frame.layers || []).map((k) => ({ ...k, xy: as(Float64Array, k.xy) }));
+    layers = (frame.layers || []).map((k) => ({ ...k, xy: corners(as(Float64Array, k.xy)) }));
     box.classList.toggle("cv-raster", rasters.length > 0);
     if (frame.range && !seen.timer && !drag) range = view();
     dress();
@@ -138,24 +157,24 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     pen.clearRect(0, 0, W, H);
     if (!frame.range) return;
     const [x0, x1, y0, y1] = range, kx = W / (x1 - x0), ky = H / (y1 - y0);
-    const [left, down] = [frame.x.reverse, frame.y.reverse];
+    const [left, under] = [frame.x.reverse, frame.y.reverse];
     for (const { range: r, w, h, whole, picture } of [...rasters].reverse()) {
       const wide = (r[1] - r[0]) * kx, high = (r[3] - r[2]) * ky;
       // a fine grid is a smooth field; counts and coarse cells are to be seen as such, unless finer than a pixel
       pen.imageSmoothingEnabled = (!whole && w >= 48) || wide * dpr < w || high * dpr < h;
       pen.save();
-      pen.transform(left ? -1 : 1, 0, 0, down ? -1 : 1, left ? W : 0, down ? H : 0);
+      pen.transform(left ? -1 : 1, 0, 0, under ? -1 : 1, left ? W : 0, under ? H : 0);
       pen.drawImage(picture, (r[0] - x0) * kx, (y1 - r[3]) * ky, wide, high);
       pen.restore();
     }
-    const X = left ? (v) => (x1 - v) * kx : (v) => (v - x0) * kx, Y = down ? (v) => (v - y0) * ky : (v) => (y1 - v) * ky;
-    for (const layer of layers) vectors(layer, X, Y, left ? -kx : kx, down ? ky : -ky);
-    const outline = new Path2D(), cross = new Path2D(), { xy = [] } = selection;
+    const X = left ? (v) => (x1 - v) * kx : (v) => (v - x0) * kx, Y = under ? (v) => (v - y0) * ky : (v) => (y1 - v) * ky;
+    for (const layer of layers) vectors(layer, X, Y, left ? -kx : kx, under ? ky : -ky);
+    const outline = new Path2D(), cross = new Path2D(), xy = corners(selection.xy || []);
     for (let k = 0; k < xy.length; k += 2) outline[k ? "lineTo" : "moveTo"](X(xy[k]), Y(xy[k + 1]));
     outline.closePath();
     if (xy.length) rimmed(outline, [5, 3]);
     if (!cursor.length) return;
-    const [x, y] = [X(cursor[0]), Y(cursor[1])];
+    const [x, y] = [X(cursor[0]), Y(inner(cursor[1]))];
     cross.rect(x, -9, 0, H + 18);
     cross.rect(-9, y, W + 18, 0);
     rimmed(cross, []);
@@ -209,6 +228,12 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
         if (xy[k] !== xy[k] || xy[k + 1] !== xy[k + 1]) down = false;
         else { path[down ? "lineTo" : "moveTo"](X(xy[k]), Y(xy[k + 1])); down = true; }
       }
+    if (kind === "band") {
+      [pen.fillStyle, pen.globalAlpha] = [ink, 0.25];
+      pen.fill(path);
+      pen.globalAlpha = 1;
+      return;
+    }
     pen.lineJoin = pen.lineCap = "round";
     pen.setLineDash(dash);
     if (rim) { [pen.lineWidth, pen.strokeStyle, pen.globalAlpha] = [thick + 1.8, rim, 0.6]; pen.stroke(path); pen.globalAlpha = 1; }
@@ -255,7 +280,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     if (key === last) return;
     last = key;
     const [x0, x1, y0, y1] = range || [0, 1, 0, 1], tx = frame.range ? across(x0, x1) : [];
-    const ty = frame.range ? write(ticks(y0, y1, Math.max(3, H / 40))) : [], bar = frame.ticks || [];
+    const ty = frame.range ? (frame.y.log ? powers : (...of) => write(ticks(...of)))(y0, y1, Math.max(3, H / 40)) : [], bar = frame.ticks || [];
     // The room for numbers and the title grows with them but does not shrink again, or the picture would jump to and fro.
     const of = JSON.stringify([frame.y, frame.z, (frame.title || "").split(";").length]);
     if (room.of !== of) room = { of, left: 0, right: 0, lines: 0 };
@@ -314,10 +339,11 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       }
       upright(L + W + R - 7, frame.z.label, hands ? 30 : 2);
     }
-    layers.filter((k) => k.label && ["path", "curve", "points"].includes(k.kind)).forEach(({ kind, label, ink, rim, dash }, row) => {
+    layers.filter((k) => k.label && ["path", "curve", "points", "band"].includes(k.kind)).forEach(({ kind, label, ink, rim, dash }, row) => {
       const y = T + 17 + 17 * row, x = L + W - 34;
       const rimmed = rim ? `style="fill:${ink};stroke:${rim};stroke-width:3px;stroke-linejoin:round;paint-order:stroke;font-weight:bold"` : "";
       text(x - 5, y, label, `text-anchor="end" ${rimmed}`);
+      if (kind === "band") return out.push(`<rect x="${x}" y="${y - 9}" width="26" height="10" fill="${ink}" opacity="0.25"/>`);
       const mark = kind === "points" ? `<circle cx="${x + 13}" cy="${y - 4}" r="3.5" fill="${ink}"` : `<path d="M${x} ${y - 4}h26" fill="none"`;
       if (rim) out.push(`${mark} stroke="${rim}" stroke-width="3.6" stroke-opacity="0.6" stroke-dasharray="${dash}"/>`);
       out.push(`${mark} ${kind === "points" ? "" : `stroke="${ink}" stroke-width="1.8" stroke-dasharray="${dash}"`}/>`);
@@ -340,7 +366,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   function push(home = false) {
     edited = null;
     draw();
-    seen.say(home ? [] : [...range], home);
+    seen.say(home ? [] : ends(outer, range), home);
   }
   /** Show a selection at once. */
   function choose(value, now) {
@@ -355,7 +381,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     draw();
     pointed.say(to);
   }
-  const home = () => { range = [...frame.home]; push(true); };
+  const home = () => { range = ends(inner, frame.home); push(true); };
   function zoom(k, u = 0.5, v = 0.5) {
     const [x0, x1, y0, y1] = range, x = x0 + u * (x1 - x0), y = y0 + v * (y1 - y0), h = frame.home;
     const size = (k * (x1 - x0)) / (h[1] - h[0]);
@@ -370,8 +396,8 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   }
   const turn = (right, up) => [frame.x.reverse ? -right : right, frame.y.reverse ? -up : up];
   /** The data under shares of the axes. */
-  const place = ([u, v]) => [range[0] + u * (range[1] - range[0]), range[2] + v * (range[3] - range[2])];
-  const shares = ([x, y]) => [(x - range[0]) / (range[1] - range[0]), (y - range[2]) / (range[3] - range[2])];
+  const place = ([u, v]) => [range[0] + u * (range[1] - range[0]), outer(range[2] + v * (range[3] - range[2]))];
+  const shares = ([x, y]) => [(x - range[0]) / (range[1] - range[0]), (inner(y) - range[2]) / (range[3] - range[2])];
   /** A box between two corners, in shares of the axes. */
   const rectangle = ([a, c], [b, d], op = "replace") =>
     ({ kind: "box", xy: [[a, c], [b, c], [b, d], [a, d]].flatMap(place), op });

@@ -5,6 +5,7 @@ import re
 import holoviews as hv
 import numpy as np
 import pytest
+import xarray as xr
 from page import mount, plain
 from playwright.sync_api import expect
 
@@ -233,6 +234,43 @@ def test_every_kind_of_layer_is_drawn(page):
         shown(page, hv.Overlay([slice_image(field), *([] if layer is None else [layer])]))
         seen.add(page.locator("canvas").evaluate("c => c.toDataURL()"))
     assert len(seen) == 6
+
+
+def test_a_band_is_faint_and_a_logarithmic_axis_pans_and_zooms_in_numbers(page):
+    z = {"z": ("z", np.linspace(0, 4, 5), {"units": "kpc"})}
+    field = xr.DataArray([1e3, 1e2, 0.0, 1.0, 0.1], z, ["z"], "density", {"units": "1/kpc3"})
+    fit = profile(field, error=0.5 * field, label="fit", scale="log")
+    shown(page, fit * profile(2 * field, label="truth", dashed=True, scale="log"))
+    ticks = page.locator("svg text[text-anchor=end]").all_text_contents()
+    assert {"0.1", "1", "10", "100", "1000"} <= set(ticks)
+    assert page.locator("svg path[stroke-dasharray='7,4']").count() == 1
+    canvas = page.locator("canvas")
+    low, high = np.log10(page.evaluate("() => model.get('frame').range")[2:])
+
+    def at(x, y):
+        return canvas.evaluate(PIXEL, [x / 4, (high - np.log10(y)) / (high - low)])
+
+    assert 40 < at(0.5, 280)[3] < 90  # between the curve and the edge of the band
+    assert at(0.5, 0.5)[3] == 0
+    assert at(1.6, 30)[3] == 0  # towards what has no logarithm
+    assert at(3.3, 10**-0.3)[3] > 200  # the line itself, straight between its points
+    canvas.press("ArrowUp")
+    page.wait_for_function("() => model.get('range').length === 4")
+    seen = page.evaluate("() => model.get('range')")[2:]
+    assert np.log10(seen) == pytest.approx([low + 0.1 * (high - low), high + 0.1 * (high - low)])
+    page.evaluate("() => { model.set('range', [0, 4, 10, 50]) }")
+    page.wait_for_timeout(200)
+    assert {"10", "20", "50"} <= set(page.locator("svg text[text-anchor=end]").all_text_contents())
+    page.evaluate("() => { model.set('range', [0, 4, 1.01, 1.06]) }")
+    assert {"1.02", "1.04"} <= set(page.locator("svg text[text-anchor=end]").all_text_contents())
+    page.evaluate("() => { model.set('tools', ['box']); model.set('mode', 'box'); model.set('range', [0, 4, 1, 100]) }")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"], box["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 299, steps=3)
+    page.mouse.up()
+    xy = page.evaluate("() => model.get('selection').xy")
+    assert xy == pytest.approx([0, 10, 2, 10, 2, 1, 0, 1], rel=0.05, abs=0.02)
 
 
 # ---- selection and cursor
