@@ -61,6 +61,10 @@ class MapConfig:
     potential: PotentialConfig | None = field(default_factory=PotentialConfig)
     seed: int = 0
 
+    def __post_init__(self):
+        if self.radius is not None and not 0 < self.radius < np.inf:
+            raise ValueError(f"Expected a radius above 0 kpc, or None, got {self.radius}; correct it.")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
         return dataclasses.asdict(self)
@@ -216,9 +220,9 @@ def fit_map(
         on_progress: called about four times a second with `Progress`, whose ``fraction`` and ``remaining`` cover
             all stages; returning False cancels.
         on_preview: called with the unfinished fit, to be looked at, not saved: f(x, v) as it is learnt, and from the
-            first pass over the velocities on, if the fit takes a minute or more, a rough potential; see
-            `clearview.flows.fit.Previews`.
-        preview: about how many seconds lie between two of these; a minute is twelve times as many.
+            first pass over the velocities on, if then 40 seconds or more are left, a rough potential, which is worth
+            its compilation only then; see `clearview.flows.fit.Previews`.
+        preview: about how many seconds lie between two of these; 40 are eight times as many.
         resume: a cancelled fit of the same catalogue; it goes on from the very step and ends as if undisturbed.
 
     Returns:
@@ -258,7 +262,7 @@ def fit_map(
         now.message = "Positions: still learning; the velocities come next."
         if part == "p":
             now.message = "Velocities: still learning."
-            if config.potential is not None and plan.worth(12 * preview):
+            if config.potential is not None and plan.worth(8 * preview):
                 rough = dataclasses.replace(
                     config.potential, stars=ROUGH.stars, degree=min(ROUGH.degree, config.potential.degree)
                 )
@@ -380,11 +384,11 @@ class _Plan:
     """Turns the progress of one stage into that of the whole."""
 
     def __init__(self, config: MapConfig, stars: int, on_progress: OnProgress, history: pd.DataFrame):
-        self.costs = _costs(config, stars)
+        self.costs, self.compiling = _costs(config, stars)
         self.per_epoch = config.training.plan(max(1, round(stars * (1 - config.training.validation))))[1]
         self.on_progress, self.history, self.seconds = on_progress, history, 0.0
         self.last: Any = None
-        self.rate, self.stopped = None, False
+        self.rate, self.stopped, self._worth = None, False, False
 
     def stage(self, number: int) -> OnProgress:
         past = self.history
@@ -409,8 +413,9 @@ class _Plan:
         return not self.stopped
 
     def worth(self, seconds: float) -> bool:
-        """Whether the stage has passed once over the stars, and the whole takes at least so long."""
-        return self.last.step >= self.per_epoch and self.last.seconds + (self.last.remaining or 0.0) >= seconds
+        """Whether the stage has passed once over the stars, and so long is left, or was when this was asked before."""
+        self._worth = self._worth or (self.last.step >= self.per_epoch and (self.last.remaining or 0.0) >= seconds)
+        return self._worth
 
     def part(self, name: str, number: int) -> Callable[[int, int], object]:
         """The progress of what is no training: ``on_batch(done, total)``."""
@@ -419,9 +424,11 @@ class _Plan:
         def told(done: int, total: int):
             if self.on_progress is None:
                 return None
-            seconds, now = time.monotonic() - begun, before + self.costs[number] * done / total
+            compiling = self.compiling[number]
+            passed = compiling + (self.costs[number] - compiling) * done / total if done else 0.0
+            seconds, now = time.monotonic() - begun, before + passed
             if done:
-                self.rate = seconds / (self.costs[number] * done / total)
+                self.rate = seconds / passed
             remaining = None if self.rate is None else self.rate * (sum(self.costs) - now)
             self.seconds = past + seconds
             return self.on_progress(Progress(
@@ -437,14 +444,18 @@ class _Plan:
         return self.history
 
 
-def _costs(config: MapConfig, stars: int) -> list[float]:
-    """Seconds of each stage on the reference of `clearview.flows.cost`, compilations left out."""
+def _costs(config: MapConfig, stars: int) -> tuple[list[float], list[float]]:
+    """Seconds of each stage on the reference of `clearview.flows.cost`, and those of them that compile.
+
+    The compilations of the flows are left out, since the progress of a training does not know of its own.
+    """
     per_star = star_seconds(config.positions, 3), star_seconds(config.velocities, 3, 3)
-    costs = [training_seconds(stars, config.training, seconds) for seconds in per_star]
-    if config.potential is not None:
-        taken, size = min(config.potential.stars, stars), config.potential.size
-        costs += [3.5 * taken * sum(per_star), 1.5 + 2.5e-9 * taken * size**2]
-    return costs
+    costs, compiling = [training_seconds(stars, config.training, seconds) for seconds in per_star], [0.0, 0.0]
+    if (p := config.potential) is not None:
+        taken = min(p.stars, stars)
+        compiling += [0.6 * (config.positions.layers + config.velocities.layers), 0.9 * p.degree]
+        costs += [compiling[2] + 3.5 * taken * sum(per_star), compiling[3] + 2.5e-9 * taken * p.size**2]
+    return costs, compiling
 
 
 def estimate_seconds(stars: int | Catalog, config: MapConfig | None = None) -> float:
@@ -459,9 +470,7 @@ def estimate_seconds(stars: int | Catalog, config: MapConfig | None = None) -> f
         far = np.inf if config.radius is None else config.radius
         stars = int((_distance(np.asarray(stars.phase_space)[:, :3], config) < far).sum())
     compiling = compile_seconds(config.positions) + compile_seconds(config.velocities)
-    if config.potential is not None:
-        compiling += 0.6 * (config.positions.layers + config.velocities.layers) + 0.5 * config.potential.degree
-    return slowness() * (compiling + sum(_costs(config, stars)))
+    return slowness() * (compiling + sum(_costs(config, stars)[0]))
 
 
 def _joined(past: pd.DataFrame, stage: pd.DataFrame) -> pd.DataFrame:
