@@ -12,7 +12,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from clearview.catalogs import Catalog
-from clearview.dynamics import acceleration_field, phase_space_field
+from clearview.dynamics import MapConfig, acceleration_field, phase_space_field
+from clearview.flows import ColumnConfig
 from clearview.units import SUN
 
 HISTORY = ["stage", "step", "train", "validation"]
@@ -84,6 +85,10 @@ class FakeColumnFit:
     message: str = "Columns finished."
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
 
+    @property
+    def has_density(self):
+        return self.stopped in ("finished", "preview")
+
     @classmethod
     def of(cls, catalog, columns, **kwargs):
         columns = tuple(columns)
@@ -100,7 +105,7 @@ class FakeColumnFit:
 def fake_flows(steps: int = 4) -> SimpleNamespace:
     """A stand-in for `clearview.flows` whose flows of columns are Gaussians, cancelled ones included."""
 
-    def fit_columns(catalog, columns, config=None, *, on_progress=None, resume=None):
+    def fit_columns(catalog, columns, config=None, *, on_progress=None, on_preview=None, resume=None):
         rows = [dict(stage="columns", step=i, train=1.0, validation=1.0) for i in range(steps)]
         fit = FakeColumnFit.of(catalog, columns, config=config, history=pd.DataFrame(rows))
         told = SimpleNamespace(stage="columns", fraction=0.5, seconds=0.0, remaining=None, history=fit.history)
@@ -114,6 +119,7 @@ def fake_flows(steps: int = 4) -> SimpleNamespace:
     return SimpleNamespace(
         fit_columns=fit_columns, save_columns=save_columns,
         load_columns=lambda path: pickle.loads(Path(path).read_bytes()),
+        estimate_seconds=lambda stars, columns, config: None, ColumnConfig=ColumnConfig,
     )  # fmt: skip
 
 
@@ -128,10 +134,15 @@ def sky_stars(n: int = 20_000, seed: int = 0, **more) -> Catalog:
     return Catalog(Table({**table, **more}))
 
 
-def fake_dynamics(steps: int = 100, pause: float = 0.02, fail: str = "", diverge: bool = False) -> SimpleNamespace:
-    """A stand-in for `clearview.dynamics` whose training sleeps, and may fail at half way."""
+def fake_dynamics(
+    steps: int = 100, pause: float = 0.02, fail: str = "", diverge: bool = False, previews: bool = False
+) -> SimpleNamespace:
+    """A stand-in for `clearview.dynamics` whose training sleeps, and may fail at half way.
 
-    def fit_map(catalog, config=None, *, on_progress=None, resume=None):
+    With ``previews`` it shows two on the way, of potentials that become deeper, and says how long it takes.
+    """
+
+    def fit_map(catalog, config=None, *, on_progress=None, on_preview=None, resume=None):
         rows = [] if resume is None else resume.history.to_dict("records")
         begin = time.monotonic()
         for i in range(len(rows), steps):
@@ -141,6 +152,8 @@ def fake_dynamics(steps: int = 100, pause: float = 0.02, fail: str = "", diverge
                 if fail:
                     raise ValueError(fail)
                 return FakeFit(catalog.digest(), config, "diverged", "Positions: the loss is not finite.", stage=0)
+            if previews and on_preview is not None and i in (steps // 4, steps // 2):
+                on_preview(FakeFit(catalog.digest(), config, "preview", "Velocities: still learning."))
             told = SimpleNamespace(
                 stage="positions", fraction=(i + 1) / steps, seconds=time.monotonic() - begin,
                 remaining=(steps - i) * pause, train_loss=1.0, validation_loss=1.0, history=pd.DataFrame(rows),
@@ -156,5 +169,6 @@ def fake_dynamics(steps: int = 100, pause: float = 0.02, fail: str = "", diverge
 
     return SimpleNamespace(
         fit_map=fit_map, save_map=save_map, load_map=lambda path: pickle.loads(Path(path).read_bytes()),
+        estimate_seconds=lambda stars, config: steps * pause if previews else None, MapConfig=MapConfig,
         acceleration_field=acceleration_field, phase_space_field=phase_space_field,
     )  # fmt: skip

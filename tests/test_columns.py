@@ -13,6 +13,7 @@ from clearview.flows import (
     FitConfig,
     FlowConfig,
     column_field,
+    estimate_seconds,
     fit_columns,
     load_columns,
     save_columns,
@@ -121,3 +122,26 @@ def test_refusals(rng):
         fit_columns(far, ("pmra", "epoch"))
     with pytest.raises(ValueError, match="at least 100 stars"):
         fit_columns(catalog(rng, 50), PM)
+
+
+def test_previews_can_be_drawn_and_not_saved(fitted, tmp_path):
+    stars, whole = fitted
+    seen = []
+    fit = fit_columns(stars, PM, CONFIG, on_preview=seen.append, preview=0.0)
+    np.testing.assert_array_equal(fit.log_prob(np.zeros((1, 2))), whole.log_prob(np.zeros((1, 2))))
+    assert {p.stopped for p in seen} == {"preview"}
+    assert not seen[-1].complete
+    assert (
+        abs(seen[-1].sample(4000) - whole.sample(4000)).mean() < abs(seen[0].sample(4000) - whole.sample(4000)).mean()
+    )
+    with pytest.raises(ValueError, match="got a preview of one"):
+        save_columns(seen[-1], tmp_path / "preview")
+    with pytest.raises(ValueError, match="to resume, got a preview"):
+        fit_columns(stars, PM, resume=seen[-1])
+
+
+def test_the_estimate_grows_with_the_work():
+    few, many = (estimate_seconds(n) for n in (100_000, 400_000))
+    assert few < many
+    assert estimate_seconds(400_000, 4) > many
+    assert estimate_seconds(400_000, 2, ColumnConfig(training=FitConfig(epochs=40))) > many

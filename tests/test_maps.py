@@ -9,9 +9,20 @@ import pandas as pd
 import pytest
 
 from clearview.catalogs import Catalog
-from clearview.dynamics import MapConfig, acceleration_field, fit_map, load_map, phase_space_field, save_map
+from clearview.dynamics import (
+    MapConfig,
+    acceleration_field,
+    estimate_seconds,
+    fit_map,
+    load_map,
+    maps,
+    phase_space_field,
+    save_map,
+)
+from clearview.dynamics.maps import _Plan
 from clearview.field import Axis
-from clearview.flows import CheckpointError, FitConfig, FlowConfig
+from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress
+from clearview.flows.fit import HISTORY
 from clearview.mocks import Truth
 from clearview.units import SUN
 
@@ -215,3 +226,72 @@ def test_fields_of_a_map(tiny_map, tmp_path):
         phase_space_field(
             tiny_map, (Axis("vx", -1, 1, 2, "km/s"), Axis("vy", -1, 1, 2, "km/s")), dict(x=8.0, y=0.0, z=0.0)
         )
+
+
+def test_previews_can_be_drawn_and_not_saved(mock, tiny_map, tiny_config, tmp_path):
+    seen = []
+    fit = fit_map(mock, tiny_config, on_preview=seen.append, preview=0.0)
+    assert same(fit, tiny_map)  # it costs time, and changes nothing
+    assert {p.stopped for p in seen} == {"preview"}
+    assert not any(p.complete for p in seen)
+    assert seen[0].message.startswith("Positions")
+    assert not seen[0].has_potential
+    last = seen[-1]
+    assert last.has_potential
+    assert last.acceleration(SUN.position[None])[0, 0] < 0
+    assert np.isfinite(last.log_f(SUN.position[None], SUN.velocity[None])).all()
+    with pytest.raises(ValueError, match="got a preview of one; cancel the training"):
+        save_map(last, tmp_path / "preview")
+    with pytest.raises(ValueError, match="Expected a cancelled fit to resume, got a preview"):
+        fit_map(mock, resume=last)
+
+
+def test_a_preview_that_fails_is_told_once_and_loses_no_training(mock, tiny_map, tiny_config, monkeypatch):
+    real, asked, seen = maps.score_gradients, [], []
+
+    def fails_once(*args, **kwargs):
+        asked.append(kwargs)
+        if len(asked) == 1:
+            raise RuntimeError("no memory")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(maps, "score_gradients", fails_once)
+    assert same(fit_map(mock, tiny_config, on_preview=seen.append, preview=0.0), tiny_map)
+    assert [str(p) for p in seen if isinstance(p, Exception)] == ["no memory"]
+    assert isinstance(seen[-1], Exception)
+    assert len(asked) == 2
+
+
+def test_a_cancel_is_heeded_in_a_preview(mock, tiny_map, tiny_config):
+    begun = []
+
+    def going(p):
+        return not begun
+
+    fit = fit_map(mock, tiny_config, on_progress=going, on_preview=begun.append, preview=0.0)
+    assert fit.stopped == "cancelled"
+    assert len(begun) == 1
+    assert same(fit_map(mock, resume=fit), tiny_map)
+
+
+def test_the_estimate_grows_with_the_work(mock):
+    few, many = (estimate_seconds(n) for n in (100_000, 200_000))
+    assert few < many < 2.5 * few
+    longer = MapConfig(training=FitConfig(epochs=28))
+    assert many < estimate_seconds(200_000, longer) < 2.5 * many
+    assert estimate_seconds(200_000, MapConfig(potential=None)) < many
+    assert estimate_seconds(200_000, MapConfig(positions=FlowConfig(width=192))) > many
+    assert estimate_seconds(mock, MapConfig(radius=4.0)) == pytest.approx(estimate_seconds(len(mock)), rel=0.02)
+    assert estimate_seconds(mock, MapConfig(radius=2.0)) < estimate_seconds(mock, MapConfig(radius=4.0))
+
+
+def test_what_is_left_is_that_of_all_stages(tiny_config):
+    """In the middle of the first stage, with ten seconds to its end, the others are still to come."""
+    told = []
+    plan = _Plan(tiny_config, 20_000, told.append, pd.DataFrame(columns=HISTORY))
+    half = Progress("positions", 5, 10, 10.0, 10.0, 1.0, 1.0, pd.DataFrame(columns=HISTORY), 0.5)
+    plan.stage(0)(half)
+    first, *others = plan.costs
+    assert told[-1].remaining == pytest.approx(10 * (1 + 2 * sum(others) / first))
+    plan.stage(1)(half._replace(stage="velocities", remaining=None, fraction=0.0))  # while it compiles
+    assert told[-1].remaining == pytest.approx(20 * sum(others) / first)

@@ -293,7 +293,7 @@ def test_training_shows_progress_loss_and_then_the_map(catalog, made):
     panel.set(show="difference")
 
 
-def test_a_cancelled_training_is_resumed(catalog, made, monkeypatch, tmp_path):
+def test_a_paused_training_is_resumed(catalog, made, monkeypatch, tmp_path):
     use(monkeypatch, steps=60, pause=0.01)
     panel = acceleration(catalog, made, fit=False)
     panel.train()
@@ -302,7 +302,7 @@ def test_a_cancelled_training_is_resumed(catalog, made, monkeypatch, tmp_path):
         time.sleep(0.01)
     assert panel.bar.go.disabled
     panel.set(z=0.5)  # live while it trains
-    panel.cancel()
+    panel.pause()
     assert panel.training.wait(WAIT)
     assert panel.bar.go.description == "Resume"
     assert panel.fit is None
@@ -948,7 +948,7 @@ def test_a_fit_without_a_potential_is_kept_for_saving(made, catalog, tmp_path):
     assert "without this map" in panel.status
 
 
-def test_start_over_after_a_cancel(made, catalog):
+def test_start_over_after_a_pause(made, catalog):
     panel = made(AccelerationPanel(catalog, FakeFit(catalog.digest()), threaded=False))
     assert panel.bar.anew.layout.display == "none"
     assert panel.bar.go.layout.display is None  # the others are there

@@ -36,7 +36,7 @@ from clearview.dynamics.equilibrium import (
 from clearview.dynamics.extrapolation import Simex, bias_field, refit, simex
 from clearview.dynamics.fields import acceleration_field, phase_space_field
 from clearview.dynamics.identifiability import Identifiability, identifiability, identifiability_field
-from clearview.dynamics.maps import MapConfig, MapFit, fit_map, load_map, save_map
+from clearview.dynamics.maps import MapConfig, MapFit, estimate_seconds, fit_map, load_map, save_map
 from clearview.dynamics.pointwise import solve_acceleration
 from clearview.dynamics.potential import (
     Gradients,
@@ -114,6 +114,7 @@ __all__ = [
     "efficiency_from_dust",
     "enclosed_mass",
     "error_budget",
+    "estimate_seconds",
     "fit_efficiency",
     "fit_map",
     "fit_potential",

@@ -25,8 +25,9 @@ from clearview.dynamics.potential import (
     score_gradients,
 )
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
+from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball
-from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
+from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history, unpack_history
 from clearview.units import ACCELERATION_UNIT, SUN
 
 FEWEST = 1000
@@ -34,6 +35,9 @@ FEWEST = 1000
 
 EDGE = 1 - 1e-5
 """Stars are taken up to this fraction of the radius: in float32 one at the very edge may count as outside."""
+
+ROUGH = PotentialConfig(stars=4096, degree=6)
+"""The potential of a preview, at most: of the finished flows of the first map it is good to 1.5 % (median)."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class MapConfig:
     training: FitConfig = field(default_factory=FitConfig)
     potential: PotentialConfig | None = field(default_factory=PotentialConfig)
     seed: int = 0
+
+    def __post_init__(self):
+        if self.radius is not None and not 0 < self.radius < np.inf:
+            raise ValueError(f"Expected a radius above 0 kpc, or None, got {self.radius}; correct it.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
@@ -81,7 +89,7 @@ class MapFit:
         stars: how many were learnt from.
         data_digest: of the catalogue's phase space.
         stage: how many of the stages are done.
-        stopped: "finished", "cancelled" or "diverged".
+        stopped: "finished", "cancelled" or "diverged"; "preview" while it is learnt.
         message: one sentence about how it ended.
         history: losses, columns stage, step, train, validation.
         state: where an unfinished stage stands, or None.
@@ -118,17 +126,17 @@ class MapFit:
     @property
     def complete(self) -> bool:
         """Whether every stage is done."""
-        return self.stage == (2 if self.config.potential is None else 3)
+        return self.stopped != "preview" and self.stage == (2 if self.config.potential is None else 3)
 
     @property
     def has_density(self) -> bool:
-        """Whether f(x, v) is trained."""
+        """Whether f(x, v) is trained, or to be looked at in a preview."""
         return self.stage >= 2
 
     @property
     def has_potential(self) -> bool:
         """Whether the potential is there; never with ``config.potential = None``, a fit of the density only."""
-        return self.complete and self.config.potential is not None
+        return self.stage == 3
 
     def acceleration(self, x) -> np.ndarray:
         """(N, 3) acceleration at x (N, 3) [kpc], (km/s)^2/kpc; NaN outside the ball.
@@ -200,6 +208,8 @@ def fit_map(
     config: MapConfig | None = None,
     *,
     on_progress: OnProgress = None,
+    on_preview: OnPreview = None,
+    preview: float = 5.0,
     resume: MapFit | None = None,
 ) -> MapFit:
     """Learn f(x, v) from a catalogue and the potential from f.
@@ -209,6 +219,10 @@ def fit_map(
         config: what to do; not with ``resume``, which brings its own.
         on_progress: called about four times a second with `Progress`, whose ``fraction`` and ``remaining`` cover
             all stages; returning False cancels.
+        on_preview: called with the unfinished fit, to be looked at, not saved: f(x, v) as it is learnt, and from the
+            first pass over the velocities on, if then 40 seconds or more are left, a rough potential, which is worth
+            its compilation only then; see `clearview.flows.fit.Previews`.
+        preview: about how many seconds lie between two of these; 40 are eight times as many.
         resume: a cancelled fit of the same catalogue; it goes on from the very step and ends as if undisturbed.
 
     Returns:
@@ -230,6 +244,8 @@ def fit_map(
                 f"Expected the stars that the fit began with (digest {resume.data_digest}), got others ({digest}); "
                 f"load that catalogue or train anew."
             )
+        if resume.stopped == "preview":
+            raise ValueError("Expected a cancelled fit to resume, got a preview of one; cancel the training first.")
         fit = dataclasses.replace(resume)
     config = fit.config
     inside = _distance(x, config) < fit.radius * EDGE
@@ -237,6 +253,31 @@ def fit_map(
     w, q = (np.asarray(a) for a in fit.density.velocity_input(x, v))
     keys = random.split(random.key(config.seed), 4)
     plan = _Plan(config, len(x), on_progress, fit.history)
+    previews = Previews(on_preview, preview)
+
+    def so_far(part: str, model):
+        """The fit with a flow that is still trained."""
+        density = eqx.tree_at(lambda d: getattr(d, part), fit.density, model)
+        now = dataclasses.replace(fit, density=density, stage=2, stopped="preview", state=None)
+        now.message = "Positions: still learning; the velocities come next."
+        if part == "p":
+            now.message = "Velocities: still learning."
+            if config.potential is not None and plan.worth(8 * preview):
+                rough = dataclasses.replace(
+                    config.potential, stars=ROUGH.stars, degree=min(ROUGH.degree, config.potential.degree)
+                )
+                some = np.asarray(random.permutation(keys[2], len(x))[: min(rough.stars, config.potential.stars)])
+                series = PotentialSeries(config.center, fit.radius, fit.series.height, rough)
+                try:
+                    found = score_gradients(density, x[some], v[some], on_batch=plan.going)
+                    series = found and fit_potential(series, found, rough, on_batch=plan.going)
+                except (ValueError, np.linalg.LinAlgError):  # so early the flow may be too rough for one
+                    return now
+                if series is None:
+                    return None
+                now.series, now.stage = series, 3
+                now.message = f"Velocities: still learning; a rough potential of {len(some):,} stars."
+        return now
 
     resumed = None if fit.state is None else Fit(None, "cancelled", "", fit.history, fit.state)
     fit.stopped = "finished"
@@ -244,13 +285,14 @@ def fit_map(
         told = plan.stage(fit.stage)
         if fit.stage == 0:
             result = flows.fit(
-                fit.density.n, x, config.training, key=keys[0], on_progress=told, resume=resumed, stage="positions"
+                fit.density.n, x, config.training, key=keys[0], on_progress=told, resume=resumed, stage="positions",
+                on_model=lambda model: previews(lambda: so_far("n", model())),
             )  # fmt: skip
             fit.density = eqx.tree_at(lambda d: d.n, fit.density, result.model)
         else:
             result = flows.fit(
                 fit.density.p, w, config.training, key=keys[1], condition=q, on_progress=told, resume=resumed,
-                stage="velocities",
+                stage="velocities", on_model=lambda model: previews(lambda: so_far("p", model())),
             )  # fmt: skip
             fit.density = eqx.tree_at(lambda d: d.p, fit.density, result.model)
         resumed = None
@@ -342,25 +384,17 @@ class _Plan:
     """Turns the progress of one stage into that of the whole."""
 
     def __init__(self, config: MapConfig, stars: int, on_progress: OnProgress, history: pd.DataFrame):
-        def flow_cost(c: FlowConfig):
-            return c.layers * c.width * (9 + c.width * (c.depth - 1))
-
-        batch, _, steps = config.training.plan(max(1, round(stars * (1 - config.training.validation))))
-        flow_costs = [flow_cost(config.positions), flow_cost(config.velocities)]
-        self.costs = [batch * steps * cost for cost in flow_costs]
-        if config.potential is not None:
-            taken, size = min(config.potential.stars, stars), config.potential.size
-            self.costs += [3.5 * taken * sum(flow_costs), 15 * taken * size**2]  # measured against the flows' training
+        self.costs, self.compiling = _costs(config, stars)
+        self.per_epoch = config.training.plan(max(1, round(stars * (1 - config.training.validation))))[1]
         self.on_progress, self.history, self.seconds = on_progress, history, 0.0
-        self.last, self.rate = None, None
+        self.last: Any = None
+        self.rate, self.stopped, self._worth = None, False, False
 
     def stage(self, number: int) -> OnProgress:
         past = self.history
         name_done = sum(self.costs[:number])
 
         def told(p: Progress):
-            if self.on_progress is None:
-                return None
             history = _joined(past, p.history)
             done = name_done + self.costs[number] * p.fraction
             if p.remaining is not None and p.fraction < 1:
@@ -369,9 +403,19 @@ class _Plan:
             self.last = p._replace(
                 history=history, fraction=done / sum(self.costs), remaining=remaining, seconds=self.seconds + p.seconds
             )  # fmt: skip
-            return self.on_progress(self.last)
+            return self.going()
 
         return told
+
+    def going(self, *_) -> bool:
+        """Whether to go on; once it is told to stop, it is not asked again."""
+        self.stopped = self.stopped or (self.on_progress is not None and self.on_progress(self.last) is False)
+        return not self.stopped
+
+    def worth(self, seconds: float) -> bool:
+        """Whether the stage has passed once over the stars, and so long is left, or was when this was asked before."""
+        self._worth = self._worth or (self.last.step >= self.per_epoch and (self.last.remaining or 0.0) >= seconds)
+        return self._worth
 
     def part(self, name: str, number: int) -> Callable[[int, int], object]:
         """The progress of what is no training: ``on_batch(done, total)``."""
@@ -380,9 +424,11 @@ class _Plan:
         def told(done: int, total: int):
             if self.on_progress is None:
                 return None
-            seconds, now = time.monotonic() - begun, before + self.costs[number] * done / total
+            compiling = self.compiling[number]
+            passed = compiling + (self.costs[number] - compiling) * done / total if done else 0.0
+            seconds, now = time.monotonic() - begun, before + passed
             if done:
-                self.rate = seconds / (self.costs[number] * done / total)
+                self.rate = seconds / passed
             remaining = None if self.rate is None else self.rate * (sum(self.costs) - now)
             self.seconds = past + seconds
             return self.on_progress(Progress(
@@ -398,6 +444,35 @@ class _Plan:
         return self.history
 
 
+def _costs(config: MapConfig, stars: int) -> tuple[list[float], list[float]]:
+    """Seconds of each stage on the reference of `clearview.flows.cost`, and those of them that compile.
+
+    The compilations of the flows are left out, since the progress of a training does not know of its own.
+    """
+    per_star = star_seconds(config.positions, 3), star_seconds(config.velocities, 3, 3)
+    costs, compiling = [training_seconds(stars, config.training, seconds) for seconds in per_star], [0.0, 0.0]
+    if (p := config.potential) is not None:
+        taken = min(p.stars, stars)
+        compiling += [0.6 * (config.positions.layers + config.velocities.layers), 0.9 * p.degree]
+        costs += [compiling[2] + 3.5 * taken * sum(per_star), compiling[3] + 2.5e-9 * taken * p.size**2]
+    return costs, compiling
+
+
+def estimate_seconds(stars: int | Catalog, config: MapConfig | None = None) -> float:
+    """Roughly how many seconds `fit_map` takes on this machine.
+
+    Args:
+        stars: how many, or a catalogue, of which those within the radius count.
+        config: as `fit_map` takes it.
+    """
+    config = config or MapConfig()
+    if isinstance(stars, Catalog):
+        far = np.inf if config.radius is None else config.radius
+        stars = int((_distance(np.asarray(stars.phase_space)[:, :3], config) < far).sum())
+    compiling = compile_seconds(config.positions) + compile_seconds(config.velocities)
+    return slowness() * (compiling + sum(_costs(config, stars)[0]))
+
+
 def _joined(past: pd.DataFrame, stage: pd.DataFrame) -> pd.DataFrame:
     """The history with that of one stage, which a resumed stage tells anew from its beginning."""
     past = pd.DataFrame(past[~past.stage.isin(stage.stage)])
@@ -405,7 +480,13 @@ def _joined(past: pd.DataFrame, stage: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_map(fit: MapFit, path, *, overwrite: bool = False):
-    """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`."""
+    """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`.
+
+    Raises:
+        ValueError: for a preview.
+    """
+    if fit.stopped == "preview":
+        raise ValueError("Expected a fit to save, got a preview of one; cancel the training and save what it gives.")
     header = dict(
         config=fit.config.to_dict(), radius=fit.radius, stars=fit.stars, data_digest=fit.data_digest, stage=fit.stage,
         stopped=fit.stopped, message=fit.message, source=fit.source,

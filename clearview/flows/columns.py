@@ -15,9 +15,21 @@ from jax import random
 from clearview.catalogs import Catalog
 from clearview.field import Axis, Quantity, grid, make_field
 from clearview.flows import checkpoint
+from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import AbstractFlow, Standardised, in_chunks
 from clearview.flows.discrete import MAF, FlowConfig
-from clearview.flows.fit import HISTORY, Fit, FitConfig, OnProgress, State, fit, pack_history, unpack_history
+from clearview.flows.fit import (
+    HISTORY,
+    Fit,
+    FitConfig,
+    OnPreview,
+    OnProgress,
+    Previews,
+    State,
+    fit,
+    pack_history,
+    unpack_history,
+)
 
 FEWEST = 100
 """Stars below which no density is learnt."""
@@ -62,7 +74,7 @@ class ColumnFit:
         density: p of the columns, an `AbstractFlow`.
         stars: how many were learnt from.
         data_digest: of the catalogue's columns.
-        stopped: "finished", "cancelled" or "diverged".
+        stopped: "finished", "cancelled" or "diverged"; "preview" while it is learnt.
         message: one sentence about how it ended.
         history: losses, columns stage, step, train, validation.
         state: where an unfinished training stands, or None.
@@ -86,6 +98,11 @@ class ColumnFit:
         """Whether training is done."""
         return self.stopped == "finished"
 
+    @property
+    def has_density(self) -> bool:
+        """Whether the density can be looked at: it is finished, or a preview."""
+        return self.stopped in ("finished", "preview")
+
     def log_prob(self, points) -> np.ndarray:
         """(...) ln p at points (..., columns), per unit of the columns.
 
@@ -104,14 +121,15 @@ class ColumnFit:
         return in_chunks(lambda key, size: density.sample(key, (size,)), n, random.key(seed))
 
     def _finished(self) -> AbstractFlow:
-        if not self.complete:
+        if not self.has_density:
             raise ValueError(f"Expected a finished fit, this one stopped before ({self.message}) Resume it first.")
         return self.density
 
 
 def fit_columns(
     catalog: Catalog, columns: Iterable[str], config: ColumnConfig | None = None, *,
-    on_progress: OnProgress = None, resume: ColumnFit | None = None,
+    on_progress: OnProgress = None, on_preview: OnPreview = None, preview: float = 5.0,
+    resume: ColumnFit | None = None,
 ) -> ColumnFit:  # fmt: skip
     """Learn the density of columns of a catalogue, such as ``("pmra", "pmdec")``.
 
@@ -120,6 +138,8 @@ def fit_columns(
         columns: numbers; the density is per unit of each.
         config: what to do; not with ``resume``, which brings its own.
         on_progress: called with `Progress`; returning False cancels.
+        on_preview: called with the unfinished fit, which can be looked at, not saved; see `Previews`.
+        preview: about how many seconds lie between two of these.
         resume: a cancelled fit of the same columns and stars.
 
     Raises:
@@ -137,6 +157,8 @@ def fit_columns(
                 f"Expected the columns {', '.join(resume.columns)} of the stars that the fit began with, got "
                 f"{', '.join(columns)} of {'the same' if digest == resume.data_digest else 'others'}; train anew."
             )
+        if resume.stopped == "preview":
+            raise ValueError("Expected a cancelled fit to resume, got a preview of one; cancel the training first.")
         if resume.complete:
             return resume
     config = resume.config if resume is not None else config or ColumnConfig()
@@ -145,7 +167,16 @@ def fit_columns(
     start = Standardised(MAF(len(columns), None, config.flow, key=key), middle, (high - low) / 2)
     before: Any = resume
     resumed = None if before is None else Fit(None, "cancelled", "", before.history, before.state)
-    result = fit(start, data, config.training, key=key, on_progress=on_progress, resume=resumed, stage="density")
+    previews, source = Previews(on_preview, preview), dict(catalog.meta)
+
+    def so_far(model):
+        message = f"Density of {', '.join(columns)}: still learning."
+        return ColumnFit(columns, units, config, model, len(data), digest, "preview", message, source=source)
+
+    result = fit(
+        start, data, config.training, key=key, on_progress=on_progress, resume=resumed, stage="density",
+        on_model=lambda model: previews(lambda: so_far(model())),
+    )  # fmt: skip
     state = None if result.stopped == "finished" else result.state
     message = result.message
     if state is None:
@@ -154,8 +185,15 @@ def fit_columns(
         message += f" ({left_out:,} left out, without a finite value)." if left_out else "."
     return ColumnFit(
         columns, units, config, result.model, len(data), digest, result.stopped, message, result.history, state,
-        dict(catalog.meta),
+        source,
     )  # fmt: skip
+
+
+def estimate_seconds(stars: int, columns: int = 2, config: ColumnConfig | None = None) -> float:
+    """Roughly how many seconds `fit_columns` takes on this machine, for so many stars and columns."""
+    config = config or ColumnConfig()
+    seconds = training_seconds(stars, config.training, star_seconds(config.flow, columns))
+    return slowness() * (compile_seconds(config.flow) + seconds)
 
 
 def _table(catalog: Catalog, columns: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
@@ -231,7 +269,13 @@ def column_field(fit: ColumnFit, axes: Sequence[Axis], fixed: Mapping[str, float
 
 
 def save_columns(fit: ColumnFit, path, *, overwrite: bool = False):
-    """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`."""
+    """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`.
+
+    Raises:
+        ValueError: for a preview.
+    """
+    if fit.stopped == "preview":
+        raise ValueError("Expected a fit to save, got a preview of one; cancel the training and save what it gives.")
     header = dict(
         config=fit.config.to_dict(), columns=fit.columns, units=fit.units, stars=fit.stars,
         data_digest=fit.data_digest, stopped=fit.stopped, message=fit.message, source=fit.source,

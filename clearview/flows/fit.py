@@ -154,10 +154,47 @@ def _adam(config: FitConfig, steps: int) -> optax.GradientTransformation:
 
 OnProgress = Callable[[Progress], object] | None
 
+OnPreview = Callable[[Any], object] | None
+
+OnModel = Callable[[Callable[[], Any]], object] | None
+"""Gets, after each report of a training, a function that gives the model so far."""
+
+
+class Previews:
+    """Shows what is learnt so far about every ``every`` seconds, and so seldom that it takes under a tenth of the time.
+
+    Args:
+        show: gets an unfinished fit, or the exception that prevented one, after which there are no more; None for
+            nobody.
+        every: seconds.
+    """
+
+    def __init__(self, show: OnPreview, every: float):
+        self.show, self.every = show, every
+        self.next, self.took = time.monotonic() + every, 0.0
+
+    def __call__(self, make: Callable[[], Any]) -> None:
+        """Show ``make()``, if it is time; None is not shown."""
+        begun = time.monotonic()
+        if self.show is None or begun < self.next:
+            return
+        try:
+            made = make()
+        except Exception as problem:  # of a picture on the way, for which no training is lost
+            self.show(problem)
+            self.show = None
+            return
+        if made is not None:
+            self.show(made)
+        now = time.monotonic()
+        # The first of a kind compiles, which would put the next one off for minutes.
+        self.next = now + max(self.every, 9 * min(now - begun, self.took))
+        self.took = now - begun
+
 
 def fit(
     model, data, config: FitConfig | None = None, *, key: PRNGKeyArray, condition=None,
-    on_progress: OnProgress = None, resume: Fit | None = None, stage: str = "density",
+    on_progress: OnProgress = None, on_model: OnModel = None, resume: Fit | None = None, stage: str = "density",
 ) -> Fit:  # fmt: skip
     """Fit a model to stars: a density by maximum likelihood, a score model by score matching.
 
@@ -169,6 +206,7 @@ def fit(
         key: of the split and the batches; the same key, data and config give the same fit.
         condition: (N, condition_dim), for a conditional model.
         on_progress: called with `Progress`; returning False cancels.
+        on_model: called after each report with a function that gives the model so far.
         resume: a cancelled fit of the same stars, key and config, to go on with.
         stage: its name in the progress and history.
 
@@ -178,7 +216,8 @@ def fit(
     """
     batch = training_data(model, data, condition)
     return optimise(
-        model, loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, resume=resume, stage=stage
+        model, loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, on_model=on_model,
+        resume=resume, stage=stage,
     )  # fmt: skip
 
 
@@ -226,8 +265,8 @@ def loss_of_model(model, key, data, condition=None):
 
 def optimise(
     model, loss: Callable, data: tuple[np.ndarray, ...], config: FitConfig, *, key: PRNGKeyArray,
-    on_progress: OnProgress = None, resume: Fit | None = None, stage: str = "fit", members: int | None = None,
-    bootstrap: bool = False,
+    on_progress: OnProgress = None, on_model: OnModel = None, resume: Fit | None = None, stage: str = "fit",
+    members: int | None = None, bootstrap: bool = False,
 ) -> Fit:  # fmt: skip
     """Minimise ``loss(model, key, *batch)`` over rows of ``data`` with Adam; see `fit` and `fit_ensemble`."""
     stars = Batches(data, config, key, stage, members, bootstrap)
@@ -356,6 +395,9 @@ def optimise(
         rows_of_history.append(dict(zip(HISTORY, (stage, step, train_loss, validation_loss), strict=True)))
         if not tell(train_loss) and step < total and stopped == "finished":
             stopped = "cancelled"
+        if on_model is not None and stopped == "finished":
+            params = state.average if config.average else state.params
+            on_model(lambda params=params: eqx.combine(params, static))
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",
         "cancelled": f"{stage}: cancelled at step {step} of {total}; resume goes on from there.",

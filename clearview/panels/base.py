@@ -132,6 +132,8 @@ class Panel(W.VBox):
             lambda *args, **kwargs: dynamics().fit_map(*args, **kwargs),
             lambda *args, **kwargs: dynamics().save_map(*args, **kwargs),
             lambda path: dynamics().load_map(path),
+            defaults=lambda: dynamics().MapConfig(),
+            estimate=lambda stars, config: dynamics().estimate_seconds(stars, config),
         )
 
     def usable(self, fit) -> bool:
@@ -180,6 +182,16 @@ class Panel(W.VBox):
     def fit(self, fit):
         self.bar.adopt(fit)
         self._refresh()
+
+    @property
+    def runs(self) -> dict[str, Any]:
+        """The finished fits of this session by name, at most eight; ``panel.fit = panel.runs[name]`` shows one."""
+        return self.bar.runs
+
+    @property
+    def estimate(self) -> float | None:
+        """Roughly how many seconds the next training takes; None as long as that is not known."""
+        return self.bar.estimate
 
     @property
     def training(self) -> Training:
@@ -281,10 +293,10 @@ class Panel(W.VBox):
         return code_of(self)
 
     def train(self, *, resume: bool = True) -> None:
-        """Train on the catalogue, or resume a cancelled training, in a thread; the picture follows when it is done.
+        """Train on the catalogue, or resume a paused training, in a thread; the picture follows when it is done.
 
         Args:
-            resume: False begins anew even if a cancelled training could go on.
+            resume: False begins anew even if a paused training could go on.
 
         Raises:
             ValueError: if there is no catalogue, or nothing in it that can be learnt.
@@ -292,8 +304,12 @@ class Panel(W.VBox):
         """
         self.bar.train(resume=resume)
 
+    def pause(self) -> None:
+        """Stop a training at its next step; it can be resumed, or saved."""
+        self.bar.pause()
+
     def cancel(self) -> None:
-        """Stop a training at its next step; it can be resumed."""
+        """Stop a training, or give up one that waits to be resumed, and drop it; the picture before comes back."""
         self.bar.cancel()
 
     def save(self, path: str | Path | None = None, *, overwrite: bool | None = None) -> Path:
@@ -406,9 +422,10 @@ class Panel(W.VBox):
     # ---- words ---------------------------------------------------------------------------------------------------
 
     def _show_badge(self) -> None:
-        why = self.stale if self.shows_fit() else ""
-        style = "background:#b35900;color:#fff;border-radius:3px;padding:1px 6px;font-weight:600"
-        self._badge.value = f'<span class="cv-stale" style="{style}">stale</span> {small(why, "span")}' if why else ""
+        word, why = self.bar.badge if self.shows_fit() else ("", "")
+        colour = {"stale": "#b35900", "preview": "#1c62b9"}.get(word, "")
+        style = f"background:{colour};color:#fff;border-radius:3px;padding:1px 6px;font-weight:600"
+        self._badge.value = word and f'<span class="cv-{word}" style="{style}">{word}</span> {small(why, "span")}'
 
     def _say(self, slot: str, what: "Exception | str | None", *, error: bool = True) -> None:
         text = sentence(what) if isinstance(what, Exception) else what or ""

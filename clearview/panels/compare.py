@@ -118,7 +118,8 @@ class Draws:
 
     def __init__(self, fit):
         self.fit, self._parts, self._lock = fit, [], threading.Lock()
-        self.enough = int(np.clip(2 * fit.stars, FEWEST, MOST))
+        # Of a preview there is a newer one soon, and each draw is taken from its training.
+        self.enough = 3 * CHUNK if fit.stopped == "preview" else int(np.clip(2 * fit.stars, FEWEST, MOST))
         self._units = CARTESIAN if learnt(fit) is None else dict(zip(fit.columns, fit.units, strict=True))
         self.columns = Columns.of_draws(np.empty((0, len(self._units))), self._units, fit)
 

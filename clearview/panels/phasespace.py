@@ -185,6 +185,9 @@ class PhaseSpacePanel(SelectingPanel):
             lambda catalog, config=None, **how: base.flows().fit_columns(catalog, names, config, **how),
             lambda *args, **how: base.flows().save_columns(*args, **how),
             lambda path: base.flows().load_columns(path),
+            defaults=lambda: base.flows().ColumnConfig(),
+            estimate=lambda stars, config: base.flows().estimate_seconds(len(stars), len(names), config),
+            name=", ".join(names),
         )
 
     def usable(self, fit) -> bool:
@@ -192,7 +195,7 @@ class PhaseSpacePanel(SelectingPanel):
         if self._learn is not None and names != self._learn:
             got = "a map" if names is None else f"one of {', '.join(names)}"
             raise ValueError(f"Expected a flow of {', '.join(self._learn)}, got {got}; make another panel for it.")
-        return fit.has_density if names is None else fit.stopped == "finished"
+        return fit.has_density
 
     def shows_fit(self) -> bool:
         chosen = self.controls["show"].value != "stars" or self.controls["marginals"].value

@@ -1,5 +1,6 @@
-"""What a panel learns, and the bar with which it is trained, cancelled, resumed, saved and loaded."""
+"""What a panel learns, and the bar with which it is trained, paused, resumed, compared, saved and loaded."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,33 +9,53 @@ import ipywidgets as W
 
 from clearview.figures import loss_curve
 from clearview.panels.columns import learnt
-from clearview.panels.controls import button, small, wide
+from clearview.panels.controls import button, dropdown, sentence, small, wide
+from clearview.panels.form import Settings
 from clearview.panels.view import RasterView
-from clearview.panels.worker import Training
+from clearview.panels.worker import Latest, Training
+
+MOST = 8
+"""So many runs are kept."""
+
+BESIDE = 3
+"""So many other runs the loss curve shows: more would hide it."""
+
+LEARNING, UNFINISHED = "learning now", "unfinished"
+"""What the list of runs calls what is no run yet."""
+
+_slower: dict[str, float] = {}
+"""By what is learnt, how many times longer than estimated its last training of this session took."""
 
 
 class Learner(NamedTuple):
-    """What a panel trains, saves and loads: three plain functions.
+    """What a panel trains, saves and loads, as plain functions.
 
-    A fit has ``config``, ``data_digest``, ``history``, ``message`` and ``stopped``, as `clearview.flows.Fit` has.
+    A fit has ``config``, ``data_digest``, ``history``, ``message``, ``stars`` and ``stopped``, as
+    `clearview.dynamics.MapFit` has.
 
     Attributes:
-        fit: ``fit(catalog, config=, on_progress=, resume=)`` gives a fit, finished or not.
+        fit: ``fit(catalog, config=, on_progress=, on_preview=, resume=)`` gives a fit, finished or not.
         save: ``save(fit, path, overwrite=)`` writes one.
         load: ``load(path)`` reads one.
+        defaults: gives the config that None stands for, a frozen dataclass.
+        estimate: ``estimate(catalog, config)`` gives the seconds that a training takes, roughly.
+        name: what is learnt.
     """
 
     fit: Callable[..., Any]
     save: Callable[..., Any]
     load: Callable[[Path], Any]
+    defaults: Callable[[], Any] = lambda: None
+    estimate: Callable[[Any, Any], float | None] = lambda catalog, config: None
+    name: str = "map"
 
 
 class TrainBar(W.VBox):
-    """Buttons, progress, loss curve and file of what is learnt from a catalogue.
+    """Settings, buttons, progress, loss curve, runs and file of what is learnt from a catalogue.
 
     Args:
         catalog: the stars, or None.
-        config: the settings of the next training, or None.
+        config: the settings of the next training, or None for the defaults.
         learner: gives the `Learner` of the moment, or a sentence that says why nothing can be learnt.
         usable: whether the panel can show a fit.
         changed: called after the fit, or what can be done with it, has changed.
@@ -42,8 +63,10 @@ class TrainBar(W.VBox):
         threaded: False trains at once in the calling thread.
 
     Attributes:
-        fit: the fit that is shown, or None.
+        runs: the finished fits of this session by name, at most eight; the oldest go first.
         partial: a fit that waits to be resumed or saved, or None.
+        preview: what a training has learnt so far, or None.
+        estimate: roughly how many seconds the next training takes, or None.
         training: the `Training`.
         loss: the loss curve, a `RasterView`.
     """
@@ -59,30 +82,45 @@ class TrainBar(W.VBox):
         say: Callable[..., Any],
         threaded: bool = True,
     ):
-        self.catalog, self.config = catalog, config
-        self.fit: Any = None
+        self.catalog, self._config = catalog, config
+        self.runs: dict[str, Any] = {}
         self.partial: Any = None
+        self.preview: Any = None
+        self.estimate: float | None = None
+        self._own: Any = None  # what is shown if it is no preview
+        self._before: Any = None  # what was shown before an unfinished fit
+        self._watch, self._picked, self._drop, self._offering, self._count = True, False, False, False, 0
+        self._asked: Any = None
+        self._begun: tuple[float, float | None] = 0.0, None
         self._why = ""
         self._learner, self._usable, self._changed, self._say = learner, usable, changed, say
         self.training = Training(self._progress, self._done, threaded=threaded)
-        self.go, self.stop, self.anew = button("Train"), button("Cancel"), button("Start over")
-        self.store, self.fetch = button("Save"), button("Load")
+        self._guess: Latest | None = None  # a panel that is refused while it is made leaves no thread behind
+        self._threaded = threaded
+        self.settings = Settings(self._now, edited=self._edited, refused=lambda error: say("settings", error))
+        self.go, self.hold, self.stop = button("Train"), button("Pause"), button("Cancel")
+        self.anew, self.store, self.fetch = button("Start over"), button("Save"), button("Load")
+        self.cost = W.HTML()
         self.fraction = W.FloatProgress(min=0, max=1, layout=W.Layout(width="300px"))
         self.stage = W.HTML()
         self.loss = RasterView(234, 130, name="cv-loss")
+        self.which = dropdown("Run", [])
         self.path = W.Text(
             placeholder="path of the fit", description="File", value="fit.clearview", continuous_update=False, **wide()
         )
         self.overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
-        self.stop.disabled = True
-        self.loss.layout.display = self.anew.layout.display = "none"
+        self.stop.disabled = self.hold.disabled = True
+        self.loss.layout.display = self.anew.layout.display = self.which.layout.display = "none"
         for widget, slot, action in (
             (self.go, "train", self.train), (self.anew, "train", lambda: self.train(resume=False)),
-            (self.stop, "train", self.cancel), (self.store, "file", self.save), (self.fetch, "file", self.load),
+            (self.hold, "train", self.pause), (self.stop, "train", self.cancel),
+            (self.store, "file", self.save), (self.fetch, "file", self.load),
         ):  # fmt: skip
             widget.on_click(lambda _, slot=slot, action=action: self._guard(slot, action))
+        self.which.observe(lambda change: self._choose(change["new"]), "value")
+        buttons = W.HBox([self.go, self.hold, self.stop, self.anew], layout=W.Layout(flex_flow="row wrap"))
         rows = [
-            W.HBox([self.go, self.stop, self.anew]), self.fraction, self.stage, self.loss,
+            self.settings, buttons, self.cost, self.fraction, self.stage, self.loss, self.which,
             self.path, W.HBox([self.store, self.fetch, self.overwrite]),
         ]  # fmt: skip
         line = "1px solid var(--jp-border-color2, #8884)"
@@ -96,27 +134,42 @@ class TrainBar(W.VBox):
         if self.training.running:
             raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
         learner, catalog, partial = self._need(), self.catalog, self._resumable() if resume else None
-        self._say("train", "")
+        for slot in ("train", "preview", "runs", "settings"):
+            self._say(slot, "")
         self.fraction.value, self.fraction.bar_style, self.stage.value = 0.0, "", small("Starting …")
         how = {"resume": partial} if partial else {"config": self.config} if self.config is not None else {}
-        self.go.disabled, self.stop.disabled = True, False
-        self.anew.layout.display = "none"
-        self.training.start(lambda report: learner.fit(catalog, on_progress=report, **how))
+        self.go.disabled, self.hold.disabled, self.stop.disabled = True, False, False
+        self.anew.layout.display, self.hold.layout.display, self.cost.value = "none", "", ""
+        self._watch, self._drop = True, False
+        self.preview = self.preview if partial else None
+        self._begun = time.monotonic(), None if partial else self.estimate
+        self.training.start(lambda report: learner.fit(catalog, on_progress=report, on_preview=self._previewed, **how))
+
+    def pause(self) -> None:
+        self.training.cancel()
+        self.hold.disabled = True
 
     def cancel(self) -> None:
-        self.training.cancel()
-        self.stop.disabled = True
+        self._drop = True
+        if self.training.running:
+            self.training.cancel()
+            self.hold.disabled = self.stop.disabled = True
+        else:
+            self._discard()
+            self._changed()
 
     def save(self, path: str | Path | None = None, *, overwrite: bool | None = None) -> Path:
         path = self._path_of(path)
-        fit = self.partial or self.fit
+        fit = self._own if self._picked else self.partial or self.fit
         if fit is None:
             raise ValueError("Expected a fit to save, got none; train or load one first.")
+        if fit.stopped == "preview":
+            raise ValueError("Expected a fit to save, got a preview of one; pause the training first.")
         overwrite = self.overwrite.value if overwrite is None else overwrite
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} is already there; tick overwrite to replace it, or give another name.")
         self._need().save(fit, path, overwrite=overwrite)
-        part = "Unfinished fit" if fit.stopped == "cancelled" else "" if fit is self.fit else "Fit without this map"
+        part = "Unfinished fit" if fit.stopped == "cancelled" else "" if fit is self._own else "Fit without this map"
         self._say("file", f"{part}: saved to {path}." if part else f"Saved to {path}.", error=False)
         return path
 
@@ -126,19 +179,47 @@ class TrainBar(W.VBox):
             raise ValueError("Expected no training under way, got one; cancel it before you load a fit.")
         if not path.exists():
             raise FileNotFoundError(f"Expected a saved fit at {path}, got no such file; correct the path.")
-        self.adopt(self._need().load(path))
+        self.adopt(self._need().load(path), path.name)
         self._changed()
         self._say("file", f"Loaded {path}.", error=False)
 
     # ---- what the panel asks -------------------------------------------------------------------------------------
 
-    def adopt(self, fit: Any) -> None:
-        """A fit is shown if it can be; else it waits to be resumed or saved, and the one before stays on the screen."""
+    @property
+    def fit(self) -> Any:
+        """The fit that is shown, or None; a preview while something is learnt, unless another run is looked at."""
+        return self._own if self.preview is None or not self._watch else self.preview
+
+    @property
+    def config(self) -> Any:
+        """The settings of the next training; None stands for the defaults."""
+        return self._config
+
+    @config.setter
+    def config(self, config) -> None:
+        self._config = config
+        self.settings.show()
+
+    def adopt(self, fit: Any, name: str = "given") -> None:
+        """A fit is shown if it can be; else it waits to be resumed or saved, and the one before stays on the screen.
+
+        Args:
+            fit: finished or not; None shows none.
+            name: what a finished one is called among the runs.
+        """
         if fit is None or self._usable(fit):
-            self.fit, self.partial = fit, fit if fit is not None and fit.stopped == "cancelled" else None
+            unfinished = fit is not None and fit.stopped == "cancelled"
+            if unfinished and self._own is not self.partial:
+                self._before = self._own
+            self._own, self.partial, self._watch, self._picked = fit, fit if unfinished else None, False, False
+            if not self.training.running:
+                self.preview = None
+            if fit is not None and fit.stopped == "finished":
+                self._keep(fit, name)
             return
-        self.partial = fit
+        self.partial, self._picked = fit, False
         if fit.stopped != "cancelled":
+            self.preview = None
             self._say("train", "This fit has nothing that this panel shows; save it, or open it in another panel.")
 
     @property
@@ -152,22 +233,147 @@ class TrainBar(W.VBox):
             return "the fit was trained with other settings"
         return ""
 
+    @property
+    def badge(self) -> tuple[str, str]:
+        """A word over the picture, "stale" or "preview", and what it means; both empty where there is nothing to say.
+
+        A preview of other stars or settings than those of the moment is stale.
+        """
+        if why := self.stale:
+            return "stale", why
+        if self.fit is None or self.fit.stopped != "preview":
+            return "", ""
+        return "preview", self.fit.message if self.training.running else "The training is paused."
+
     def refresh(self) -> None:
         """Enable what can be done, and say why the rest cannot."""
         running, nothing = self.training.running, self.fit is None and self.partial is None
-        resumable = self._resumable() is not None
+        resumable, waits = self._resumable() is not None, self._unfinished() is not None
         learner = self._learner()
         why = "Training needs a catalogue of stars." if self.catalog is None else learner
         why = why if isinstance(why, str) else ""
         self.go.description = "Resume" if resumable else "Train"
         self.anew.layout.display = "" if resumable and not running else "none"
+        self.hold.layout.display = "none" if resumable and not running else ""
         self.go.disabled, self.go.tooltip = running or bool(why), why
-        self.stop.disabled, self.store.disabled, self.fetch.disabled = not running, nothing, running
-        self.stop.tooltip = "" if running else "No training runs."
+        going = running and not self.training.stopping
+        self.hold.disabled, self.stop.disabled = not going, not going and (running or not waits)
+        self.store.disabled, self.fetch.disabled = nothing, running
+        self.hold.tooltip = "Stop, and keep it to be resumed or saved." if running else "No training runs."
+        self.stop.tooltip = "Stop, and drop what was not finished." if running or waits else "No training runs."
         self.store.tooltip = "There is no fit to save yet." if nothing else ""
         self.fetch.tooltip = "Cancel the training first." if running else ""
         if why or self.stage.value == self._why:
             self.stage.value = self._why = small(why)
+        self._offer()
+        self.settings.layout.display = "none" if isinstance(learner, str) else ""
+        self.settings.show()
+        asked = None if why else (self.catalog, self.config, self._need().name)
+        if asked != self._asked:
+            self._asked, self.estimate = asked, None
+            if self._guess is None:  # a second of rest, so that the first picture need not wait for it
+                say = self._say
+                self._guess = Latest(
+                    self._estimate, lambda error: say("estimate", error), rest=1.0, threaded=self._threaded
+                )
+            self._guess()
+        self._show_cost()
+
+    def close(self) -> None:
+        """End the thread that estimates, and remove the widgets."""
+        if self._guess is not None:
+            self._guess.close()
+        super().close()
+
+    # ---- settings and their price --------------------------------------------------------------------------------
+
+    def _now(self) -> Any:
+        """The settings of the next training, the defaults written out."""
+        learner = self._learner()
+        return self.config if self.config is not None or isinstance(learner, str) else learner.defaults()
+
+    def _edited(self, config) -> None:
+        self._say("settings", "")
+        self.config = config
+        self._changed()
+
+    def _estimate(self, dragging: bool) -> bool:
+        if dragging:  # not at rest yet
+            return False
+        asked, learner = self._asked, self._learner()
+        seconds = None
+        if asked is not None and not isinstance(learner, str):
+            seconds = learner.estimate(asked[0], asked[1])
+        if asked == self._asked:
+            self.estimate = seconds and seconds * _slower.get(learner.name, 1.0)
+            self._show_cost()
+        return True
+
+    def _show_cost(self) -> None:
+        known = self.estimate is not None and not self.training.running and self._resumable() is None
+        self.cost.value = small(f"About {_roughly(self.estimate)} on this machine.") if known else ""
+
+    # ---- runs ----------------------------------------------------------------------------------------------------
+
+    def _keep(self, fit, name: str) -> None:
+        """Add a finished fit to the runs."""
+        if any(fit is kept for kept in self.runs.values()):
+            return
+        if name == "run":
+            self._count += 1
+            name = f"run {self._count}"
+        if not name.endswith(".clearview"):
+            seed = getattr(fit.config, "seed", None)
+            name += f": {fit.stars:,} stars" + (f", seed {seed}" if seed is not None else "")
+        plain, number = name, 1
+        while name in self.runs:
+            number += 1
+            name = f"{plain} ({number})"
+        self.runs[name] = fit
+        if len(self.runs) > MOST:
+            oldest = next(iter(self.runs))
+            del self.runs[oldest]
+            self._say("runs", f"{MOST} runs are kept; the oldest, {oldest}, was let go. Save those that you want.")
+
+    def _unfinished(self) -> Any:
+        """The fit that waits to be resumed, or None."""
+        return self.partial if self.partial is not None and self.partial.stopped == "cancelled" else None
+
+    def _offer(self) -> None:
+        """The list of runs, hidden while there is no choice."""
+        part = self._unfinished()
+        shown = part is not None and self._usable(part)
+        names = [*self.runs, *[UNFINISHED] * shown, *[LEARNING] * (self.preview is not None)]
+        now = next((name for name, fit in self.runs.items() if fit is self._own), UNFINISHED if shown else None)
+        now = LEARNING if self.preview is not None and self._watch else now
+        self._offering = True
+        try:
+            if tuple(names) != tuple(self.which.options):
+                self.which.options = names
+            if self.which.value != now:
+                self.which.value = now
+        finally:
+            self._offering = False
+        self.which.layout.display = "" if len(names) > 1 else "none"
+
+    def _choose(self, name: str | None) -> None:
+        if self._offering or name is None:
+            return
+        self._watch, self._picked = name == LEARNING, name in self.runs
+        if not self._watch:
+            self._own = self.runs.get(name, self.partial)
+        if not self.training.running:
+            self._show_loss(self._own.history)
+        self._changed()
+
+    def _discard(self) -> None:
+        """Give up what is not finished; what was shown before it is shown again."""
+        if self._own is not None and self._own is self.partial:
+            self._own = self._before
+        self.partial = self._unfinished() and None
+        self.preview, self._before = None, None
+        self.fraction.value, self.fraction.bar_style = 0.0, ""
+        self.stage.value = small("Cancelled: nothing of this training is kept.")
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
@@ -184,9 +390,9 @@ class TrainBar(W.VBox):
             return False
 
     def _resumable(self):
-        """The cancelled fit, if it is of these stars and settings."""
-        fit = self.partial
-        if fit is None or fit.stopped != "cancelled" or self.catalog is None or not self._same_stars(fit):
+        """The paused fit, if it is of these stars and settings."""
+        fit = self._unfinished()
+        if fit is None or self.catalog is None or not self._same_stars(fit):
             return None
         return fit if self.config is None or fit.config == self.config else None
 
@@ -196,27 +402,54 @@ class TrainBar(W.VBox):
         self.stage.value = small(f"{progress.stage.capitalize()}: {100 * progress.fraction:.0f} %{left}")
         self._show_loss(progress.history)
 
+    def _previewed(self, made) -> None:
+        """Show what is learnt so far; whatever goes wrong with that, the training goes on."""
+        if self.training.stopping:
+            return
+        try:
+            if isinstance(made, Exception):
+                raise made
+            if self._usable(made):
+                self.preview = made
+                self._changed()
+        except Exception as error:
+            self._say("preview", f"There is no preview: {sentence(error)}")
+
     def _show_loss(self, history) -> None:
         if history is not None and len(history):
+            others = {k.split(":")[0]: run.history for k, run in self.runs.items() if run.history is not history}
+            some = dict(list(others.items())[-BESIDE:])
             self.loss.layout.display = ""
-            self.loss.show(loss_curve(history), n=len(history))
+            self.loss.show(loss_curve(history, others=some), n=len(history))
 
     def _done(self, fit, error: Exception | None) -> None:
         if error is not None:
+            self.preview = None
             self._say("train", error)
             self.fraction.bar_style, self.stage.value = "danger", small("Training failed.")
+        elif self._drop and fit.stopped == "cancelled":
+            self._discard()
         else:
             self._show_loss(fit.history)
             done = fit.stopped == "finished"
             self.fraction.bar_style = "success" if done else "danger" if fit.stopped == "diverged" else "warning"
             self.stage.value = small(fit.message)
             if fit.stopped == "diverged":
-                self.partial = None  # to resume it would only diverge again
+                self.partial = self.preview = None  # to resume it would only diverge again
                 self._say("train", ValueError(fit.message))
             else:
                 self.fraction.value = 1.0 if done else self.fraction.value
-                self.adopt(fit)
+                self.adopt(fit, "run")
+                self._learn_pace(done)
         self._changed()
+
+    def _learn_pace(self, done: bool) -> None:
+        """After a whole training, correct the estimates by the time it took."""
+        begun, expected = self._begun
+        if done and expected:
+            name = self._need().name
+            _slower[name] = _slower.get(name, 1.0) * (time.monotonic() - begun) / expected
+            self._asked = None
 
     def _guard(self, slot: str, action) -> None:
         """A button's work: what a method raises, the status line says."""
@@ -231,6 +464,13 @@ class TrainBar(W.VBox):
         if not path:
             raise ValueError("Expected a path, got an empty one; write it in the box or pass it.")
         return Path(path).expanduser()
+
+
+def _roughly(seconds: float) -> str:
+    """A time as an estimate is told, to about a fifth."""
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _duration(seconds: float) -> str:

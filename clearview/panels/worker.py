@@ -134,6 +134,11 @@ class Training:
         """Whether a job runs."""
         return self._busy.locked()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the job has been asked to stop."""
+        return self._cancelled.is_set()
+
     def start(self, job: Callable[[Callable[[Any], bool]], Any]) -> None:
         """Run ``job(report)``; ``report(progress)`` returns False once the job has been cancelled.
 

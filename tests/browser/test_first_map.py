@@ -1,4 +1,4 @@
-"""Notebook 01 as a person runs it, and the panel with the real fit: train, cancel, resume, save, load."""
+"""Notebook 01 as a person runs it, and the panel with the real fit: train, pause, resume, save, load."""
 
 import re
 
@@ -66,7 +66,7 @@ def test_run_all_shows_maps_without_training(notebook):
     assert canvas.evaluate(PIXELS) != before
 
 
-def test_a_real_training_is_cancelled_resumed_saved_and_loaded(notebook):
+def test_a_real_training_is_paused_resumed_saved_and_loaded(notebook):
     nb = notebook(TINY, "panel", "panel.fit = fit", "print(panel.fit.message, panel.fit.complete)")
     nb.run(0)
     out = nb.run(1)
@@ -77,7 +77,7 @@ def test_a_real_training_is_cancelled_resumed_saved_and_loaded(notebook):
     n = int(loss.get_attribute("data-n"))
     nb.page.wait_for_function("([c, n]) => +c.dataset.n > n", arg=[loss.element_handle(), n], timeout=LONG)
     assert 0 < out.locator(".progress-bar").first.evaluate("e => parseFloat(e.style.width)") < 100
-    out.get_by_role("button", name="Cancel").click()
+    out.get_by_role("button", name="Pause").click()
     expect(out.get_by_role("button", name="Resume")).to_be_enabled(timeout=LONG)
     expect(out).to_contain_text(re.compile("cancelled at step|cancelled before"))
     out.get_by_role("button", name="Resume").click()

@@ -132,7 +132,7 @@ def test_hover_reads_the_value(live):
     expect(hover).to_contain_text("no value")
 
 
-def test_training_is_live_can_be_cancelled_and_resumed(live):
+def test_training_is_live_can_be_paused_and_resumed(live):
     out = live.out
     out.get_by_role("button", name="Train").click()
     loss = out.locator("canvas.cv-loss")
@@ -145,7 +145,7 @@ def test_training_is_live_can_be_cancelled_and_resumed(live):
     width = out.locator(".progress-bar").first.evaluate("e => parseFloat(e.style.width)")
     assert 0 < width < 100
     assert loss.evaluate(COLOURS) > 3
-    out.get_by_role("button", name="Cancel").click()
+    out.get_by_role("button", name="Pause").click()
     expect(out.get_by_role("button", name="Resume")).to_be_enabled(timeout=LONG)
     expect(out.get_by_text("Cancelled at step")).to_be_visible()
     assert "False" in live.run(2).inner_text()
