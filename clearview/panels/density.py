@@ -42,7 +42,10 @@ class DensityPanel(SlicePanel):
     def extra(self) -> dict[str, Any]:
         self._local = W.HTML()
         self.below = (self._local,)
-        return {"unit": dropdown("Unit", list(UNITS), "M☉/pc³"), "local": tick("dark matter near the Sun (slow)", False)}
+        return {
+            "unit": dropdown("Unit", list(UNITS), "M☉/pc³"),
+            "local": tick("dark matter near the Sun (slow)", False),
+        }
 
     def axes(self, settings, detail: float):
         return super().axes(settings, detail / 4 if settings["show"] == "error" else detail)  # place by place
