@@ -23,6 +23,7 @@ _HOME = {
     "AccelerationPanel": "panels",
     "PhaseSpacePanel": "panels",
     "StarsPanel": "panels",
+    "explore": "panels",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

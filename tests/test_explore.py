@@ -5,14 +5,18 @@ import threading
 import holoviews as hv
 import numpy as np
 import pytest
+import traitlets as T
 from astropy import units as u
 from astropy.table import Table
-from fakes import FakeFit, fake_dynamics, fake_flows, sky_stars, stars
+from fakes import FakeColumnFit, FakeFit, fake_dynamics, fake_flows, sky_stars, stars
 
 from clearview.catalogs import Catalog
+from clearview.dynamics import MapConfig
 from clearview.figures import count_field
-from clearview.panels import PhaseSpacePanel, Selection, StarsPanel, base
+from clearview.panels import PhaseSpacePanel, Selection, StarsPanel, base, explore
 from clearview.panels.compare import cells
+from clearview.panels.controls import dropdown
+from clearview.panels.explore import MAPS
 from clearview.panels.selection import inside
 
 WAIT = 60
@@ -205,3 +209,148 @@ def test_phase_space_without_stars_has_no_tools(made):
     assert panel.view.tools == []
     panel.catalog = stars(2000)
     assert panel.view.tools == ["box", "lasso"]
+
+
+# ---- the explorer
+
+
+class Linked(base.Panel):
+    """A panel with a place and a plane, as those of slices have."""
+
+    place = T.Tuple((8.0, 0.0, 0.0))
+
+    def build(self):
+        self.drawn = 0
+        return {"plane": dropdown("Plane", ["x-y", "x-z", "sky"], "x-y")}
+
+    def draw(self, settings, detail):
+        self.drawn += 1
+        return f"{settings['plane']} at {self.place}"
+
+
+@pytest.fixture
+def explorer(made, monkeypatch):
+    monkeypatch.setitem(MAPS, "Linked", Linked)
+
+    def make(*args, **kwargs):
+        return made(explore(*args, threaded=False, **kwargs))
+
+    return make
+
+
+def test_tabs_are_made_when_opened_and_draw_when_shown(explorer):
+    found = explorer(stars(5000))
+    assert found.names == ("Stars", "Phase space", "Acceleration", "Linked")
+    assert list(found.panels) == ["Stars"]
+    first = found.turn_to("Linked")
+    assert list(found.panels) == ["Stars", "Linked"]
+    assert found.tabs.value == "Linked"
+    drawn = first.drawn
+    first.set(plane="x-z")
+    assert first.drawn == drawn + 1
+    found.turn_to("Stars")
+    first.set(plane="sky")
+    first.set(plane="x-y")
+    assert first.drawn == drawn + 1
+    found.turn_to("Linked")
+    assert first.drawn == drawn + 2
+    found.turn_to("Stars")
+    found.turn_to("Linked")
+    assert first.drawn == drawn + 2  # nothing had changed
+    with pytest.raises(ValueError, match="Expected a tab among Stars, Phase space, Acceleration, Linked, got 'Dust'"):
+        found.turn_to("Dust")
+
+
+def test_what_there_is_decides_the_tabs(explorer, catalog):
+    assert explorer(catalog).names == ("Stars", "Phase space")
+    assert explorer(FakeFit("0")).names == ("Phase space", "Acceleration", "Linked")
+    assert explorer(FakeFit("0")).catalog is None
+
+
+def test_a_fit_of_one_panel_is_shown_in_all(explorer):
+    catalog = stars(5000)
+    found = explorer(catalog)
+    phase, linked = found.panels["Phase space"], found.panels["Linked"]
+    phase.train()
+    assert found.fit is phase.fit is linked.fit is not None
+    assert found.panels["Acceleration"].fit is found.fit  # opened later
+    before = linked.fit
+    linked.train(resume=False)
+    assert found.fit is phase.fit is linked.fit is not before
+    found.fit = before
+    assert phase.fit is linked.fit is before
+
+
+def test_a_config_of_one_panel_is_that_of_all(explorer):
+    found = explorer(stars(5000))
+    config = MapConfig(radius=3.0)
+    found.panels["Linked"].config = config
+    assert found.panels["Phase space"].config is config
+    assert found.panels["Acceleration"].config is config
+
+
+def test_place_and_plane_are_linked(explorer):
+    found = explorer(stars(5000))
+    linked, acceleration = found.panels["Linked"], found.panels["Acceleration"]
+    linked.place = (7.0, 1.0, 0.5)
+    assert acceleration.place == (7.0, 1.0, 0.5)
+    acceleration.set(plane="x-z")
+    assert linked.controls["plane"].value == "x-z"
+    acceleration.set(plane="R-z")  # which the other has not
+    assert linked.controls["plane"].value == "x-z"
+    late = explorer(stars(5000))
+    late.panels["Linked"].place = (7.0, 1.0, 0.5)
+    late.panels["Linked"].set(plane="sky")
+    opened = late.panels["Acceleration"]
+    assert (opened.place, opened.controls["plane"].value) == ((7.0, 1.0, 0.5), "sky")
+
+
+def test_one_selection_and_one_catalogue(explorer):
+    catalog = stars(5000)
+    found = explorer(catalog)
+    linked, phase = found.panels["Linked"], found.panels["Phase space"]
+    found.panels["Stars"].views[0].selection = lasso([0, -20, 8, -20, 8, 20, 0, 20])
+    assert phase.selection.number == found.selection.number == (catalog["x"] < 8).sum()
+    assert len(found.selected) == found.selection.number
+    found.selection.keep()
+    assert linked.catalog is phase.catalog is found.catalog is found.panels["Stars"].catalog is found.selected
+    other = stars(300, seed=4)
+    linked.catalog = other
+    assert phase.catalog is found.catalog is found.selection.source is other
+    found.catalog = catalog
+    assert linked.catalog is phase.catalog is catalog
+
+
+def test_paths_and_pairs_are_explored(explorer, catalog, tmp_path):
+    path, saved = tmp_path / "stars.parquet", tmp_path / "fit.clearview"
+    mock = stars(3000)
+    mock.write(path)
+    base.dynamics().save_map(FakeFit(mock.digest()), saved)
+    found = explorer(str(path), saved)
+    assert len(found.catalog) == 3000
+    assert found.panels["Acceleration"].fit is found.fit
+    assert found.panels["Acceleration"].stale == ""
+    assert explorer(saved, str(path)).catalog is not None
+
+
+@pytest.mark.parametrize(("args", "error", "words"), [
+    ((None,), TypeError, "Expected a Catalog, a MapFit, both, or their paths, got NoneType"),
+    ((3,), TypeError, "got int; read or train one first"),
+    ((sky_stars(10), sky_stars(10)), TypeError, "got two of a kind .catalogue."),
+    (("nowhere.fits",), FileNotFoundError, "Expected a catalogue or a saved map at nowhere.fits, got no such file"),
+    ((FakeColumnFit.of(sky_stars(10), PM),), ValueError, "Expected a map of f.x, v., got a flow of pm_phi1, pm_phi2"),
+])  # fmt: skip
+def test_what_cannot_be_explored_is_refused(args, error, words):
+    with pytest.raises(error, match=words):
+        explore(*args)
+
+
+def test_close_ends_all_threads_and_widgets(catalog):
+    before = set(threading.enumerate())
+    found = explore(stars(3000), FakeFit("0"))
+    for name in found.names:
+        found.turn_to(name)
+    assert len(set(threading.enumerate()) - before) >= len(found.names)
+    found.close()
+    found.close()
+    assert set(threading.enumerate()) <= before

@@ -3,6 +3,7 @@
 from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.base import Panel
 from clearview.panels.controls import Choice
+from clearview.panels.explore import Explorer, explore
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.selection import Selection
 from clearview.panels.stars import StarsPanel
@@ -13,6 +14,7 @@ from clearview.panels.worker import Latest, Training
 __all__ = [
     "AccelerationPanel",
     "Choice",
+    "Explorer",
     "Latest",
     "Learner",
     "Panel",
@@ -22,4 +24,5 @@ __all__ = [
     "StarsPanel",
     "TrainBar",
     "Training",
+    "explore",
 ]

@@ -55,7 +55,10 @@ class Panel(W.VBox):
         at_first: the settings to begin with.
         below: widgets under the view, which `build` may set.
         idle: set once the picture of the newest settings is drawn.
+        refreshed: goes up with every change of the catalogue, the config or the fit.
     """
+
+    refreshed = T.Int()
 
     tags: tuple[str, ...] = ()
     """The controls whose values become the picture's tag."""
@@ -368,6 +371,10 @@ class Panel(W.VBox):
             if not self._again:
                 return
 
+    def show(self, shown: bool = True) -> None:
+        """Draw only while shown: a panel in a hidden tab waits until it is seen again."""
+        self._draws.pause(not shown)
+
     def _seen(self, _) -> None:
         """After a pan or zoom."""
         with self._lock:
@@ -379,6 +386,7 @@ class Panel(W.VBox):
         """After a change of catalogue, config or fit."""
         self.bar.refresh()
         self._changed()
+        self.refreshed += 1
 
     def _draw(self, dragging: bool) -> bool:
         with self._lock:

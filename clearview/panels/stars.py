@@ -52,7 +52,7 @@ class StarsPanel(SelectingPanel):
     ):  # fmt: skip
         selection = Selection(catalog) if selection is None else selection
         known = selection.columns.units
-        self.pairs = _pairs(known) if views is None else [tuple(pair) for pair in views]
+        self.pairs = pairs_of(known) if views is None else [tuple(pair) for pair in views]
         if not self.pairs or not all(len(pair) == 2 and set(pair) <= set(known) for pair in self.pairs):
             raise ValueError(f"Expected pairs among {', '.join(known) or 'columns with units'}, got {self.pairs}; "
                              "pass views=[(x, y), ...].")  # fmt: skip
@@ -133,7 +133,7 @@ class StarsPanel(SelectingPanel):
         return counts
 
 
-def _pairs(known) -> list[tuple[str, str]]:
+def pairs_of(known) -> list[tuple[str, str]]:
     """What is shown of such columns."""
     found = (next((pair for pair in pairs if set(pair) <= set(known)), None) for pairs in VIEWS)
     return [pair for pair in found if pair is not None][:MOST]

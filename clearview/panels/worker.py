@@ -49,6 +49,7 @@ class Latest:
     ):
         self._draw, self._on_error, self._rest = draw, on_error, rest
         self._asked, self.idle, self._closed = threading.Event(), threading.Event(), False
+        self._paused = self._missed = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="clearview-draw") if threaded else None
         self.idle.set()
         if self._thread:
@@ -59,13 +60,20 @@ class Latest:
 
     def __call__(self, *_) -> None:
         """Ask for a new picture."""
-        if self._closed:
+        self._missed = self._paused
+        if self._closed or self._paused:
             return
         if self._thread is None:
             self._try(False)
             return
         self.idle.clear()
         self._asked.set()
+
+    def pause(self, paused: bool = True) -> None:
+        """Draw nothing for a while; what was asked for meanwhile is drawn in the end."""
+        self._paused = paused
+        if not paused and self._missed:
+            self()
 
     @property
     def waiting(self) -> bool:
