@@ -240,7 +240,7 @@ def explorer(made, monkeypatch):
 
 def test_tabs_are_made_when_opened_and_draw_when_shown(explorer):
     found = explorer(stars(5000))
-    assert found.names == ("Stars", "Phase space", "Acceleration", "Linked")
+    assert found.names == ("Stars", "Phase space", *MAPS)
     assert list(found.panels) == ["Stars"]
     first = found.turn_to("Linked")
     assert list(found.panels) == ["Stars", "Linked"]
