@@ -146,11 +146,10 @@ class SlicePanel(base.Panel):
         self._changed()
 
     def _follow(self, place: tuple[float, float, float]) -> None:
-        cursor = self._in_slice(self.controls["plane"].value, place)[0]
-        if not np.allclose(place, self.place, atol=1e-6) or self.view.cursor != cursor:
+        if not np.allclose(place, self.place, atol=1e-6):  # rounding does not move it
             self.set_trait("place", place)
-            for view in self.views:
-                view.cursor = cursor
+        for view in self.views:
+            view.cursor = self._in_slice(self.controls["plane"].value, self.place)[0]
 
     @staticmethod
     def _at(plane: str, cursor, across: float) -> tuple[float, float, float]:
