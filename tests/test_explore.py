@@ -257,7 +257,7 @@ def test_tabs_are_made_when_opened_and_draw_when_shown(explorer):
     found.turn_to("Stars")
     found.turn_to("Linked")
     assert first.drawn == drawn + 2  # nothing had changed
-    with pytest.raises(ValueError, match="Expected a tab among Stars, Phase space, .*, Linked, got 'Weather'"):
+    with pytest.raises(ValueError, match=r"Expected a tab among Stars, Phase space, .*, Linked, got 'Weather'"):
         found.turn_to("Weather")
 
 

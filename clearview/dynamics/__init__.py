@@ -23,6 +23,7 @@ from clearview.dynamics.dustmaps import (
     read_sightlines,
     to_galactic,
 )
+from clearview.dynamics.dusty import fit_dusty, load_efficiency, save_efficiency
 from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, efficiency_field, fit_efficiency
 from clearview.dynamics.equilibrium import (
     Check,
@@ -116,6 +117,7 @@ __all__ = [
     "enclosed_mass",
     "error_budget",
     "estimate_seconds",
+    "fit_dusty",
     "fit_efficiency",
     "fit_map",
     "fit_potential",
@@ -125,6 +127,7 @@ __all__ = [
     "identifiability",
     "identifiability_field",
     "load_budget",
+    "load_efficiency",
     "load_map",
     "local_dark_matter",
     "mass_density",
@@ -139,6 +142,7 @@ __all__ = [
     "refit",
     "residual_field",
     "save_budget",
+    "save_efficiency",
     "save_map",
     "score_gradients",
     "simex",

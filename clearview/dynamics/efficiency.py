@@ -27,7 +27,7 @@ from scipy.optimize import isotonic_regression
 
 from clearview.catalogs import Catalog
 from clearview.dynamics.fields import provenance_of, slice_points
-from clearview.dynamics.maps import MapFit
+from clearview.dynamics.maps import MapConfig, MapFit
 from clearview.dynamics.potential import (
     PotentialConfig,
     PotentialSeries,
@@ -64,6 +64,7 @@ class EfficiencyConfig:
         clear_distance: of the Sun, kpc.
         veil: how far below 0 ln eps is expected to be toward the poles, for the dust in front.
         smoothing: standard deviation of the kernel in which stars are counted, kpc: eps is that of the kernel.
+        map: of the map of the seen stars, for `fit_dusty`; only its density is used.
     """
 
     form: str = "velocities"
@@ -75,6 +76,7 @@ class EfficiencyConfig:
     clear_distance: float = 0.5
     veil: float = 0.05
     smoothing: float = 0.1
+    map: MapConfig = field(default_factory=lambda: MapConfig(potential=None))
 
     def __post_init__(self):
         if self.form not in FORMS:
@@ -105,6 +107,24 @@ class EfficiencyFit:
     rays: xr.DataArray
     config: EfficiencyConfig
     message: str
+
+    has_density, has_potential, stopped = True, True, "finished"
+    """As of a `MapFit`: what draws a map draws this, too."""
+
+    @property
+    def stars(self) -> int:
+        """How many were learnt from."""
+        return self.seen.stars
+
+    @property
+    def data_digest(self) -> str:
+        """Of the catalogue's phase space."""
+        return self.seen.data_digest
+
+    @property
+    def history(self):
+        """Losses of the map of the seen stars."""
+        return self.seen.history
 
     @property
     def center(self) -> np.ndarray:

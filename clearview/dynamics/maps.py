@@ -485,6 +485,12 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False):
     Raises:
         ValueError: for a preview.
     """
+    header, arrays = packed(fit)
+    return flows.save(path, "map", header, arrays, overwrite=overwrite)
+
+
+def packed(fit: MapFit) -> tuple[dict[str, Any], Any]:
+    """A fit as a header of plain values and a pytree of arrays; `unpacked` takes them."""
     if fit.stopped == "preview":
         raise ValueError("Expected a fit to save, got a preview of one; cancel the training and save what it gives.")
     header = dict(
@@ -494,7 +500,7 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False):
         unfinished=fit.state is not None,
         units=dict(x="kpc", v="km s-1", potential="km2 s-2", acceleration=ACCELERATION_UNIT),
     )  # fmt: skip
-    return flows.save(path, "map", header, (fit.density, fit.series, fit.state), overwrite=overwrite)
+    return header, (fit.density, fit.series, fit.state)
 
 
 def load_map(path) -> MapFit:
@@ -503,25 +509,31 @@ def load_map(path) -> MapFit:
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`.
     """
+    return unpacked(*flows.load(path, "map", blank), path)
 
-    def build(header):
-        config = MapConfig.from_dict(header["config"])
-        key = random.key(0)
-        density = PhaseSpace(
-            Ball(
-                Standardised(MAF(3, None, config.positions, key=key), np.zeros(3), np.ones(3)),
-                config.center,
-                1.0,
-            ),
-            Standardised(MAF(3, 3, config.velocities, key=key), np.zeros(3), np.ones(3)),
-        )
-        series = PotentialSeries(config.center, 1.0, 1.0, config.potential)
-        state = None
-        if header["unfinished"]:
-            state = State.begin((density.n, density.p)[header["stage"]], config.training)
-        return density, series, state
 
-    header, (density, series, state) = flows.load(path, "map", build)
+def blank(header: dict[str, Any]):
+    """A pytree of the shapes that a header of `packed` describes."""
+    config = MapConfig.from_dict(header["config"])
+    key = random.key(0)
+    density = PhaseSpace(
+        Ball(
+            Standardised(MAF(3, None, config.positions, key=key), np.zeros(3), np.ones(3)),
+            config.center,
+            1.0,
+        ),
+        Standardised(MAF(3, 3, config.velocities, key=key), np.zeros(3), np.ones(3)),
+    )
+    series = PotentialSeries(config.center, 1.0, 1.0, config.potential)
+    state = None
+    if header["unfinished"]:
+        state = State.begin((density.n, density.p)[header["stage"]], config.training)
+    return density, series, state
+
+
+def unpacked(header: dict[str, Any], arrays, path) -> MapFit:
+    """The fit that `packed` took apart; ``path`` is for the words of an error."""
+    density, series, state = arrays
     wanted = {"config", "radius", "stars", "data_digest", "stage", "stopped", "message", "history", "source"}
     if absent := wanted - set(header):
         raise flows.CheckpointError(

@@ -146,7 +146,7 @@ class SlicePanel(base.Panel):
         self._changed()
 
     def _follow(self, place: tuple[float, float, float]) -> None:
-        if not np.allclose(place, self.place, atol=1e-6):  # rounding does not move it
+        if not np.allclose(place, self.place or np.nan, atol=1e-6):  # rounding does not move it
             self.set_trait("place", place)
         for view in self.views:
             view.cursor = self._in_slice(self.controls["plane"].value, self.place)[0]

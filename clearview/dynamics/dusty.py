@@ -1,0 +1,115 @@
+"""From stars behind dust to potential, density and efficiency in one go, and the files of the result."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from clearview import flows
+from clearview.catalogs import Catalog
+from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, fit_efficiency
+from clearview.dynamics.maps import MapConfig, MapFit, blank, fit_map, load_map, packed, unpacked
+from clearview.dynamics.potential import PotentialConfig, PotentialSeries
+from clearview.flows.fit import OnPreview, OnProgress, Progress
+
+LEARNING = 0.7
+"""Of the time is for the map of the seen stars, the rest for what follows from it."""
+
+
+def fit_dusty(
+    catalog: Catalog,
+    config: EfficiencyConfig | None = None,
+    *,
+    on_progress: OnProgress = None,
+    on_preview: OnPreview = None,
+    resume: MapFit | None = None,
+) -> EfficiencyFit | MapFit:
+    """`fit_map` of the seen stars and then `fit_efficiency`.
+
+    Args:
+        catalog: the stars, in phase space.
+        config: what to do.
+        on_progress: as for `fit_map`; returning False cancels.
+        on_preview: taken for the sake of likeness; there is none.
+        resume: the cancelled map that an earlier call returned.
+
+    Returns:
+        The fit; the map of the seen stars as far as it went, if cancelled or diverged before.
+
+    Raises:
+        ValueError: as `fit_map` and `fit_efficiency`.
+    """
+    config, last = config or EfficiencyConfig(), [None]
+
+    def told(p: Progress) -> Any:
+        last[0] = p._replace(
+            fraction=LEARNING * p.fraction, remaining=None if p.remaining is None else p.remaining / LEARNING
+        )
+        return None if on_progress is None else on_progress(last[0])
+
+    def batch(done: int, of: int) -> Any:
+        p, share = last[0], LEARNING + (1 - LEARNING) * done / of
+        return (
+            None
+            if on_progress is None or p is None
+            else on_progress(p._replace(stage="gradients", fraction=share, remaining=p.seconds * (1 - share) / share))
+        )
+
+    seen = fit_map(catalog, None if resume else config.map, on_progress=told, resume=resume)
+    if seen.stopped != "finished":
+        return seen
+    fit = fit_efficiency(seen, catalog, config, on_batch=batch)
+    message = "Gradients: cancelled; the map of the seen stars is learnt."
+    return dataclasses.replace(seen, stopped="cancelled", message=message) if fit is None else fit
+
+
+def save_efficiency(fit: EfficiencyFit | MapFit, path, *, overwrite: bool = False):
+    """Write a fit to one file without pickle; a map of the seen stars as `save_map` does."""
+    if isinstance(fit, MapFit):
+        header, arrays = packed(fit)
+        return flows.save(path, "map", header, arrays, overwrite=overwrite)
+    seen, arrays = packed(fit.seen)
+    header = dict(
+        seen=seen, config=dataclasses.asdict(fit.config), constant=fit.constant, message=fit.message,
+        rays={n: [float(c[0]), float(c[-1]), c.size] for n, c in fit.rays.coords.items()},
+    )  # fmt: skip
+    arrays = (*arrays, fit.series, fit.other, np.asarray(fit.rays.values, np.float32))
+    return flows.save(path, "efficiency", header, arrays, overwrite=overwrite)
+
+
+def load_efficiency(path) -> EfficiencyFit | MapFit:
+    """Read what `save_efficiency` wrote.
+
+    Raises:
+        FileNotFoundError, CheckpointError: see `clearview.flows.load`.
+    """
+
+    def build(header):
+        seen, config = header["seen"], _config(header["config"])
+        series = PotentialSeries(seen["config"]["center"], 1.0, 1.0, config.potential)
+        shape = [size for _, _, size in header["rays"].values()]
+        return (*blank(seen), series, series, np.zeros(shape, np.float32))
+
+    try:
+        header, (*seen, series, other, rays) = flows.load(path, "efficiency", build)
+    except flows.CheckpointError as problem:
+        if "holds a map" in str(problem):
+            return load_map(path)
+        raise
+    axes = {
+        n: (n, np.linspace(*ends), {"units": u}) for (n, ends), u in zip(header["rays"].items(), _UNITS, strict=True)
+    }
+    return EfficiencyFit(
+        unpacked(header["seen"], tuple(seen), path), series, other, header["constant"],
+        xr.DataArray(np.asarray(rays), axes, tuple(axes), "efficiency", {"units": ""}), _config(header["config"]),
+        header["message"],
+    )  # fmt: skip
+
+
+_UNITS = ("deg", "deg", "kpc")
+
+
+def _config(values: dict[str, Any]) -> EfficiencyConfig:
+    parts = {"potential": PotentialConfig(**values["potential"]), "map": MapConfig.from_dict(values["map"])}
+    return EfficiencyConfig(**{**values, **parts})
