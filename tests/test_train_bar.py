@@ -272,6 +272,14 @@ def test_a_cancel_drops_an_unfinished_fit_that_is_shown(catalog, made):
     assert panel.fit is before
 
 
+def test_a_cancel_keeps_a_finished_fit_that_cannot_be_shown(catalog, made, tmp_path):
+    panel = panel_of(catalog, made)
+    panel.fit = FakeFit(catalog.digest(), stage=2)
+    panel.cancel()
+    panel.save(tmp_path / "density")
+    assert "without this map" in panel.status
+
+
 # ---- runs
 
 
