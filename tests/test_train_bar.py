@@ -241,6 +241,9 @@ def test_a_paused_training_is_saved_unfinished(paused, tmp_path):
     paused.save(tmp_path / "part")
     assert "Unfinished fit" in paused.status
     assert base.dynamics().load_map(tmp_path / "part").stopped == "cancelled"
+    paused.bar.which.value = "given: 20,000 stars"  # what is looked at is what is saved
+    paused.save(tmp_path / "given")
+    assert base.dynamics().load_map(tmp_path / "given").stopped == "finished"
 
 
 def test_a_cancel_brings_the_picture_before_back(paused, catalog):
