@@ -229,8 +229,15 @@ class Linked(base.Panel):
 
 
 @pytest.fixture
-def explorer(made, monkeypatch):
+def few_tabs(monkeypatch):
+    """The others take seconds, and have tests of their own."""
+    for name in set(MAPS) - {"Acceleration"}:
+        monkeypatch.delitem(MAPS, name)
     monkeypatch.setitem(MAPS, "Linked", Linked)
+
+
+@pytest.fixture
+def explorer(made, few_tabs):
 
     def make(*args, **kwargs):
         return made(explore(*args, threaded=False, **kwargs))
@@ -345,7 +352,7 @@ def test_what_cannot_be_explored_is_refused(args, error, words):
         explore(*args)
 
 
-def test_close_ends_all_threads_and_widgets(catalog):
+def test_close_ends_all_threads_and_widgets(few_tabs):
     before = set(threading.enumerate())
     found = explore(stars(3000), FakeFit("0"))
     for name in found.names:

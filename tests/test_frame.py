@@ -8,7 +8,20 @@ import pytest
 import xarray as xr
 
 from clearview.field import Axis, Quantity, make_field
-from clearview.figures import arrows, contours, frame_of, marker, path, points, profile, show, slice_image
+from clearview.figures import (
+    arrows,
+    contours,
+    frame_of,
+    marker,
+    pack,
+    path,
+    picture,
+    points,
+    profile,
+    show,
+    slice_image,
+)
+from clearview.figures.frame import codes_of
 from clearview.figures.save import draw
 
 
@@ -94,6 +107,9 @@ def test_of_two_pictures_the_first_lies_under_the_second_which_has_the_bar():
     one, two, both = frame_of(under), frame_of(over), frame_of(hv.Overlay([under, over]))
     assert both["under"] == {k: one[k] for k in ("codes", "w", "h", "low", "high", "log", "whole", "lut", "z", "range")}
     assert {k: v for k, v in both.items() if k != "under"} == two
+    linear = over.redim(selected=over.vdims[0].clone(scale="linear", range=(0, 20)))
+    assert (codes(frame_of(linear)) == 0).sum() == 0
+    np.testing.assert_array_equal(codes(frame_of(hv.Overlay([under, linear]))) > 0, np.array([[0, 0, 1], [0, 1, 1]]).T)
     with pytest.raises(TypeError, match="at most two pictures, one above the other, got 3; draw them side by side"):
         frame_of(hv.Overlay([under, over, over]))
 
@@ -104,6 +120,35 @@ def test_both_pictures_are_saved():
     assert (below[..., 3] == 255).all()
     assert np.ptp(below[..., :3].astype(int), -1).max() == 0  # grey
     np.testing.assert_array_equal(above[..., 3], [[0, 255]] * 3)
+
+
+@pytest.mark.parametrize("kind", ["smooth", "gaps", "noise", "counts"])
+def test_packed_pictures_are_the_same_and_smaller(kind):
+    n = np.linspace(-3, 3, 200)
+    values = np.exp(-(n[:, None] ** 2) - (n - 1) ** 2) - np.cos(2 * n)
+    noise = np.random.default_rng(0)
+    if kind == "gaps":
+        values[50:90, 20:60] = np.nan
+    elif kind != "smooth":
+        values = (
+            noise.poisson(3, values.shape).astype(np.uint32) if kind == "counts" else noise.normal(size=values.shape)
+        )
+    axes = (Axis("x", 0, 2, 200), Axis("y", 0, 2, 200))
+    element = slice_image(make_field(axes, {"a": Quantity(values, "", "a")})["a"], limits=(0, 8))
+    frame = frame_of(element)
+    packed = pack(frame)
+    np.testing.assert_array_equal(codes_of(packed), codes(frame))
+    assert {k: v for k, v in packed.items() if k not in ("codes", "packed")} == {
+        k: v for k, v in frame.items() if k != "codes"
+    }
+    assert pack(packed) is packed
+    if kind != "noise":
+        assert len(packed["codes"]) < len(frame["codes"]) / 2.5
+    assert picture(packed) == picture(frame)
+    both = pack(frame_of(hv.Overlay([element, element])))
+    np.testing.assert_array_equal(codes_of(both["under"]), codes(frame))
+    small = frame_of(image(np.eye(2, 3)))
+    assert pack(small) is small  # not worth it
 
 
 def layers_of(*elements) -> list[dict]:

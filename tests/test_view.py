@@ -161,3 +161,22 @@ def test_selections_and_cursors_from_python_are_whole_or_refused():
         with pytest.raises(ValueError, match=r"Expected a cursor \[x, y\], got"):
             view.cursor = wrong
     view.close()
+
+
+def test_pictures_are_packed_while_the_browser_answers_late(shown):
+    view = shown[0]
+    fine = hv.Image(np.random.default_rng(0).normal(size=(200, 200)).cumsum(0))
+
+    def answer(seconds: float) -> bool:
+        view.show(fine)
+        view._sent -= seconds
+        drawn(view, view._seq)
+        return "packed" in view.frame
+
+    drawn(view, 1)  # the page took its time to open
+    assert not any(answer(0) for _ in range(3))
+    assert [answer(9) for _ in range(5)] == [False, False, True, True, True]
+    assert view.png().startswith(b"\x89PNG")
+    assert [answer(0) for _ in range(4)][-1] is False
+    drawn(view, view._seq)  # a second page
+    assert not view._slow

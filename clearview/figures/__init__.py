@@ -1,7 +1,7 @@
 """Pure functions from a field, an array or a table to a HoloViews element; no models, no widgets, no browser."""
 
 from clearview.figures.data import data_of
-from clearview.figures.frame import frame_of
+from clearview.figures.frame import frame_of, pack
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
@@ -23,6 +23,7 @@ __all__ = [
     "loss_curve",
     "marginal",
     "marker",
+    "pack",
     "path",
     "picture",
     "points",

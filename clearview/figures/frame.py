@@ -1,5 +1,6 @@
 """An element as plain numbers, texts and bytes: what the browser and matplotlib both draw."""
 
+import zlib
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,10 @@ from clearview.figures import style
 
 TINY = 1e-300
 """Where a band that reaches down to zero ends on a logarithmic axis."""
+
+
+LARGE = 32_768
+"""Bytes of a picture that are worth packing."""
 
 
 def frame_of(element) -> dict[str, Any]:
@@ -39,9 +44,9 @@ def frame_of(element) -> dict[str, Any]:
     }  # fmt: skip
     ink = None
     if image is not None:
-        frame |= _encode(image)
+        frame |= _encode(image, over=len(images) > 1)
         ink = style.ink(frame.pop("cmap"))
-        if image is not images[0]:
+        if len(images) > 1:
             frame["under"] = {k: v for k, v in _encode(images[0]).items() if k not in ("cmap", "ticks")}
     drawn = [_layer(k, log) for k in parts if not isinstance(k, hv.Image)]
     if image is None:
@@ -71,6 +76,36 @@ def frame_of(element) -> dict[str, Any]:
     return {**frame, "layers": drawn}
 
 
+def pack(frame: dict[str, Any]) -> dict[str, Any]:
+    """A frame of `frame_of` whose large pictures are deflated, to a third or less, for a slow link."""
+    if "under" in frame:
+        frame = {**frame, "under": pack(frame["under"])}
+    if len(frame.get("codes", b"")) <= LARGE or "packed" in frame:
+        return frame
+    codes = codes_of(frame)
+    if not frame["whole"]:
+        # Of a smooth field, second differences are small, and their upper bytes nearly all the same.
+        steps = np.diff(codes, axis=1, prepend=np.zeros((len(codes), 1), "<u2"))
+        steps = np.diff(steps, axis=0, prepend=np.zeros((1, codes.shape[1]), "<u2"))
+        signed = (steps << np.uint16(1)) ^ -(steps >> np.uint16(15))
+        codes = signed.astype("<u2").ravel().view(np.uint8).reshape(-1, 2).T
+    return {**frame, "codes": zlib.compress(np.ascontiguousarray(codes).tobytes(), 1), "packed": True}
+
+
+def codes_of(frame: dict[str, Any]) -> np.ndarray:
+    """(h, w) uint16 codes of a picture, whether it is packed or not."""
+    shape = frame["h"], frame["w"]
+    if "packed" not in frame:
+        return np.frombuffer(frame["codes"], "<u2").reshape(shape)
+    data = zlib.decompress(frame["codes"])
+    if frame["whole"]:
+        return np.frombuffer(data, "<u2").reshape(shape)
+    low, high = np.frombuffer(data, np.uint8).astype("<u2").reshape(2, *shape)
+    signed = low | (high << np.uint16(8))
+    steps = (signed >> np.uint16(1)) ^ -(signed & np.uint16(1))
+    return steps.cumsum(0, dtype="<u2").cumsum(1, dtype="<u2")
+
+
 def _axis(dimension) -> dict[str, Any]:
     return {
         "name": dimension.label, "unit": dimension.unit or "", "label": dimension.pprint_label,
@@ -97,8 +132,11 @@ def _floor(drawn: list[dict[str, Any]]) -> float:
     return max(float(found[found > 0].min()) / 10, TINY)
 
 
-def _encode(image: hv.Image) -> dict[str, Any]:
-    """The image as 16-bit codes, bottom row first: 0 is no value, 1 to 65535 run over the colour scale."""
+def _encode(image: hv.Image, over: bool = False) -> dict[str, Any]:
+    """The image as 16-bit codes, bottom row first: 0 is no value, 1 to 65535 run over the colour scale.
+
+    A count of zero ``over`` another picture is no value, or it would hide what lies below.
+    """
     bounds: Any = image.bounds
     x0, y0, x1, y1 = map(float, bounds.lbrt())
     z = image.vdims[0]
@@ -110,12 +148,16 @@ def _encode(image: hv.Image) -> dict[str, Any]:
     # float32 is twice as fast, and enough for what is float32 or a count itself
     narrow = values.dtype.itemsize <= 4 and 1e-30 < b - a < 1e30
     real = np.float32 if narrow else np.float64
-    whole, values = values.dtype.kind in "iu", values.astype(real, copy=False)
+    whole = values.dtype.kind in "iu"
+    none = values == 0 if over and whole else None
+    values = values.astype(real, copy=False)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         values = np.log(values) if scale == "log" else values
         unit = (values - real(a)) * real(65534 / (b - a)) + real(1)
     # log(0) is minus infinity: no value, not the lowest colour; what lies far beyond the scale has the last one
     code = np.where(np.isfinite(values), np.clip(unit, 1, 65535), real(0)).astype("<u2")
+    if none is not None:
+        code[none] = 0
     ticks, base = _ticks(float(low), float(high), scale == "log", whole)
     words = _axis(z)
     if base:

@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from clearview.figures import style
-from clearview.figures.frame import frame_of
+from clearview.figures.frame import codes_of, frame_of
 
 EMPTY = "#d4d4d4"
 """The ground of a picture where there is no value: no colour of a scale."""
@@ -152,7 +152,7 @@ def _image(figure, ax, frame, height) -> None:
     ax.set_facecolor(EMPTY)
     for raster in (frame.get("under"), frame):
         if raster:
-            code = np.frombuffer(raster["codes"], "<u2").reshape(raster["h"], raster["w"])
+            code = codes_of(raster)
             lut = np.frombuffer(raster["lut"], np.uint8).reshape(256, 3)
             rgba = np.concatenate([lut[code >> 8], np.where(code, 255, 0).astype(np.uint8)[..., None]], -1)
             smooth = "bilinear" if not raster["whole"] and raster["w"] >= 48 else "auto"

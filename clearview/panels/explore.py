@@ -11,12 +11,16 @@ from clearview.catalogs import Catalog, read_catalog
 from clearview.panels import base
 from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.columns import learnt
+from clearview.panels.density import DensityPanel
 from clearview.panels.phasespace import PhaseSpacePanel
+from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
 from clearview.panels.stars import StarsPanel, pairs_of
 from clearview.panels.view import with_png
 
-MAPS: dict[str, Callable[..., base.Panel]] = {"Acceleration": AccelerationPanel}
+MAPS: dict[str, Callable[..., base.Panel]] = {
+    "Acceleration": AccelerationPanel, "Density": DensityPanel, "Profiles": ProfilePanel,
+}  # fmt: skip
 """The panels of a map, in the order of their tabs."""
 
 LINKED = ("plane",)

@@ -58,6 +58,21 @@ function as(Type, view) {
   return byteOffset % size ? new Type(buffer.slice(byteOffset, byteOffset + byteLength)) : new Type(buffer, byteOffset, byteLength / size);
 }
 
+/** A picture whose codes are unpacked, as `codes_of` of frame.py does it. */
+async function unpack(k) {
+  if (!k || !k.packed) return k;
+  const stream = new Blob([k.codes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const buffer = await new Response(stream).arrayBuffer(), { w, h } = k, n = w * h;
+  if (k.whole) return { ...k, codes: new Uint16Array(buffer) };
+  const bytes = new Uint8Array(buffer), codes = new Uint16Array(n);
+  for (let i = 0; i < n; i++) {
+    const signed = bytes[i] | (bytes[n + i] << 8);
+    codes[i] = ((signed >> 1) ^ -(signed & 1)) + (i < w ? 0 : codes[i - w]);
+  }
+  for (let i = 0; i < n; i++) if (i % w) codes[i] += codes[i - 1];
+  return { ...k, codes };
+}
+
 function render({ model, el }, told) {
   const id = `cv-bar-${Math.random().toString(36).slice(2)}`; // a gradient is known by its id in the whole page
   const box = document.createElement("div"), canvas = document.createElement("canvas"), hover = document.createElement("div");
@@ -104,8 +119,16 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     return told.every(Number.isFinite) ? told : ends(inner, frame.home);
   };
 
+  let newest = 0;
+  /** Show the model's frame, if need be once it is unpacked, unless a newer one has come by then. */
   function decode() {
-    frame = model.get("frame") || {};
+    const next = model.get("frame") || {}, mine = ++newest, { under } = next;
+    if (!next.packed && !under?.packed) return take(next);
+    Promise.all([next, under].map(unpack)).then(([over, below]) => mine === newest && take({ ...over, under: below }));
+  }
+
+  function take(next) {
+    frame = next;
     rasters = [frame, frame.under].filter((k) => k && k.codes).map((k, i) => paint(k, sheets[i])); // the upper one first
     layers = (frame.layers || []).map((k) => ({ ...k, xy: corners(as(Float64Array, k.xy)) }));
     box.classList.toggle("cv-raster", rasters.length > 0);
@@ -556,6 +579,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f);
     window.removeEventListener("resize", draw);
     placed.disconnect();
+    newest++; // a frame that is being unpacked has nowhere to go
     for (const { timer } of [seen, chosen, pointed]) clearTimeout(timer);
   };
 }

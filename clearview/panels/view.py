@@ -1,11 +1,13 @@
 """One small canvas that shows a HoloViews picture in the notebook, quickly.
 
 A picture travels as one 16-bit frame with its axes, colours and vector layers, and is ordinary widget state: showing
-it again, in a second view or after a reload, always gives the newest one.
+it again, in a second view or after a reload, always gives the newest one. Where the browser is slow to answer, as over
+a slow link, large pictures are packed.
 """
 
 import base64
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import anywidget
 import numpy as np
 import traitlets as T
 
-from clearview.figures import frame_of, picture
+from clearview.figures import frame_of, pack, picture
 
 _HERE = Path(__file__).parent
 
@@ -55,6 +57,7 @@ class RasterView(anywidget.AnyWidget):
 
     def __init__(self, width: int = 480, height: int | None = None, *, name: str = "cv-plot", **kwargs):
         self._drawn, self._answers, self._seq, self._home = threading.Event(), False, 0, []
+        self._sent, self._took, self._slow = 0.0, 0.0, False
         super().__init__(width=width, height=height or width, name=name, **kwargs)
         self.on_msg(self._on_message)
 
@@ -79,8 +82,13 @@ class RasterView(anywidget.AnyWidget):
 
     def _on_message(self, _, content, __) -> None:
         if "drawn" in content:
+            newest = content["drawn"] >= self._seq
+            if newest and self._answers and not self._drawn.is_set():  # the first answer waits for the page to open
+                self._took = (self._took + min(time.monotonic() - self._sent, 0.25)) / 2
+                # What is packed comes sooner: back again only where that is soon indeed.
+                self._slow = self._took > (0.06 if self._slow else 0.15)
             self._answers = True
-            if content["drawn"] >= self._seq:
+            if newest:
                 self._drawn.set()
 
     def show(self, element, tag: Any = "", **extra) -> None:
@@ -94,7 +102,7 @@ class RasterView(anywidget.AnyWidget):
         Raises:
             TypeError: if a layer is of a kind that cannot be drawn.
         """
-        frame = frame_of(element)
+        frame = pack(frame_of(element)) if self._slow else frame_of(element)
         # Wait for the last frame to be drawn, so that frames do not queue; a browser that left is not waited for again.
         if self._answers and not self._drawn.wait(1.0):
             self._answers = False
@@ -103,6 +111,7 @@ class RasterView(anywidget.AnyWidget):
         if not self.range or not self._home:
             self._home = frame["range"]
         data = {"seq": self._seq, "tag": f"{tag:g}" if isinstance(tag, float) else str(tag), **extra}
+        self._sent = time.monotonic()
         self.frame = {**frame, "home": self._home, "data": data}
 
     def clear(self, message: str = "") -> None:

@@ -219,6 +219,54 @@ def test_two_views_show_the_same_and_answer_once(page):
     assert page.evaluate("() => model.sent.at(-1)") == {"drawn": 5}
 
 
+def test_packed_pictures_are_the_same_and_never_come_after_newer_ones(page):
+    n = np.linspace(-3, 3, 200)
+    smooth = np.exp(-(n[:, None] ** 2) - (n - 1) ** 2)
+    many = np.random.default_rng(0).poisson(3 * smooth).astype(np.uint32)
+    square = ("x", 0, 2, "kpc"), ("y", 0, 2, "kpc")
+    elements = [
+        picture(np.where(smooth > 0.5, np.nan, smooth), *square), picture(smooth, *square) * picture(many, *square),
+        picture(1 - smooth, *square), picture(many, *square),
+    ]  # fmt: skip
+    view, frames, drawn = RasterView(200), {}, {}
+    for slow in (False, True):
+        view._slow = slow
+        for i, element in enumerate(elements):
+            view.show(element)
+            frames[slow, i] = plain(view.frame)
+            assert (view.frame.get("packed", False), view.frame.get("under", {}).get("packed", False)) == (
+                slow, slow and i == 1,
+            )  # fmt: skip
+    mount(page, view)
+    canvas = page.locator("canvas")
+    for key, frame in frames.items():
+        page.evaluate("frame => model.put('frame', frame)", frame)
+        expect(canvas).to_have_attribute("data-seq", str(frame["data"]["seq"]))
+        drawn[key] = canvas.evaluate("c => c.toDataURL()")
+    assert len({drawn[False, i] for i in range(4)}) == 4
+    assert all(drawn[False, i] == drawn[True, i] for i in range(4))
+    # at once, the last of them plain: it is there first, and the others must not follow
+    page.evaluate(
+        """frames => { model.sent.length = 0; window.seqs = [];
+        const note = () => window.seqs.push(+document.querySelector('canvas').dataset.seq);
+        new MutationObserver(note).observe(document.querySelector('canvas'), {attributeFilter: ['data-seq']});
+        for (const frame of frames) model.put('frame', frame) }""",
+        [frames[True, 0], frames[True, 1], frames[True, 2], frames[False, 3]],
+    )
+    page.wait_for_timeout(1000)
+    assert page.evaluate("() => [model.sent, seqs]") == [[{"drawn": 4}], [4]]
+    assert canvas.evaluate("c => c.toDataURL()") == drawn[False, 3]
+    page.evaluate(
+        "frames => { for (const frame of frames) model.put('frame', frame) }", [frames[True, k] for k in (0, 2)]
+    )
+    page.wait_for_function("() => model.sent.length === 2")  # only what is drawn is answered
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => [model.sent, seqs]") == [[{"drawn": 4}, {"drawn": 7}], [4, 7]]
+    page.evaluate("frame => { model.put('frame', frame); model.set('frame', {}) }", frames[True, 0])
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => model.sent.length") == 2  # taken away
+
+
 def test_every_kind_of_layer_is_drawn(page):
     field = picture_field(np.tile(np.arange(20.0), (20, 1)), ("x", 0, 20, "kpc"), ("y", 0, 20, "kpc"))
     layers = [
