@@ -34,7 +34,7 @@ from clearview.dynamics.equilibrium import (
     star_asymmetry,
 )
 from clearview.dynamics.extrapolation import Simex, bias_field, refit, simex
-from clearview.dynamics.fields import acceleration_field, phase_space_field
+from clearview.dynamics.fields import acceleration_field, phase_space_field, slice_points
 from clearview.dynamics.identifiability import Identifiability, identifiability, identifiability_field
 from clearview.dynamics.maps import MapConfig, MapFit, estimate_seconds, fit_map, load_map, save_map
 from clearview.dynamics.pointwise import solve_acceleration
@@ -43,6 +43,7 @@ from clearview.dynamics.potential import (
     PotentialConfig,
     PotentialSeries,
     fit_potential,
+    formal_members,
     score_gradients,
 )
 from clearview.dynamics.profiles import (
@@ -119,6 +120,7 @@ __all__ = [
     "fit_map",
     "fit_potential",
     "fit_profile",
+    "formal_members",
     "from_galactic",
     "identifiability",
     "identifiability_field",
@@ -140,6 +142,7 @@ __all__ = [
     "save_map",
     "score_gradients",
     "simex",
+    "slice_points",
     "smooth",
     "solve_acceleration",
     "star_asymmetry",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import binary_dilation, map_coordinates
 from scipy.signal import oaconvolve
 
 from clearview.dynamics.darkmatter import BaryonModel
@@ -38,7 +38,8 @@ def density_cube(
         center, radius: of the ball, kpc, where the source has none.
 
     Returns:
-        density, baryons, dark_matter [Msun/pc^3] on axes x, y, z; NaN where the kernel reaches outside the ball.
+        density, baryons, dark_matter [Msun/pc^3] on axes x, y, z; NaN more than a cell beyond where the kernel reaches
+        outside the ball.
 
     Raises:
         ValueError: for a bad kernel, a source without ball or radius, or a ball that no kernel fits into.
@@ -58,7 +59,9 @@ def density_cube(
     inside = x[near]
     rho[near] = np.asarray(known(inside), float) if callable(known) else mass_density(source, inside, "laplacian")
     rho = oaconvolve(rho, _weights(truncation), mode="same")
-    outside = ~kernel_inside(_Still(center, radius), x.reshape(-1, 3), h, truncation).reshape(near.shape)
+    outside = ~_inside(x, center, radius, h, truncation)
+    # One cell more, so that a slice can be drawn up to the edge.
+    outside = ~binary_dilation(~outside, np.ones((3, 3, 3)))
     discs = _baryons(BaryonModel() if baryons is None else baryons, x, ~outside, h, truncation)
     words = {"density": ("mass density", rho), "baryons": ("baryon density", discs),
              "dark_matter": ("dark-matter density", rho - discs)}  # fmt: skip
@@ -66,7 +69,11 @@ def density_cube(
         name: Quantity(np.where(outside, np.nan, v * PER_PC3).astype(np.float32), "Msun pc-3", label)
         for name, (label, v) in words.items()
     }
-    told = {"kernel_kpc": ", ".join(f"{k:g}" for k in h), "kernel_truncation": float(truncation)}
+    told = {
+        "kernel_kpc": ", ".join(f"{k:g}" for k in h),
+        "kernel_truncation": float(truncation),
+        "ball_kpc": ", ".join(f"{k:.9g}" for k in (*center, radius)),
+    }
     return make_field(axes, values, provenance_of(source, {}) | told)
 
 
@@ -78,7 +85,8 @@ def cut(cube: xr.Dataset, axes: Sequence[Axis], fixed: Mapping[str, float]) -> x
         axes, fixed: as for `slice_points`.
 
     Returns:
-        The same variables on ``axes``; NaN outside the cube and next to its NaN.
+        The same variables on ``axes``; NaN outside the cube, next to its NaN, and where the kernel of `density_cube`
+        reaches outside the ball.
 
     Raises:
         ValueError: if the field has other axes, or as `slice_points`.
@@ -87,14 +95,14 @@ def cut(cube: xr.Dataset, axes: Sequence[Axis], fixed: Mapping[str, float]) -> x
         raise ValueError(f"Expected a field on x, y, z, got one on {', '.join(map(str, cube.dims))}; cut a cube.")
     points, grid = slice_points(axes, fixed), [cube[k].values for k in "xyz"]
     at = np.stack([(points[..., i] - g[0]) / (g[1] - g[0]) for i, g in enumerate(grid)])
-    values = {
-        str(name): Quantity(
-            map_coordinates(v.transpose(*"xyz").values, at, order=1, cval=np.nan, prefilter=False),
-            v.attrs["units"],
-            v.attrs["long_name"],
-        )
-        for name, v in cube.data_vars.items()
-    }
+    inside = np.ones(points.shape[:-1], bool)
+    if "ball_kpc" in cube.attrs:
+        ball, h = (np.array(cube.attrs[k].split(", "), float) for k in ("ball_kpc", "kernel_kpc"))
+        inside = _inside(points, ball[:3], ball[3], h, cube.attrs["kernel_truncation"])
+    values = {}
+    for name, v in cube.data_vars.items():
+        found = map_coordinates(v.transpose(*"xyz").values, at, order=1, cval=np.nan, prefilter=False)
+        values[str(name)] = Quantity(np.where(inside, found, np.nan), v.attrs["units"], v.attrs["long_name"])
     return make_field(axes, values, {**cube.attrs, **{f"at_{name}": float(v) for name, v in fixed.items()}})
 
 
@@ -106,6 +114,11 @@ class _Still:
 
     def acceleration(self, x) -> np.ndarray:
         return np.zeros((len(x), 3))
+
+
+def _inside(x, center, radius: float, h, truncation: float) -> np.ndarray:
+    """(...) whether the kernel around x (..., 3) lies wholly in the ball."""
+    return kernel_inside(_Still(center, radius), x.reshape(-1, 3), h, truncation).reshape(x.shape[:-1])
 
 
 def _weights(truncation: float) -> np.ndarray:

@@ -396,8 +396,9 @@ def optimise(
         if not tell(train_loss) and step < total and stopped == "finished":
             stopped = "cancelled"
         if on_model is not None and stopped == "finished":
-            params = state.average if config.average else state.params
+            tick, params = time.monotonic(), state.average if config.average else state.params
             on_model(lambda params=params: eqx.combine(params, static))
+            timed_from += time.monotonic() - tick  # a step takes no longer for it
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",
         "cancelled": f"{stage}: cancelled at step {step} of {total}; resume goes on from there.",

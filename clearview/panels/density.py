@@ -56,7 +56,8 @@ class DensityPanel(SlicePanel):
             return made
         x = base.dynamics().slice_points(axes, fixed)
         sigma = base.dynamics().density_error(source, x.reshape(-1, 3)).reshape(x.shape[:-1]) * 1e-9
-        return made.merge(make_field(axes, {"density_error": Quantity(sigma, "Msun pc-3", "σ(mass density)")}))
+        words = {"density": "σ(mass density)", "dark_matter": "σ(dark matter), baryons exact"}
+        return made.merge(make_field(axes, {f"{n}_error": Quantity(sigma, "Msun pc-3", w) for n, w in words.items()}))
 
     def displayed(self, field: xr.Dataset, name: str, settings: Mapping[str, Any]) -> xr.DataArray:
         unit, scale = UNITS[settings["unit"]]

@@ -93,6 +93,7 @@ class Settings(W.Accordion):
         self._filling = False
         self.lines: dict[str, W.Text] = {}
         self.defaults = button("Defaults")
+        self.defaults.layout.align_self = "flex-start"
         self.defaults.tooltip = "Take the default settings again."
         self.defaults.on_click(lambda _: edited(None))
         self._box = W.VBox(layout=W.Layout(overflow="hidden"))

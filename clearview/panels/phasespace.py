@@ -103,7 +103,7 @@ class PhaseSpacePanel(SelectingPanel):
         self._sides = [RasterView(234, 120, name="cv-marginal") for _ in axes]
         self._marginal_views = W.HBox(self._sides)
         self.below = (self.selecting, self._marginal_views)
-        self.outlines.add(self.view, lambda: (_names(self.settings), _windows(self.settings)))
+        self.outlines.add(self.view, lambda: (names_of(self.settings), windows_of(self.settings)))
         self._before = columns, list(axes.values()), {which: window[0] for which, window in windows.items()}
         return controls
 
@@ -211,7 +211,7 @@ class PhaseSpacePanel(SelectingPanel):
         return 0.5 if many or settings["show"] != "stars" else 1.0
 
     def draw(self, settings: Mapping[str, Any], detail: float):
-        names, show, windows = _names(settings), settings["show"], _windows(settings)
+        names, show, windows = names_of(settings), settings["show"], windows_of(settings)
         fit: Any = self.fit
         if None in names or (show != "flow" and self.catalog is None):
             return "No stars yet: pass a catalogue."
@@ -277,7 +277,7 @@ class PhaseSpacePanel(SelectingPanel):
                 view.clear("Nothing to count.") if element is None else view.show(element)
 
     def _marginals(self, settings):
-        names, windows = _names(settings), _windows(settings)
+        names, windows = names_of(settings), windows_of(settings)
         fit: Any = self.fit
         if None in names or names[0] == names[1]:
             return None
@@ -301,7 +301,7 @@ class PhaseSpacePanel(SelectingPanel):
 
     def _log_f(self, fit: Any, settings, detail: float):
         """ln f of the map at the centers of the windows, and at the middle of whatever has none."""
-        names, at = _names(settings), {w.name: w.center for w in _windows(settings)}
+        names, at = names_of(settings), {w.name: w.center for w in windows_of(settings)}
         middle: dict[str, Any] = dict(zip(CARTESIAN, [*fit.center, *SUN.velocity], strict=True))
         if self.catalog is not None and self.catalog.has_phase_space:
             middle |= {k: np.nanmedian(self._columns()[k][::97]) for k in ("vx", "vy", "vz")}
@@ -364,17 +364,17 @@ class PhaseSpacePanel(SelectingPanel):
     # ---- axes ----------------------------------------------------------------------------------------------------
 
     def _axes(self, settings, *sizes: int) -> list[Axis]:
-        return self._columns().axes(_names(settings), settings["range"], sizes)
+        return self._columns().axes(names_of(settings), settings["range"], sizes)
 
     def _cells(self, settings, n: int, detail: float) -> list[Axis]:
         return cells(self._axes(settings, 1, 1), n / PER_CELL[settings["show"]], self.view.width * detail)
 
 
-def _names(settings) -> tuple[Any, Any]:
+def names_of(settings) -> tuple[Any, Any]:
     return settings["x_axis"], settings["y_axis"]
 
 
-def _windows(settings) -> list[Window]:
+def windows_of(settings) -> list[Window]:
     return [
         Window(settings[which], settings[f"{which}_at"], settings[f"{which}_width"])
         for which in WINDOWS
@@ -383,7 +383,7 @@ def _windows(settings) -> list[Window]:
 
 
 def _used(settings) -> set[str]:
-    return {*_names(settings), *(window.name for window in _windows(settings))}
+    return {*names_of(settings), *(window.name for window in windows_of(settings))}
 
 
 def _known(what: str, name: str, names) -> None:

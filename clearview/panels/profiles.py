@@ -9,6 +9,7 @@ import xarray as xr
 
 from clearview.field import Axis, Quantity, make_field
 from clearview.figures import points, profile
+from clearview.figures.style import layers
 from clearview.panels import base
 from clearview.panels.controls import dropdown, slider, tick
 from clearview.units import SUN
@@ -43,7 +44,9 @@ KINDS = {
         "rho", "mass density", "Msun pc-3", "z",
         lambda d, s, z, at: d.mass_density(s, _heights(at["R"], at["phi"], z)) * 1e-9,
     ),
-    "enclosed mass": Kind("mass", "M(<r)", "Msun", "R", lambda d, s, R, at: d.enclosed_mass(s, R, phi=at["phi"])),
+    "enclosed mass": Kind(
+        "mass", "M(<r)", "1e10 Msun", "R", lambda d, s, R, at: d.enclosed_mass(s, R, phi=at["phi"]) / 1e10
+    ),
 }  # fmt: skip
 POINTS = 49
 
@@ -106,14 +109,15 @@ class ProfilePanel(base.Panel):
             if settings["band"] and detail == 1.0:
                 drawn = np.stack([self._curve(kind, m, axis, at).values for m in self._drawn()])
                 error = found.copy(data=np.nanstd(drawn, axis=0, ddof=1))
-            parts += list(profile(found, error=error, label="map"))
+            parts += layers(profile(found, error=error, label="map"))
         if truth is not None:
             parts.append(profile(self._curve(kind, truth, axis, at), label="truth", dashed=True))
         table = self.references.get(settings["profile"])
         if table is not None and settings["published"]:
             seen = {"circular velocity": ("R", "vc"), "enclosed mass": ("r", "mass")}[settings["profile"]]
             near = table[table[seen[0]].between(axis.low, axis.high)]
-            parts.append(points(near[seen[0]], near[seen[1]], label="published"))
+            unit = 1e10 if kind.name == "mass" else 1.0
+            parts.append(points(near[seen[0]], near[seen[1]] / unit, label="published"))
         where = {k: v for k, v in at.items() if k != kind.along and not (k == "z" and kind.name == "mass")}
         units = {"R": " kpc", "phi": "°", "z": " kpc"}
         words = ", ".join(f"{'azimuth' if k == 'phi' else k} {v:.4g}{units[k]}" for k, v in where.items())

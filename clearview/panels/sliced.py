@@ -163,7 +163,7 @@ class SlicePanel(base.Panel):
         show, plane = settings["show"], settings["plane"]
         shown = self.displayed(field, name, settings)
         scale = self._scale(name, settings)
-        if scale == "log" and name in self.signed:
+        if scale == "log" and name in self.signed and show != "error":
             shown = abs(shown).assign_attrs(shown.attrs, long_name=f"|{shown.attrs['long_name']}|")
         what = (name, scale, shown.attrs["units"], show in ("difference", "error"))
         limits = self._locked.get(what) if settings["lock"] else None

@@ -301,17 +301,17 @@ class TrainBar(W.VBox):
         if dragging:  # not at rest yet
             return False
         asked, learner = self._asked, self._learner()
-        seconds = None
-        if asked is not None and not isinstance(learner, str):
-            seconds = learner.estimate(asked[0], asked[1])
-        if asked == self._asked:
+        if asked is None or isinstance(learner, str):
+            return True
+        seconds = learner.estimate(asked[0], asked[1])
+        if asked == self._asked:  # else another one was asked for meanwhile
             self.estimate = seconds and seconds * _slower.get(learner.name, 1.0)
             self._show_cost()
         return True
 
     def _show_cost(self) -> None:
-        known = self.estimate is not None and not self.training.running and self._resumable() is None
-        self.cost.value = small(f"About {_roughly(self.estimate)} on this machine.") if known else ""
+        seconds = None if self.training.running or self._resumable() else self.estimate
+        self.cost.value = "" if seconds is None else small(f"About {_roughly(seconds)} on this machine.")
 
     # ---- runs ----------------------------------------------------------------------------------------------------
 
@@ -433,7 +433,8 @@ class TrainBar(W.VBox):
             self._show_loss(fit.history)
             done = fit.stopped == "finished"
             self.fraction.bar_style = "success" if done else "danger" if fit.stopped == "diverged" else "warning"
-            self.stage.value = small(fit.message)
+            at = f"Paused at {100 * self.fraction.value:.0f} %: Resume goes on from there."
+            self.stage.value = small(at if fit.stopped == "cancelled" else fit.message)
             if fit.stopped == "diverged":
                 self.partial = self.preview = None  # to resume it would only diverge again
                 self._say("train", ValueError(fit.message))

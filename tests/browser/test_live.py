@@ -147,7 +147,7 @@ def test_training_is_live_can_be_paused_and_resumed(live):
     assert loss.evaluate(COLOURS) > 3
     out.get_by_role("button", name="Pause").click()
     expect(out.get_by_role("button", name="Resume")).to_be_enabled(timeout=LONG)
-    expect(out.get_by_text("Cancelled at step")).to_be_visible()
+    expect(out.get_by_text("Paused at")).to_be_visible()
     assert "False" in live.run(2).inner_text()
     out.get_by_role("button", name="Resume").click()
     expect(out.get_by_text("Map finished.")).to_be_visible(timeout=LONG)
