@@ -16,6 +16,7 @@ from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
 from clearview.panels.stars import StarsPanel, pairs_of
+from clearview.panels.streams import StreamsPanel
 from clearview.panels.view import with_png
 
 MAPS: dict[str, Callable[..., base.Panel]] = {
@@ -71,7 +72,9 @@ class Explorer(W.VBox):
         self.selection, self.panels = Selection(catalog), _Panels(self._make)
         phase_space = catalog is None or fit is not None or catalog.has_phase_space
         some = pairs_of(self.selection.columns.units)
-        self.names = (*(["Stars"] if some else []), "Phase space", *(MAPS if phase_space else ()))
+        stream = {"phi1", "phi2"} <= set(self.selection.columns.units)
+        there = {"Stars": some, "Phase space": True, "Streams": stream} | dict.fromkeys(MAPS, phase_space)
+        self.names = tuple(name for name, shown in there.items() if shown)
         self.tabs = W.ToggleButtons(options=self.names, style={"button_width": "auto"})
         self._stack = W.Stack([W.HTML() for _ in self.names], selected_index=0)
         super().__init__([self.tabs, self._stack])
@@ -140,8 +143,8 @@ class Explorer(W.VBox):
                 return self.panels[name]
             if name == "Stars":
                 panel = StarsPanel(self.catalog, selection=self.selection, threaded=self._threaded)
-            elif name == "Phase space":
-                panel = PhaseSpacePanel(
+            elif name in ("Phase space", "Streams"):
+                panel = (PhaseSpacePanel if name == "Phase space" else StreamsPanel)(
                     self.catalog, self._fit, selection=self.selection, config=self._config, threaded=self._threaded
                 )
             else:
