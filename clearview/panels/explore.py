@@ -126,8 +126,6 @@ class Explorer(W.VBox):
         if self._closed:
             return
         self._closed = True
-        for panel in self.panels.values():
-            panel.close()
         self.selection.unobserve_all()
         for child in (*self._stack.children, *self.children):
             child.close()
