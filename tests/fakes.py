@@ -167,9 +167,12 @@ def fake_dynamics(
     def save_map(fit, path, *, overwrite=False):
         Path(path).write_bytes(pickle.dumps(fit))
 
+    def load_map(path):
+        return pickle.loads(Path(path).read_bytes())
+
     real = {name: getattr(dynamics, name) for name in dynamics.__all__}
     fake = dict(
-        fit_map=fit_map, save_map=save_map, load_map=lambda path: pickle.loads(Path(path).read_bytes()),
+        fit_map=fit_map, save_map=save_map, save_fit=save_map, load_map=load_map, load_fit=load_map,
         estimate_seconds=lambda stars, config: steps * pause if previews else None,
     )  # fmt: skip
     return SimpleNamespace(**{**real, **fake})

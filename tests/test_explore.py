@@ -13,7 +13,7 @@ from fakes import FakeColumnFit, FakeFit, fake_dynamics, fake_flows, sky_stars, 
 from clearview.catalogs import Catalog
 from clearview.dynamics import MapConfig
 from clearview.figures import count_field
-from clearview.panels import PhaseSpacePanel, Selection, StarsPanel, base, explore
+from clearview.panels import Latest, PhaseSpacePanel, Selection, StarsPanel, base, explore
 from clearview.panels.compare import cells
 from clearview.panels.controls import dropdown
 from clearview.panels.explore import MAPS
@@ -229,8 +229,15 @@ class Linked(base.Panel):
 
 
 @pytest.fixture
-def explorer(made, monkeypatch):
+def few_tabs(monkeypatch):
+    """The others take seconds, and have tests of their own."""
+    for name in set(MAPS) - {"Acceleration"}:
+        monkeypatch.delitem(MAPS, name)
     monkeypatch.setitem(MAPS, "Linked", Linked)
+
+
+@pytest.fixture
+def explorer(made, few_tabs):
 
     def make(*args, **kwargs):
         return made(explore(*args, threaded=False, **kwargs))
@@ -261,8 +268,28 @@ def test_tabs_are_made_when_opened_and_draw_when_shown(explorer):
         found.turn_to("Weather")
 
 
+def test_what_was_asked_for_meanwhile_is_drawn_in_the_end():
+    drawn = []
+    latest = Latest(lambda dragging: drawn.append(dragging) or True, lambda error: None)
+    latest.pause()
+    latest()
+    latest()
+    assert latest.idle.wait(WAIT)
+    assert drawn == []
+    latest.pause(False)
+    assert latest.idle.wait(WAIT)
+    assert drawn == [True]
+    latest.pause()
+    latest.pause(False)
+    assert latest.idle.wait(WAIT)
+    assert drawn == [True]
+    latest.close()
+
+
 def test_what_there_is_decides_the_tabs(explorer, catalog):
-    assert explorer(catalog).names == ("Stars", "Phase space")
+    along = explorer(catalog)
+    assert along.names == ("Stars", "Phase space", "Streams")
+    assert along.panels["Streams"].selection is along.selection
     assert explorer(FakeFit("0")).names == ("Phase space", *MAPS)
     assert explorer(FakeFit("0")).catalog is None
 
@@ -345,7 +372,7 @@ def test_what_cannot_be_explored_is_refused(args, error, words):
         explore(*args)
 
 
-def test_close_ends_all_threads_and_widgets(catalog):
+def test_close_ends_all_threads_and_widgets(few_tabs):
     before = set(threading.enumerate())
     found = explore(stars(3000), FakeFit("0"))
     for name in found.names:

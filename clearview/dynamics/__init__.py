@@ -23,7 +23,7 @@ from clearview.dynamics.dustmaps import (
     read_sightlines,
     to_galactic,
 )
-from clearview.dynamics.dusty import fit_dusty, load_efficiency, save_efficiency
+from clearview.dynamics.dusty import fit_dusty, load_fit, save_fit
 from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, efficiency_field, fit_efficiency
 from clearview.dynamics.equilibrium import (
     Check,
@@ -127,7 +127,7 @@ __all__ = [
     "identifiability",
     "identifiability_field",
     "load_budget",
-    "load_efficiency",
+    "load_fit",
     "load_map",
     "local_dark_matter",
     "mass_density",
@@ -142,7 +142,7 @@ __all__ = [
     "refit",
     "residual_field",
     "save_budget",
-    "save_efficiency",
+    "save_fit",
     "save_map",
     "score_gradients",
     "simex",

@@ -59,10 +59,9 @@ def density_cube(
     inside = x[near]
     rho[near] = np.asarray(known(inside), float) if callable(known) else mass_density(source, inside, "laplacian")
     rho = oaconvolve(rho, _weights(truncation), mode="same")
-    outside = ~_inside(x, center, radius, h, truncation)
     # One cell more, so that a slice can be drawn up to the edge.
-    outside = ~binary_dilation(~outside, np.ones((3, 3, 3)))
-    discs = _baryons(BaryonModel() if baryons is None else baryons, x, ~outside, h, truncation)
+    outside = np.logical_not(binary_dilation(_inside(x, center, radius, h, truncation), np.ones((3, 3, 3))))
+    discs = _baryons(BaryonModel() if baryons is None else baryons, x, np.logical_not(outside), h, truncation)
     words = {"density": ("mass density", rho), "baryons": ("baryon density", discs),
              "dark_matter": ("dark-matter density", rho - discs)}  # fmt: skip
     values = {

@@ -9,7 +9,7 @@ import xarray as xr
 from clearview import flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, fit_efficiency
-from clearview.dynamics.maps import MapConfig, MapFit, blank, fit_map, load_map, packed, unpacked
+from clearview.dynamics.maps import MapConfig, MapFit, blank, fit_map, load_map, packed, save_map, unpacked
 from clearview.dynamics.potential import PotentialConfig, PotentialSeries
 from clearview.flows.fit import OnPreview, OnProgress, Progress
 
@@ -40,16 +40,17 @@ def fit_dusty(
     Raises:
         ValueError: as `fit_map` and `fit_efficiency`.
     """
-    config, last = config or EfficiencyConfig(), [None]
+    config, last = config or EfficiencyConfig(), None
 
     def told(p: Progress) -> Any:
-        last[0] = p._replace(
+        nonlocal last
+        last = p._replace(
             fraction=LEARNING * p.fraction, remaining=None if p.remaining is None else p.remaining / LEARNING
         )
-        return None if on_progress is None else on_progress(last[0])
+        return None if on_progress is None else on_progress(last)
 
     def batch(done: int, of: int) -> Any:
-        p, share = last[0], LEARNING + (1 - LEARNING) * done / of
+        p, share = last, LEARNING + (1 - LEARNING) * done / of
         return (
             None
             if on_progress is None or p is None
@@ -64,22 +65,21 @@ def fit_dusty(
     return dataclasses.replace(seen, stopped="cancelled", message=message) if fit is None else fit
 
 
-def save_efficiency(fit: EfficiencyFit | MapFit, path, *, overwrite: bool = False):
-    """Write a fit to one file without pickle; a map of the seen stars as `save_map` does."""
+def save_fit(fit: EfficiencyFit | MapFit, path, *, overwrite: bool = False):
+    """Write a fit, with dust or without, to one file without pickle; a map as `save_map` does."""
     if isinstance(fit, MapFit):
-        header, arrays = packed(fit)
-        return flows.save(path, "map", header, arrays, overwrite=overwrite)
+        return save_map(fit, path, overwrite=overwrite)
     seen, arrays = packed(fit.seen)
     header = dict(
         seen=seen, config=dataclasses.asdict(fit.config), constant=fit.constant, message=fit.message,
-        rays={n: [float(c[0]), float(c[-1]), c.size] for n, c in fit.rays.coords.items()},
+        rays=[[float(c[0]), float(c[-1]), c.size] for c in (fit.rays[n] for n in _AXES)],
     )  # fmt: skip
-    arrays = (*arrays, fit.series, fit.other, np.asarray(fit.rays.values, np.float32))
+    arrays = (*arrays, fit.series, fit.other, np.asarray(fit.rays.transpose(*_AXES).values, np.float32))
     return flows.save(path, "efficiency", header, arrays, overwrite=overwrite)
 
 
-def load_efficiency(path) -> EfficiencyFit | MapFit:
-    """Read what `save_efficiency` wrote.
+def load_fit(path) -> EfficiencyFit | MapFit:
+    """Read what `save_fit` or `save_map` wrote.
 
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`.
@@ -88,7 +88,7 @@ def load_efficiency(path) -> EfficiencyFit | MapFit:
     def build(header):
         seen, config = header["seen"], _config(header["config"])
         series = PotentialSeries(seen["config"]["center"], 1.0, 1.0, config.potential)
-        shape = [size for _, _, size in header["rays"].values()]
+        shape = [size for _, _, size in header["rays"]]
         return (*blank(seen), series, series, np.zeros(shape, np.float32))
 
     try:
@@ -98,7 +98,7 @@ def load_efficiency(path) -> EfficiencyFit | MapFit:
             return load_map(path)
         raise
     axes = {
-        n: (n, np.linspace(*ends), {"units": u}) for (n, ends), u in zip(header["rays"].items(), _UNITS, strict=True)
+        n: (n, np.linspace(*ends), {"units": u}) for (n, u), ends in zip(_AXES.items(), header["rays"], strict=True)
     }
     return EfficiencyFit(
         unpacked(header["seen"], tuple(seen), path), series, other, header["constant"],
@@ -107,7 +107,7 @@ def load_efficiency(path) -> EfficiencyFit | MapFit:
     )  # fmt: skip
 
 
-_UNITS = ("deg", "deg", "kpc")
+_AXES = {"l": "deg", "b": "deg", "distance": "kpc"}
 
 
 def _config(values: dict[str, Any]) -> EfficiencyConfig:

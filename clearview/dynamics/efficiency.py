@@ -108,8 +108,8 @@ class EfficiencyFit:
     config: EfficiencyConfig
     message: str
 
-    has_density, has_potential, stopped = True, True, "finished"
-    """As of a `MapFit`: what draws a map draws this, too."""
+    has_density, has_potential, stopped = False, True, "finished"
+    """As of a `MapFit`: what draws its potential draws this, too."""
 
     @property
     def stars(self) -> int:

@@ -133,8 +133,8 @@ class Panel(W.VBox):
         """What is trained, saved and loaded, by default the map of the Galaxy; a sentence where nothing can be."""
         return Learner(
             lambda *args, **kwargs: dynamics().fit_map(*args, **kwargs),
-            lambda *args, **kwargs: dynamics().save_map(*args, **kwargs),
-            lambda path: dynamics().load_map(path),
+            lambda *args, **kwargs: dynamics().save_fit(*args, **kwargs),
+            lambda path: dynamics().load_fit(path),
             defaults=lambda: dynamics().MapConfig(),
             estimate=lambda stars, config: dynamics().estimate_seconds(stars, config),
         )

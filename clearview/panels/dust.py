@@ -49,7 +49,7 @@ class DustPanel(SlicePanel):
         return controls
 
     def arrange(self) -> W.Widget:
-        whole = super().arrange()
+        whole: Any = super().arrange()
         _, right = whole.children
         right.layout.flex = "1 1 0"
         badge, *rest = right.children
@@ -64,7 +64,10 @@ class DustPanel(SlicePanel):
         def part(name: str):
             return lambda *args, **kwargs: getattr(base.dynamics(), name)(*args, **kwargs)
 
-        return Learner(part("fit_dusty"), part("save_efficiency"), part("load_efficiency"))
+        return Learner(
+            part("fit_dusty"), part("save_fit"), part("load_fit"), defaults=part("EfficiencyConfig"),
+            estimate=lambda stars, config: base.dynamics().estimate_seconds(stars, config.map) / 0.7,
+        )  # fmt: skip
 
     def usable(self, fit) -> bool:
         return hasattr(fit, "efficiency")

@@ -12,17 +12,17 @@ from clearview.panels import base
 from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.columns import learnt
 from clearview.panels.density import DensityPanel
+from clearview.panels.dust import DustPanel
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
 from clearview.panels.stars import StarsPanel, pairs_of
+from clearview.panels.streams import StreamsPanel
 from clearview.panels.view import with_png
 
 MAPS: dict[str, Callable[..., base.Panel]] = {
-    "Acceleration": AccelerationPanel,
-    "Density": DensityPanel,
-    "Profiles": ProfilePanel,
-}
+    "Acceleration": AccelerationPanel, "Density": DensityPanel, "Profiles": ProfilePanel, "Dust": DustPanel,
+}  # fmt: skip
 """The panels of a map, in the order of their tabs."""
 
 LINKED = ("plane", "z", "y", "phi", "distance")
@@ -73,7 +73,9 @@ class Explorer(W.VBox):
         self.selection, self.panels = Selection(catalog), _Panels(self._make)
         phase_space = catalog is None or fit is not None or catalog.has_phase_space
         some = pairs_of(self.selection.columns.units)
-        self.names = (*(["Stars"] if some else []), "Phase space", *(MAPS if phase_space else ()))
+        stream = {"phi1", "phi2"} <= set(self.selection.columns.units)
+        there = {"Stars": some, "Phase space": True, "Streams": stream} | dict.fromkeys(MAPS, phase_space)
+        self.names = tuple(name for name, shown in there.items() if shown)
         self.tabs = W.ToggleButtons(options=self.names, style={"button_width": "auto"})
         self._stack = W.Stack([W.HTML() for _ in self.names], selected_index=0)
         super().__init__([self.tabs, self._stack])
@@ -125,8 +127,6 @@ class Explorer(W.VBox):
         if self._closed:
             return
         self._closed = True
-        for panel in self.panels.values():
-            panel.close()
         self.selection.unobserve_all()
         for child in (*self._stack.children, *self.children):
             child.close()
@@ -142,12 +142,15 @@ class Explorer(W.VBox):
                 return self.panels[name]
             if name == "Stars":
                 panel = StarsPanel(self.catalog, selection=self.selection, threaded=self._threaded)
-            elif name == "Phase space":
-                panel = PhaseSpacePanel(
+            elif name in ("Phase space", "Streams"):
+                panel = (PhaseSpacePanel if name == "Phase space" else StreamsPanel)(
                     self.catalog, self._fit, selection=self.selection, config=self._config, threaded=self._threaded
                 )
             else:
-                panel = MAPS[name](self.catalog, self._fit, config=self._config, threaded=self._threaded)
+                kwargs = {} if MAPS[name] is DustPanel else {"config": self._config}
+                panel = MAPS[name](self.catalog, threaded=self._threaded, **kwargs)
+                if self._fit is not None and panel.usable(self._fit):
+                    panel.fit = self._fit
             panel.show(self.tabs.value == name)
             self._take_place(panel)
             panel.observe(lambda _: self._heard(panel), "refreshed")
@@ -189,14 +192,15 @@ class Explorer(W.VBox):
         elif _of_maps(panel):
             if panel.fit is not None and panel.fit.stopped != "preview":
                 self._fit = panel.fit
-            self._config = panel.config
+            if not isinstance(panel, DustPanel):  # which has another kind
+                self._config = panel.config
             self._spread()
 
     def _spread(self) -> None:
         def set_all():
             for panel in list(self.panels.values()):
                 if _of_maps(panel):
-                    if panel.config is not self._config:
+                    if panel.config is not self._config and not isinstance(panel, DustPanel):
                         panel.config = self._config
                     if panel.fit is not self._fit and (self._fit is None or panel.usable(self._fit)):
                         panel.fit = self._fit
@@ -271,7 +275,7 @@ def _read(path):
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"Expected a catalogue or a saved map at {path}, got no such file; correct the path.")
-    return base.dynamics().load_map(path) if path.suffix == ".clearview" else read_catalog(path)
+    return base.dynamics().load_fit(path) if path.suffix == ".clearview" else read_catalog(path)
 
 
 def _of_maps(panel: base.Panel) -> bool:

@@ -28,17 +28,19 @@ class Entry(NamedTuple):
 
 
 ENTRIES = (
-    Entry("Radius [kpc]", "Of the ball around the Sun that is mapped.", ("radius",), float, "to the farthest star"),
+    Entry("Radius [kpc]", "Of the ball around the Sun that is mapped.", ("radius", "map.radius"), float,
+          "to the farthest star"),
     Entry("Passes", "How often training goes through all stars, at least: more are slower and better.",
-          ("training.epochs",)),
-    Entry("Steps, at least", "Few stars get as many more passes as give this many steps.", ("training.min_steps",)),
+          ("training.epochs", "map.training.epochs")),
+    Entry("Steps, at least", "Few stars get as many more passes as give this many steps.",
+          ("training.min_steps", "map.training.min_steps")),
     Entry("Layers", "Of each flow: more follow finer detail, in proportion slower.",
-          ("positions.layers", "velocities.layers", "flow.layers")),
+          ("positions.layers", "velocities.layers", "flow.layers", "map.positions.layers", "map.velocities.layers")),
     Entry("Units a layer", "Width of the networks in the flows: more follow finer detail.",
-          ("positions.width", "velocities.width", "flow.width")),
+          ("positions.width", "velocities.width", "flow.width", "map.positions.width", "map.velocities.width")),
     Entry("Degree of Φ", "Of the polynomials of the potential, 1 to 40: more follow finer detail and need more stars.",
           ("potential.degree",)),
-    Entry("Seed", "Of all random numbers: another one shows how much of a map is chance.", ("seed",)),
+    Entry("Seed", "Of all random numbers: another one shows how much of a map is chance.", ("seed", "map.seed")),
 )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ class SelectionBar(W.HBox):
     """
 
     def __init__(self, selection: Selection):
-        self._selection, self._text = selection, W.HTML(layout=W.Layout(margin="0 8px 0 0"))
+        self._selection, self._text = selection, W.HTML(layout=W.Layout(margin="2px 8px"))
         self.clear, self.invert, self.keep, self.all = map(button, ("Clear", "Invert", "Keep only these", "All stars"))
         for widget, name in (
             (self.clear, "clear"),
@@ -187,8 +187,9 @@ def chosen_image(counts: xr.DataArray, found: np.ndarray | None, label: str = ""
     if found is None:
         return slice_image(counts, scale="log", label=label)
     low, high = limits_of(counts.values, "log")
-    # Only the middle of the greys, which stands out on white and on black.
-    below = slice_image(counts, scale="log", limits=(low * (low / high), high * (high / low)), cmap="Greys")
+    # Only the middle of the greys, which stands out on light and on dark pages.
+    wide = (high / low) ** 3
+    below = slice_image(counts, scale="log", limits=(low / wide, high * wide), cmap="Greys")
     selected = counts.copy(data=found).rename("selected").assign_attrs(long_name="selected")
     return below * slice_image(selected, scale="log", label=label)
 

@@ -114,7 +114,8 @@ class SlicePanel(base.Panel):
         self._reach_of_sliders()
         for name in ACROSS.values():
             self.controls[name].layout.display = "" if ACROSS[plane] == name else "none"
-        self.controls["hatch"].layout.display = "none" if self.fit is None else ""
+        if "hatch" in self.controls:
+            self.controls["hatch"].layout.display = "none" if self.fit is None else ""
         if getattr(self, "_plane", plane) != plane:
             self._home()
         self._plane = plane

@@ -69,10 +69,12 @@ class StarsPanel(SelectingPanel):
         return {}
 
     def arrange(self) -> W.Widget:
-        two = f"{2 * (self.view.width + 180)}px"
+        two = f"{2 * (self.view.width + 190)}px"
+        for view in self.views:
+            view.layout.margin = "0 16px 0 0"
         grid = W.HBox(self.views, layout=W.Layout(flex_flow="row wrap", max_width=two))
-        self.bar.layout.display = "none"  # nothing is learnt here
-        return W.VBox([self.selecting, self._badge, grid, self._status, self.bar])
+        self.bar.layout.display = self.share.layout.display = "none"  # nothing is learnt, and four views are no picture
+        return W.VBox([self.selecting, self._badge, grid, self._status, self.bar, self.share])
 
     def learner(self) -> str:
         return "Nothing is learnt here; train in another panel."
