@@ -21,7 +21,10 @@ _HOME = {
     "PotentialConfig": "dynamics",
     "MapConfig": "dynamics",
     "AccelerationPanel": "panels",
+    "DensityPanel": "panels",
     "PhaseSpacePanel": "panels",
+    "ProfilePanel": "panels",
+    "StreamsPanel": "panels",
     "StarsPanel": "panels",
     "explore": "panels",
 }

@@ -11,8 +11,8 @@ import pandas as pd
 from astropy import units as u
 from astropy.table import Table
 
+from clearview import dynamics
 from clearview.catalogs import Catalog
-from clearview.dynamics import MapConfig, acceleration_field, phase_space_field
 from clearview.flows import ColumnConfig
 from clearview.units import SUN
 
@@ -167,8 +167,9 @@ def fake_dynamics(
     def save_map(fit, path, *, overwrite=False):
         Path(path).write_bytes(pickle.dumps(fit))
 
-    return SimpleNamespace(
+    real = {name: getattr(dynamics, name) for name in dynamics.__all__}
+    fake = dict(
         fit_map=fit_map, save_map=save_map, load_map=lambda path: pickle.loads(Path(path).read_bytes()),
-        estimate_seconds=lambda stars, config: steps * pause if previews else None, MapConfig=MapConfig,
-        acceleration_field=acceleration_field, phase_space_field=phase_space_field,
+        estimate_seconds=lambda stars, config: steps * pause if previews else None,
     )  # fmt: skip
+    return SimpleNamespace(**{**real, **fake})

@@ -238,7 +238,6 @@ def few_tabs(monkeypatch):
 
 @pytest.fixture
 def explorer(made, few_tabs):
-
     def make(*args, **kwargs):
         return made(explore(*args, threaded=False, **kwargs))
 
@@ -247,7 +246,7 @@ def explorer(made, few_tabs):
 
 def test_tabs_are_made_when_opened_and_draw_when_shown(explorer):
     found = explorer(stars(5000))
-    assert found.names == ("Stars", "Phase space", "Acceleration", "Linked")
+    assert found.names == ("Stars", "Phase space", *MAPS)
     assert list(found.panels) == ["Stars"]
     first = found.turn_to("Linked")
     assert list(found.panels) == ["Stars", "Linked"]
@@ -264,8 +263,8 @@ def test_tabs_are_made_when_opened_and_draw_when_shown(explorer):
     found.turn_to("Stars")
     found.turn_to("Linked")
     assert first.drawn == drawn + 2  # nothing had changed
-    with pytest.raises(ValueError, match="Expected a tab among Stars, Phase space, Acceleration, Linked, got 'Dust'"):
-        found.turn_to("Dust")
+    with pytest.raises(ValueError, match=r"Expected a tab among Stars, Phase space, .*, Linked, got 'Weather'"):
+        found.turn_to("Weather")
 
 
 def test_what_was_asked_for_meanwhile_is_drawn_in_the_end():

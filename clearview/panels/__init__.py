@@ -3,10 +3,14 @@
 from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.base import Panel
 from clearview.panels.controls import Choice
+from clearview.panels.density import DensityPanel
 from clearview.panels.explore import Explorer, explore
 from clearview.panels.phasespace import PhaseSpacePanel
+from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
+from clearview.panels.sliced import SlicePanel
 from clearview.panels.stars import StarsPanel
+from clearview.panels.streams import StreamsPanel
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
@@ -14,14 +18,18 @@ from clearview.panels.worker import Latest, Training
 __all__ = [
     "AccelerationPanel",
     "Choice",
+    "DensityPanel",
     "Explorer",
     "Latest",
     "Learner",
     "Panel",
     "PhaseSpacePanel",
+    "ProfilePanel",
     "RasterView",
     "Selection",
+    "SlicePanel",
     "StarsPanel",
+    "StreamsPanel",
     "TrainBar",
     "Training",
     "explore",

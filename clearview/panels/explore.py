@@ -20,11 +20,13 @@ from clearview.panels.streams import StreamsPanel
 from clearview.panels.view import with_png
 
 MAPS: dict[str, Callable[..., base.Panel]] = {
-    "Acceleration": AccelerationPanel, "Density": DensityPanel, "Profiles": ProfilePanel,
-}  # fmt: skip
+    "Acceleration": AccelerationPanel,
+    "Density": DensityPanel,
+    "Profiles": ProfilePanel,
+}
 """The panels of a map, in the order of their tabs."""
 
-LINKED = ("plane",)
+LINKED = ("plane", "z", "y", "phi", "distance")
 """Controls that are the same in all panels that have them; `place` is too."""
 
 
@@ -225,8 +227,9 @@ class Explorer(W.VBox):
 
     def _take_place(self, panel: base.Panel) -> None:
         for link, value in self._links.items():
-            if link in panel.controls and value in panel.controls[link].options:
-                panel.controls[link].value = value
+            control = panel.controls.get(link)
+            if control is not None and value in getattr(control, "options", (value,)):
+                control.value = value
         if self._place is not None and panel.has_trait("place"):
             panel.set_trait("place", self._place)
 

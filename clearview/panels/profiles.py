@@ -108,7 +108,7 @@ class ProfilePanel(base.Panel):
             error = None
             if settings["band"] and detail == 1.0:
                 drawn = np.stack([self._curve(kind, m, axis, at).values for m in self._drawn()])
-                error = found.copy(data=np.nanstd(drawn, axis=0, ddof=1))
+                error = found.copy(data=drawn.std(axis=0, ddof=1))
             parts += layers(profile(found, error=error, label="map"))
         if truth is not None:
             parts.append(profile(self._curve(kind, truth, axis, at), label="truth", dashed=True))

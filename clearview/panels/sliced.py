@@ -26,7 +26,7 @@ class SlicePanel(base.Panel):
     """Slices of a field through the ball of a map, beside the truth of a mock; a subclass says which field.
 
     Attributes:
-        place: x, y, z [kpc] of the crosshair, which lies in the slice; setting it moves both.
+        place: x, y, z [kpc] of the crosshair, set by a click and by you; None for none. The slices go through it.
     """
 
     components: ClassVar[Mapping[str, str]] = {}
@@ -41,7 +41,7 @@ class SlicePanel(base.Panel):
     """Cells along an axis while a slider is dragged: a smooth field needs no more, and a network is 16 times faster."""
     fine = FINE
 
-    place = T.Tuple(T.Float(), T.Float(), T.Float(), default_value=(float(SUN.R), 0.0, 0.0))
+    place = T.Tuple(T.Float(), T.Float(), T.Float(), default_value=None, allow_none=True)
 
     tags = ("show", "component", "plane", "z", "y", "phi", "distance")
 
@@ -79,6 +79,10 @@ class SlicePanel(base.Panel):
         self._ball_shown: Any = None
         self._locked: dict[Any, tuple[float, float]] = {}
         self._not_constrained: tuple[Any, Any] = None, None
+        for view in self.views:
+            view.follow = True
+            view.observe(self._clicked, "cursor")
+        self.observe(self._placed, "place")
         shows = ("map", "truth", "difference", *(["error"] if self.errors else []))
         return {
             "show": Choice(shows),
@@ -114,6 +118,63 @@ class SlicePanel(base.Panel):
         if getattr(self, "_plane", plane) != plane:
             self._home()
         self._plane = plane
+        if self.place is not None:
+            cursor, _ = self._in_slice(plane, self.place)
+            self._follow(self._at(plane, cursor, self.controls[ACROSS[plane]].value))
+
+    # ---- the crosshair -------------------------------------------------------------------------------------------
+
+    def _clicked(self, change) -> None:
+        plane = self.controls["plane"].value
+        if change["new"] != (self._in_slice(plane, self.place)[0] if self.place else []):
+            self.place = self._at(plane, change["new"], self.controls[ACROSS[plane]].value) if change["new"] else None
+
+    def _placed(self, _) -> None:
+        """Every slice goes through the place, as far as its slider reaches."""
+        with self._lock:
+            outer, self._settling = self._settling, True
+            try:
+                for plane, across in ACROSS.items() if self.place else ():
+                    control, value = self.controls[across], self._in_slice(plane, self.place)[1]
+                    if abs(control.value - value) > 1e-6:
+                        control.value = float(np.clip(value, control.min, control.max))
+                cursor = self._in_slice(self.controls["plane"].value, self.place)[0] if self.place else []
+                for view in self.views:
+                    view.cursor = cursor
+            finally:
+                self._settling = outer
+        self._changed()
+
+    def _follow(self, place: tuple[float, float, float]) -> None:
+        if not np.allclose(place, self.place, atol=1e-6):  # rounding does not move it
+            self.set_trait("place", place)
+        for view in self.views:
+            view.cursor = self._in_slice(self.controls["plane"].value, self.place)[0]
+
+    @staticmethod
+    def _at(plane: str, cursor, across: float) -> tuple[float, float, float]:
+        """x, y, z [kpc] of a point of a slice."""
+        a, b = cursor
+        if plane == "sky":
+            x = base.dynamics().from_galactic([a], [b], [across])[0]
+            return float(x[0]), float(x[1]), float(x[2])
+        if plane == "R-z":
+            phi = np.deg2rad(across)
+            return float(a * np.cos(phi)), float(a * np.sin(phi)), float(b)
+        return (a, b, across) if plane == "x-y" else (a, across, b)
+
+    @staticmethod
+    def _in_slice(plane: str, place) -> tuple[list[float], float]:
+        """Where x, y, z [kpc] lies in a slice through it, and the slice."""
+        x, y, z = place
+        if plane == "sky":
+            l, b, d = (float(v[0]) for v in base.dynamics().to_galactic([place]))
+            return [(l + 180.0) % 360.0 - 180.0, b], d
+        if plane == "R-z":
+            return [float(np.hypot(x, y)), z], float(np.degrees(np.arctan2(y, x)))
+        return ([x, y], z) if plane == "x-y" else ([x, z], y)
+
+    # ---- how far it goes -----------------------------------------------------------------------------------------
 
     def _reach_of_sliders(self) -> None:
         """The sliders go as far as the ball that is mapped."""
