@@ -45,6 +45,9 @@ function write({ found, step }) {
 
 const short = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e6 || Math.abs(v) < 1e-3 ? power(v, 3) : String(+v.toPrecision(4))).replace("-", MINUS);
 
+/** Whether a layer stands in the legend. */
+const named = (k) => k.label && ["path", "curve", "points", "band"].includes(k.kind);
+
 const TOOLS = { // words, and a drawing 16 by 16
   pan: ["Pan (arrow keys)", "M8 1v14M1 8h14M6 3l2-2 2 2M6 13l2 2 2-2M3 6L1 8l2 2M13 6l2 2-2 2"],
   box: ["Select with a box (b)", "M2 3h12v10H2z"],
@@ -136,9 +139,6 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     dress();
     draw();
     if (!frame.range) return;
-    const sees = rasters.length ? `${frame.z.label} against ` : "Plot of ";
-    canvas.setAttribute("aria-label", `${frame.title ? frame.title + ": " : ""}${sees}${frame.y.label} and ${frame.x.label}. ` +
-      "Arrow keys pan, plus and minus zoom, 0 shows everything.");
     for (const [k, v] of Object.entries(frame.data)) canvas.dataset[k] = v;
     // One answer for all views of a page, so that a second view costs the kernel nothing.
     if (told.seq !== frame.data.seq) model.send({ drawn: (told.seq = frame.data.seq) });
@@ -362,7 +362,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       }
       upright(L + W + R - 7, frame.z.label, hands ? 30 : 2);
     }
-    layers.filter((k) => k.label && ["path", "curve", "points", "band"].includes(k.kind)).forEach(({ kind, label, ink, rim, dash }, row) => {
+    layers.filter(named).forEach(({ kind, label, ink, rim, dash }, row) => {
       const y = T + 17 + 17 * row, x = L + W - 34;
       const rimmed = rim ? `style="fill:${ink};stroke:${rim};stroke-width:3px;stroke-linejoin:round;paint-order:stroke;font-weight:bold"` : "";
       text(x - 5, y, label, `text-anchor="end" ${rimmed}`);
@@ -540,9 +540,22 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     f(e.shiftKey);
   });
 
-  /** The buttons, as the kernel and the hand left them. */
+  /** What is seen and which keys there are, for who hears the page. */
+  function describe(tools) {
+    const pictures = rasters.map(({ z, low, high, log }) =>
+      `${z.name} from ${short(low)} to ${short(high)}${z.unit ? " " + z.unit : ""}${log ? " (logarithmic)" : ""}`);
+    const names = [...new Set(layers.filter(named).map((k) => k.label))].join(", ");
+    const what = pictures.length ? pictures.join(" over ") : `Plot${names ? " of " + names : ""}`;
+    const keys = ["Arrow keys pan", "plus and minus zoom", "0 shows everything"];
+    if (model.get("follow")) keys.push("shift with arrow keys moves the cursor");
+    if (tools.includes("box")) keys.push("b begins a box that arrow keys move and shift with arrow keys resizes, until Enter");
+    if (tools.length) keys.push("Escape clears the selection");
+    return `${frame.title ? frame.title + ": " : ""}${what}; ${frame.y.label}${frame.y.log ? " (logarithmic)" : ""} against ${frame.x.label}. ${keys.join(", ")}.`;
+  }
+  /** The buttons and words, as the kernel and the hand left them. */
   function dress() {
     const tools = model.get("tools");
+    canvas.setAttribute("aria-label", frame.range ? describe(tools) : model.get("message"));
     toolbar.hidden = !tools.length || !frame.range;
     for (const [name, button] of Object.entries(buttons)) {
       button.hidden = (name === "box" || name === "lasso") && !tools.includes(name);
@@ -561,11 +574,26 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
 
   hover.textContent = "\u00a0";
   const moved = () => { if (frame.range && !seen.timer && !drag) { range = view(); draw(); } };
+  /** Text for the clipboard; where the page may not write there, by hand of a text area that nobody sees. */
+  function copy({ copy: text, id }) {
+    if (text === undefined || told.copied === id) return;
+    told.copied = id; // by one view only
+    const aside = () => {
+      const area = document.body.appendChild(document.createElement("textarea"));
+      area.value = text;
+      area.style.cssText = "position:fixed;opacity:0";
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    };
+    navigator.clipboard ? navigator.clipboard.writeText(text).catch(aside) : aside();
+  }
   const listeners = {
-    frame: decode, range: moved, message: draw, width: draw, height: draw, tools: restore, mode: restore,
+    frame: decode, range: moved, message: restore, width: draw, height: draw, tools: restore, mode: restore,
     selection: restore, cursor: restore, follow: restore,
   };
   for (const [name, f] of Object.entries(listeners)) model.on(`change:${name}`, f);
+  model.on("msg:custom", copy);
   window.addEventListener("resize", draw);
   // A view is drawn before it stands in its page, whose letters and colours may be others. Another theme later on is told
   // by the end of a transition too short to see, which the style sheet gives the colour of text.
@@ -577,6 +605,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   decode();
   return () => {
     for (const [name, f] of Object.entries(listeners)) model.off(`change:${name}`, f);
+    model.off("msg:custom", copy);
     window.removeEventListener("resize", draw);
     placed.disconnect();
     newest++; // a frame that is being unpacked has nowhere to go

@@ -57,7 +57,7 @@ class RasterView(anywidget.AnyWidget):
 
     def __init__(self, width: int = 480, height: int | None = None, *, name: str = "cv-plot", **kwargs):
         self._drawn, self._answers, self._seq, self._home = threading.Event(), False, 0, []
-        self._sent, self._took, self._slow = 0.0, 0.0, False
+        self._sent, self._took, self._slow, self._copies = 0.0, 0.0, False, 0
         super().__init__(width=width, height=height or width, name=name, **kwargs)
         self.on_msg(self._on_message)
 
@@ -117,6 +117,11 @@ class RasterView(anywidget.AnyWidget):
     def clear(self, message: str = "") -> None:
         """Take the picture away and say why."""
         self.message, self.frame = message, {}
+
+    def copy(self, text: str) -> None:
+        """Put text on the clipboard of the browser that shows the view."""
+        self._copies += 1
+        self.send({"copy": text, "id": self._copies})
 
     def close(self) -> None:
         """Remove the view; whoever waits in `show` goes on."""

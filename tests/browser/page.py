@@ -13,8 +13,9 @@ MOUNT = """async ([code, css, state]) => {
     sent: [], get: k => values[k], send: m => model.sent.push(m), save_changes: () => {},
     set: (k, v) => { values[k] = v; (heard[k] || []).forEach(f => f()); },
     put: (k, v) => model.set(k, decode(v)),
-    on: (name, f) => (heard[name.slice(7)] ||= []).push(f),
-    off: (name, f) => { heard[name.slice(7)] = heard[name.slice(7)].filter(g => g !== f); },
+    on: (name, f) => (heard[name.replace('change:', '')] ||= []).push(f),
+    tell: m => heard['msg:custom'].forEach(f => f(m)),
+    off: (name, f) => { name = name.replace('change:', ''); heard[name] = heard[name].filter(g => g !== f); },
   };
   const style = document.head.appendChild(document.createElement('style'));
   style.textContent = css;

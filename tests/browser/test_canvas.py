@@ -485,3 +485,46 @@ def test_a_click_and_keys_set_the_cursor_and_a_drag_moves_it(page, hand):
     page.wait_for_timeout(200)
     assert it.get("cursor") == []
     assert it.pixels() == plain_picture
+
+
+# ---- words for who does not see, and for other programs
+
+
+def test_what_is_seen_and_the_keys_are_told(page, hand):
+    it = hand(LABELLED["wide"].relabel("Streams"))
+    label = (
+        "Streams: Φ from 1 to 63 km² s⁻² (logarithmic); phi2 [deg] against phi1 [deg]. Arrow keys pan, plus and minus"
+    )
+    expect(it.canvas).to_have_attribute("aria-label", re.compile(re.escape(label) + ".*b begins a box.*Escape clears"))
+    page.evaluate("() => { model.set('follow', true); model.set('tools', []) }")
+    words = it.canvas.get_attribute("aria-label")
+    assert words.endswith("0 shows everything, shift with arrow keys moves the cursor.")
+    curve = profile(picture_field(np.arange(1.0, 9), ("z", -4, 4, "kpc")), label="truth", scale="log")
+    it.view.show(hv.Overlay([curve]))
+    page.evaluate("frame => model.put('frame', frame)", plain(it.view.frame))
+    words = it.canvas.get_attribute("aria-label")
+    assert words.startswith("Plot of truth; Φ [km² s⁻²] (logarithmic) against z [kpc]. Arrow keys pan")
+    it.view.clear("No map yet.")
+    page.evaluate("() => { model.set('message', 'No map yet.'); model.set('frame', {}) }")
+    expect(it.canvas).to_have_attribute("aria-label", "No map yet.")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_text_goes_to_the_clipboard_once(page, hand, allowed):
+    it, sent = hand(), []
+    page.evaluate("() => window.show()")
+    page.evaluate(
+        """allowed => { window.copied = [];
+        const writeText = async text => { if (!allowed) throw new Error('not allowed'); copied.push(text) };
+        Object.defineProperty(navigator, 'clipboard', {value: {writeText}, configurable: true});
+        document.execCommand = name => copied.push([name, document.activeElement.value]) }""",
+        allowed,
+    )
+    it.view.send = sent.append
+    it.view.copy("panel.set(z=0.5)")
+    it.view.copy("panel.set(z=0.5)")  # once more
+    page.evaluate("messages => messages.forEach(m => model.tell(m))", sent)
+    page.wait_for_timeout(300)
+    text = "panel.set(z=0.5)" if allowed else ["copy", "panel.set(z=0.5)"]
+    assert page.evaluate("() => copied") == [text, text]
+    assert page.locator("textarea").count() == 0
