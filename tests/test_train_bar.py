@@ -241,6 +241,9 @@ def test_a_paused_training_is_saved_unfinished(paused, tmp_path):
     paused.save(tmp_path / "part")
     assert "Unfinished fit" in paused.status
     assert base.dynamics().load_map(tmp_path / "part").stopped == "cancelled"
+    paused.bar.which.value = "given: 20,000 stars"  # what is looked at is what is saved
+    paused.save(tmp_path / "given")
+    assert base.dynamics().load_map(tmp_path / "given").stopped == "finished"
 
 
 def test_a_cancel_brings_the_picture_before_back(paused, catalog):
@@ -270,6 +273,14 @@ def test_a_cancel_drops_an_unfinished_fit_that_is_shown(catalog, made):
     assert panel.fit.stopped == "cancelled"
     panel.cancel()
     assert panel.fit is before
+
+
+def test_a_cancel_keeps_a_finished_fit_that_cannot_be_shown(catalog, made, tmp_path):
+    panel = panel_of(catalog, made)
+    panel.fit = FakeFit(catalog.digest(), stage=2)
+    panel.cancel()
+    panel.save(tmp_path / "density")
+    assert "without this map" in panel.status
 
 
 # ---- runs

@@ -150,11 +150,11 @@ class TrainBar(W.VBox):
         self.hold.disabled = True
 
     def cancel(self) -> None:
-        self._drop = True
         if self.training.running:
+            self._drop = True
             self.training.cancel()
             self.hold.disabled = self.stop.disabled = True
-        else:
+        elif self._unfinished() is not None:
             self._discard()
             self._changed()
 
@@ -370,7 +370,8 @@ class TrainBar(W.VBox):
         """Give up what is not finished; what was shown before it is shown again."""
         if self._own is not None and self._own is self.partial:
             self._own = self._before
-        self.partial = self._unfinished() and None
+        if self._unfinished() is not None:  # a finished fit that is not shown here still waits to be saved
+            self.partial = None
         self.preview, self._before = None, None
         self.fraction.value, self.fraction.bar_style = 0.0, ""
         self.stage.value = small("Cancelled: nothing of this training is kept.")
