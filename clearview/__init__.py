@@ -22,6 +22,7 @@ _HOME = {
     "MapConfig": "dynamics",
     "AccelerationPanel": "panels",
     "DensityPanel": "panels",
+    "DustPanel": "panels",
     "PhaseSpacePanel": "panels",
     "ProfilePanel": "panels",
     "StreamsPanel": "panels",

@@ -7,10 +7,22 @@ import numpy as np
 import pytest
 
 from clearview.catalogs import Catalog
-from clearview.dynamics import EfficiencyConfig, MapConfig, PotentialConfig, efficiency_field, fit_efficiency, fit_map
+from clearview.dynamics import (
+    EfficiencyConfig,
+    MapConfig,
+    PotentialConfig,
+    efficiency_field,
+    fit_dusty,
+    fit_efficiency,
+    fit_map,
+    load_fit,
+    load_map,
+    save_fit,
+)
 from clearview.field import Axis
-from clearview.flows import FitConfig, FlowConfig
+from clearview.flows import CheckpointError, FitConfig, FlowConfig
 from clearview.mocks import truth_of
+from clearview.panels import AccelerationPanel, DustPanel
 from clearview.units import SUN
 
 SOLVE = EfficiencyConfig(potential=PotentialConfig(pointwise=1200.0, degree=8), smoothing=0.3)
@@ -127,3 +139,96 @@ def test_no_dust_says_so(mock):
     assert np.median(fit.efficiency(x)) > 0.85
     few = Catalog.from_phase_space(mock.phase_space[:, :3], mock.phase_space[:, 3:])
     assert few.digest() == mock.digest()
+
+
+# ---- all in one go, in a file, in a panel
+
+
+TINY = EfficiencyConfig(
+    potential=PotentialConfig(pointwise=1200.0, degree=4), smoothing=0.4, stars=3000,
+    map=MapConfig(radius=4.0, positions=FlowConfig(1, 8), velocities=FlowConfig(1, 8), potential=None,
+                  training=FitConfig(epochs=1, min_steps=30)),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(seen):
+    few = seen.take(np.arange(len(seen)) < 6000)
+    return few, fit_dusty(few, TINY)
+
+
+def test_in_one_go_it_is_both_steps(tiny):
+    few, fit = tiny
+    seen = fit_map(few, TINY.map)
+    both = fit_efficiency(seen, few, TINY)
+    x = few.phase_space[:50, :3]
+    np.testing.assert_allclose(fit.efficiency(x), both.efficiency(x), rtol=1e-4)
+    assert (fit.stopped, fit.data_digest, fit.stars) == ("finished", few.digest(), seen.stars)
+
+
+def test_a_cancel_keeps_what_was_learnt_and_it_goes_on(tiny):
+    few, fit = tiny
+    told = []
+    part = fit_dusty(few, TINY, on_progress=lambda p: told.append(p.fraction) or p.stage != "gradients")
+    assert (part.stopped, part.has_density) == ("cancelled", True)
+    assert 0 < told[0] <= told[-1] <= 1
+    again = fit_dusty(few, TINY, resume=part)
+    np.testing.assert_allclose(again.rays.values, fit.rays.values, atol=1e-5)
+
+
+def test_a_file_holds_all_of_it(tiny, tmp_path):
+    few, fit = tiny
+    save_fit(fit, tmp_path / "fit")
+    again = load_fit(tmp_path / "fit")
+    x, v = np.split(few.phase_space[:50], 2, axis=1)
+    for name, args in (
+        ("efficiency", (x,)),
+        ("acceleration", (x,)),
+        ("log_f", (x, v)),
+        ("acceleration_covariance", (x,)),
+    ):
+        np.testing.assert_allclose(getattr(again, name)(*args), getattr(fit, name)(*args), rtol=1e-5)
+    assert (again.config, again.message, again.data_digest) == (fit.config, fit.message, fit.data_digest)
+    with pytest.raises(FileExistsError):
+        save_fit(fit, tmp_path / "fit")
+    save_fit(fit.seen, tmp_path / "map")
+    assert load_fit(tmp_path / "map").data_digest == load_map(tmp_path / "map").data_digest
+    with pytest.raises(CheckpointError, match="Expected a checkpoint of a map"):
+        load_map(tmp_path / "fit")
+
+
+def test_the_panel_shows_the_same_slice_three_times(tiny):
+    few, fit = tiny
+    panel = DustPanel(few, fit, size=64, threaded=False)
+    panel.set(plane="x-z", contours=True)
+    assert panel.status == ""
+    assert [v.frame["z"]["name"] for v in panel.views] == ["stars seen", "stars without dust", "efficiency ε"]
+    assert (panel.views[0].frame["low"], panel.views[0].frame["high"]) == (
+        panel.views[1].frame["low"], panel.views[1].frame["high"],
+    )  # fmt: skip
+    field = panel.data()
+    at = field.sel(x=9.0, z=0.0, method="nearest")
+    x = np.array([[float(at.x), 0.0, float(at.z)]])
+    assert float(at.efficiency) == pytest.approx(fit.efficiency(x)[0], abs=1e-3)
+    assert float(at.corrected) == pytest.approx(fit.stars * np.exp(fit.log_n(x)[0]), rel=1e-3)
+    panel.views[1].range = [7.0, 9.0, -1.0, 1.0]
+    assert [v.frame["range"] for v in panel.views] == [pytest.approx([7, 9, -1, 1])] * 3
+    panel.close()
+
+
+def test_the_panel_trains_saves_and_loads(tiny, tmp_path):
+    few, fit = tiny
+    panel = DustPanel(few, config=TINY, size=64, threaded=False)
+    assert panel.view.message == "No map yet: press Train, or load a saved fit."
+    panel.train()
+    assert panel.status == ""
+    np.testing.assert_allclose(panel.fit.rays.values, fit.rays.values, atol=1e-5)
+    assert panel.stale == ""
+    panel.save(tmp_path / "fit.clearview")
+    panel.load(tmp_path / "fit.clearview")
+    assert panel.status.startswith("Loaded")
+    other = AccelerationPanel(few, panel.fit, size=64, threaded=False)
+    other.set(component="a_z", show="error")
+    assert other.status == ""
+    panel.close()
+    other.close()

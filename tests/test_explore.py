@@ -238,7 +238,6 @@ def few_tabs(monkeypatch):
 
 @pytest.fixture
 def explorer(made, few_tabs):
-
     def make(*args, **kwargs):
         return made(explore(*args, threaded=False, **kwargs))
 

@@ -23,7 +23,7 @@ from clearview.dynamics.dustmaps import (
     read_sightlines,
     to_galactic,
 )
-from clearview.dynamics.dusty import fit_dusty, load_fit, save_fit
+from clearview.dynamics.dusty import estimate_dusty, fit_dusty, load_fit, save_fit
 from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, efficiency_field, fit_efficiency
 from clearview.dynamics.equilibrium import (
     Check,
@@ -116,6 +116,7 @@ __all__ = [
     "efficiency_from_dust",
     "enclosed_mass",
     "error_budget",
+    "estimate_dusty",
     "estimate_seconds",
     "fit_dusty",
     "fit_efficiency",

@@ -9,7 +9,17 @@ import xarray as xr
 from clearview import flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, fit_efficiency
-from clearview.dynamics.maps import MapConfig, MapFit, blank, fit_map, load_map, packed, save_map, unpacked
+from clearview.dynamics.maps import (
+    MapConfig,
+    MapFit,
+    blank,
+    estimate_seconds,
+    fit_map,
+    load_map,
+    packed,
+    save_map,
+    unpacked,
+)
 from clearview.dynamics.potential import PotentialConfig, PotentialSeries
 from clearview.flows.fit import OnPreview, OnProgress, Progress
 
@@ -63,6 +73,11 @@ def fit_dusty(
     fit = fit_efficiency(seen, catalog, config, on_batch=batch)
     message = "Gradients: cancelled; the map of the seen stars is learnt."
     return dataclasses.replace(seen, stopped="cancelled", message=message) if fit is None else fit
+
+
+def estimate_dusty(stars: int | Catalog, config: EfficiencyConfig | None = None) -> float:
+    """Roughly how many seconds `fit_dusty` takes on this machine; see `estimate_seconds`."""
+    return estimate_seconds(stars, (config or EfficiencyConfig()).map) / LEARNING
 
 
 def save_fit(fit: EfficiencyFit | MapFit, path, *, overwrite: bool = False):

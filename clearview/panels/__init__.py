@@ -4,6 +4,7 @@ from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.base import Panel
 from clearview.panels.controls import Choice
 from clearview.panels.density import DensityPanel
+from clearview.panels.dust import DustPanel
 from clearview.panels.explore import Explorer, explore
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
@@ -19,6 +20,7 @@ __all__ = [
     "AccelerationPanel",
     "Choice",
     "DensityPanel",
+    "DustPanel",
     "Explorer",
     "Latest",
     "Learner",

@@ -34,6 +34,7 @@ class DustPanel(SlicePanel):
     components: ClassVar = {"observed": "seen", "corrected": "corrected", "efficiency": "efficiency"}
     logarithmic = ("seen", "corrected")
     errors = False
+    tags = ("show", "plane", "z", "y", "phi", "distance")
     fine = 160
 
     def __init__(self, catalog=None, fit=None, *, size: int = 240, **kwargs):
@@ -66,7 +67,7 @@ class DustPanel(SlicePanel):
 
         return Learner(
             part("fit_dusty"), part("save_fit"), part("load_fit"), defaults=part("EfficiencyConfig"),
-            estimate=lambda stars, config: base.dynamics().estimate_seconds(stars, config.map) / 0.7,
+            estimate=part("estimate_dusty"),
         )  # fmt: skip
 
     def usable(self, fit) -> bool:
