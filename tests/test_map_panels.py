@@ -1,11 +1,13 @@
 """Panels of a map: the crosshair, density, profiles, streams; with the map that comes along, without a browser."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray as xr
 from fakes import sky_stars
 
-from clearview.dynamics import circular_velocity, density_field, mass_density, slice_points
+from clearview.dynamics import circular_velocity, density_field, formal_members, mass_density, slice_points
 from clearview.figures.style import layers
 from clearview.mocks import truth_of
 from clearview.panels import AccelerationPanel, DensityPanel, ProfilePanel, StreamsPanel
@@ -225,3 +227,20 @@ def test_truth_is_drawn_without_a_map(first, made):
     shown = panel.slice(panel.truth(), axes, fixed, panel.settings).density
     both = np.isfinite(shown.values)
     np.testing.assert_allclose(shown.values[both], exact.values[both], rtol=0.03)
+
+
+def test_two_fits_of_a_session_are_compared(first, made):
+    stars, fit = first
+    panel = made(AccelerationPanel(stars.take(np.arange(len(stars)) < 5000), fit, size=64, threaded=False))
+    assert list(panel.others()) == ["truth"]
+    assert panel.controls["against"].layout.display == "none"
+    other = dataclasses.replace(fit, series=formal_members(fit, 1)[0].series)
+    panel.fit = other
+    name = next(n for n in panel.others() if n != "truth")
+    assert panel.runs[name] is fit
+    panel.set(show="difference", against=name, component="a_z", plane="x-z")
+    assert panel.controls["against"].layout.display == ""
+    assert panel.view.frame["z"]["name"].endswith(f"map − {name}")
+    at = panel.data().a_z.sel(x=8.0, z=1.0, method="nearest")
+    x = np.array([[float(at.x), 0.0, float(at.z)]])
+    assert float(at) == pytest.approx(float((other.acceleration(x) - fit.acceleration(x))[0, 2]), rel=1e-2, abs=0.5)

@@ -8,7 +8,8 @@ import xarray as xr
 from fakes import FakeFit, fake_dynamics, stars
 
 import clearview
-from clearview.figures import data_of, frame_of, profile
+from clearview.figures import data_of, frame_of, profile, save_figure, slice_image
+from clearview.figures.save import draw
 from clearview.interop import read_field
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base
 
@@ -114,3 +115,20 @@ def test_curves_become_a_table(tmp_path):
         base.save_data(table, tmp_path / "k.nc")
     with pytest.raises(ValueError, match="Expected a picture, curves or points"):
         data_of(hv.Text(0, 0, "no"))
+
+
+def test_pictures_side_by_side_are_saved_together(tmp_path, rng):
+    def image(name: str):
+        field = xr.DataArray(rng.normal(size=(30, 20)), dims=("x", "y"), name=name, attrs={"units": "kpc"})
+        return slice_image(field.assign_coords(x=np.arange(30.0), y=np.arange(20.0)), label=name)
+
+    layout = hv.Layout([image(name) for name in "abc"]).cols(2)
+    figure = draw(*(frame_of(k) for k in layout), columns=2)
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")] == ["a", "b", "c"]
+    for ending in ("png", "svg", "pdf"):
+        save_figure(layout, tmp_path / f"all.{ending}")
+        assert (tmp_path / f"all.{ending}").stat().st_size > 5000
+    assert set(data_of(layout).data_vars) == set("abc")
+    other = xr.DataArray(np.ones((4, 4)), dims=("x", "z"), coords={"x": np.arange(4.0), "z": np.arange(4.0)}, name="d")
+    with pytest.raises(ValueError, match="Expected pictures on the same axes"):
+        data_of(hv.Layout([image("a"), slice_image(other)]))

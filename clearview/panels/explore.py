@@ -239,7 +239,7 @@ class Explorer(W.VBox):
     def _repr_mimebundle_(self, **kwargs):
         panel = self.panels[self.tabs.value]
         panel.idle.wait(20)  # so that the saved notebook has a picture
-        return with_png(super()._repr_mimebundle_(**kwargs), panel.view)
+        return with_png(super()._repr_mimebundle_(**kwargs), *panel.views)
 
 
 def explore(catalog_or_fit, fit=None, *, config=None, threaded: bool = True) -> Explorer:

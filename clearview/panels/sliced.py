@@ -87,6 +87,7 @@ class SlicePanel(base.Panel):
         return {
             "show": Choice(shows),
             "component": dropdown("Component", list(self.components.items()), next(iter(self.components.values()))),
+            "against": dropdown("Compare with", ["truth"], "truth"),
             "plane": dropdown("Plane", list(PLANES), "x-y"),
             "z": slider("z [kpc]", 0.0, -4.0, 4.0, 0.05),
             "y": slider("y [kpc]", 0.0, -4.0, 4.0, 0.05),
@@ -106,10 +107,13 @@ class SlicePanel(base.Panel):
         if self.errors and self.fit is None:
             reasons["error"] = "The error needs a fit: train or load one."
         if self.truth() is None:
-            why = "Truth and difference need a mock catalogue."
-            reasons |= {"truth": why, "difference": why}
-        elif self.fit is None:
-            reasons["difference"] = "The difference needs a fit: train or load one."
+            reasons["truth"] = "The truth needs a mock catalogue."
+        others, against = self.others(), self.controls["against"]
+        if self.fit is None or not others:
+            reasons["difference"] = "The difference needs a fit, and a mock catalogue or a second fit."
+        if others and tuple(others) != tuple(against.options):
+            against.options = tuple(others)  # what was chosen stays if it is there still
+        against.layout.display = "" if len(others) > 1 and show.value == "difference" else "none"
         show.disable(reasons)
         self._reach_of_sliders()
         for name in ACROSS.values():
@@ -122,6 +126,12 @@ class SlicePanel(base.Panel):
         if self.place is not None:
             cursor, _ = self._in_slice(plane, self.place)
             self._follow(self._at(plane, cursor, self.controls[ACROSS[plane]].value))
+
+    def others(self) -> dict[str, Any]:
+        """What the map can be compared with: the truth, and the other fits of this session."""
+        truth = self.truth()
+        runs = {name: fit for name, fit in self.runs.items() if fit is not self.fit}
+        return ({} if truth is None else {"truth": truth}) | runs
 
     # ---- the crosshair -------------------------------------------------------------------------------------------
 
@@ -261,25 +271,25 @@ class SlicePanel(base.Panel):
 
     def _nothing(self, show: str) -> str:
         """Why there is no picture; empty where there is one."""
-        if (show != "truth" and self.fit is None) or (show in ("truth", "difference") and self.truth() is None):
+        if (show != "truth" and self.fit is None) or (show == "truth" and self.truth() is None):
             return "No map yet: press Train, or load a saved fit." if self.catalog else "No map yet: load a saved fit."
         return ""
 
     def _shown(self, settings, detail: float) -> xr.Dataset:
         """The variables of what is chosen: of the map, the truth, their difference, or the map's errors."""
         show, (axes, fixed) = settings["show"], self.axes(settings, detail)
-        truth = self.truth()
         if show == "error":
             field = self.slice(self.fit, axes, fixed, settings, errors=True)
             names = {n: n.removesuffix("_error") for n in map(str, field) if n.endswith("_error")}
             return field[list(names)].rename(names)
-        field = self.slice(truth if show == "truth" else self.fit, axes, fixed, settings)
+        field = self.slice(self.truth() if show == "truth" else self.fit, axes, fixed, settings)
         if show == "difference":
-            other = self.slice(truth, axes, fixed, settings)
+            against = settings["against"]
+            other = self.slice(self.others()[against], axes, fixed, settings)
             with xr.set_options(keep_attrs=True):
                 field = field - other
             for variable in field.data_vars.values():
-                variable.attrs["long_name"] += ": map − truth"
+                variable.attrs["long_name"] += f": map − {against}"
         return field
 
     def axes(self, settings, detail: float) -> tuple[tuple[Axis, Axis], dict[str, float]]:
