@@ -12,6 +12,8 @@ from clearview.figures import data_of, frame_of, profile, save_figure, slice_ima
 from clearview.figures.save import draw
 from clearview.interop import read_field
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base
+from clearview.panels.compare import Window
+from clearview.samples import load_sample
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def run(code: str, catalog, fit, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(clearview, "mock_galaxy", lambda *args, **kwargs: catalog, raising=False)
     monkeypatch.setattr(clearview, "read_catalog", lambda *args, **kwargs: catalog, raising=False)
-    monkeypatch.setattr(clearview, "load_map", lambda path: fit, raising=False)
+    monkeypatch.setattr(clearview, "load_fit", lambda path: fit, raising=False)
     names: dict = {}
     exec(code.replace("= ...", "= stars"), {"stars": catalog} | names, names)
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
@@ -101,6 +103,32 @@ def test_the_code_of_a_panel_of_stars(tmp_path, monkeypatch):
     assert same(panel.figure(), again.figure())
     panel.close()
     again.close()
+
+
+def test_the_code_of_selected_stars_along_a_stream(tmp_path, monkeypatch):
+    catalog = load_sample("gd1_strip").to_stream("GD-1", reflex_distance=8.0)
+    panel = clearview.StarsPanel(catalog, size=64, threaded=False)
+    motions = ("pm_phi1", "pm_phi2")
+    panel.selection.choose(motions, [-9, -2, -7, -2, -7, 1, -9, 1], windows=[Window("phi2", 0.0, 0.5)])
+    panel.selection.invert()
+    code = panel.code()
+    assert "load_sample('gd1_strip').to_stream('GD-1', reflex_distance=8.0)" in code
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    again = names["panel"]
+    assert again.selection.number == panel.selection.number
+    assert 0 < again.selection.number < len(catalog)
+    for one, other in zip(panel.figure(), again.figure(), strict=True):
+        assert frame_of(one)["range"] == pytest.approx(frame_of(other)["range"])
+    panel.close()
+    again.close()
+
+
+def test_the_code_names_the_file_of_the_fit(panel, tmp_path):
+    assert 'after panel.save("fit.clearview")' in panel.code()
+    panel.save(tmp_path / "mine.clearview")
+    assert f"fit = clearview.load_fit({str(tmp_path / 'mine.clearview')!r})" in panel.code()
 
 
 def test_curves_become_a_table(tmp_path):
