@@ -88,6 +88,7 @@ class TrainBar(W.VBox):
         self.preview: Any = None
         self.estimate: float | None = None
         self._own: Any = None  # what is shown if it is no preview
+        self.elsewhere: Callable[[], str] = str  # says where else something is learnt, if that is to be waited for
         self.file: tuple[Any, Path | None] = None, None  # the fit that was saved or loaded last, and where
         self._before: Any = None  # what was shown before an unfinished fit
         self._watch, self._picked, self._drop, self._offering, self._count = True, False, False, False, 0
@@ -134,6 +135,8 @@ class TrainBar(W.VBox):
             raise ValueError("Expected a catalogue to train on, got none; set panel.catalog.")
         if self.training.running:
             raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
+        if other := self.elsewhere():
+            raise RuntimeError(f"Expected no training under way, got one in {other}; cancel it there or wait for it.")
         learner, catalog, partial = self._need(), self.catalog, self._resumable() if resume else None
         for slot in ("train", "preview", "runs", "settings"):
             self._say(slot, "")
