@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from fakes import sky_stars
@@ -178,8 +179,6 @@ def test_the_curve_is_the_function(first, made):
 
 
 def test_published_points_lie_beside_the_curve(first, made):
-    import pandas as pd
-
     table = pd.DataFrame({"R": [6.0, 8.0, 30.0], "vc": [225.0, 220.0, 190.0]})
     panel = made(ProfilePanel(*first, references={"circular velocity": table}, size=64, threaded=False))
     (seen,) = [k for k in layers(panel.figure()) if k.label == "published"]
@@ -244,3 +243,22 @@ def test_two_fits_of_a_session_are_compared(first, made):
     at = panel.data().a_z.sel(x=8.0, z=1.0, method="nearest")
     x = np.array([[float(at.x), 0.0, float(at.z)]])
     assert float(at) == pytest.approx(float((other.acceleration(x) - fit.acceleration(x))[0, 2]), rel=1e-2, abs=0.5)
+
+
+def test_pulsars_lie_where_they_are_in_every_plane(first, made):
+    l, b, parallax = np.array([0.0, 90.0, 179.0]), np.array([0.0, 0.0, 60.0]), np.array([1.0, 0.5, 1.0])
+    table = pd.DataFrame({"name": list("abc"), "l": l, "b": b, "parallax": parallax, "parallax_error": 0.01,
+                          "alos_orbital_mm_s_yr": 1.0, "alos_orbital_err_mm_s_yr": 0.1})  # fmt: skip
+    panel = made(AccelerationPanel(*first, pulsars=table, size=64, threaded=False))
+
+    def seen():
+        (found,) = [k for k in layers(panel.figure()) if k.label == "pulsars"]
+        return sorted(zip(*(found.dimension_values(i).round(2) for i in (0, 1)), strict=True))
+
+    assert seen() == [(7.12, 0.0), (8.12, -2.0)]  # the third is 0.9 kpc above
+    panel.set(plane="x-z")
+    assert seen() == [(7.12, 0.02), (8.62, 0.89)]
+    panel.set(plane="sky")
+    np.testing.assert_allclose(seen(), [(0.0, 0.0), (90.0, 0.0), (179.0, 60.0)], atol=0.02)
+    panel.set(pulsars=False)
+    assert all(k.label != "pulsars" for k in layers(panel.figure()))

@@ -9,7 +9,7 @@ import numpy as np
 import traitlets as T
 import xarray as xr
 
-from clearview.field import Axis
+from clearview.field import Axis, Quantity, make_field
 from clearview.figures import contours, hatch, limits_of, marker, path, slice_image, text
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, slider, tick
@@ -98,6 +98,7 @@ class SlicePanel(base.Panel):
             "lock": tick("keep these colours", False),
             "contours": tick("contours", False),
             "centre": tick("direction of the Galactic centre", False),
+            "dust": tick("dust: half and nine tenths of the stars hidden", False),
             "hatch": tick("hatch what the stars do not constrain (slow)", False),
         }
 
@@ -118,8 +119,9 @@ class SlicePanel(base.Panel):
         self._reach_of_sliders()
         for name in ACROSS.values():
             self.controls[name].layout.display = "" if ACROSS[plane] == name else "none"
-        if "hatch" in self.controls:
-            self.controls["hatch"].layout.display = "none" if self.fit is None else ""
+        for name, usable in (("hatch", self.fit is not None), ("dust", hasattr(self.fit, "efficiency"))):
+            if name in self.controls:
+                self.controls[name].layout.display = "" if usable else "none"
         if getattr(self, "_plane", plane) != plane:
             self._home()
         self._plane = plane
@@ -244,6 +246,8 @@ class SlicePanel(base.Panel):
         parts = [image, *over]
         if settings["contours"]:
             parts.append(self.contoured(shown, scale, settings, detail))
+        if settings["dust"] and hasattr(self.fit, "efficiency"):
+            parts.append(self._dust(settings, detail))
         if settings["hatch"] and show != "truth" and detail == 1.0:
             parts.append(hatch(~self._constrained(settings), "not constrained by the stars"))
         return hv.Overlay([*parts, *_sun(plane), *(_centre(plane, self._ball()[0]) if settings["centre"] else ())])
@@ -316,6 +320,13 @@ class SlicePanel(base.Panel):
         made = self.field(source, axes, fixed, settings, errors)
         self._slices = [*self._slices[-3:], (source, key, made)]
         return made
+
+    def _dust(self, settings, detail: float) -> hv.Contours:
+        """Where half and where nine tenths of the stars are hidden, of a fit that knows."""
+        axes, fixed = self.axes(settings, detail)
+        x = base.dynamics().slice_points(axes, fixed)
+        share = np.asarray(self.fit.efficiency(x.reshape(-1, 3))).reshape(x.shape[:-1])
+        return contours(make_field(axes, {"eps": Quantity(share, "", "efficiency ε")})["eps"], [0.1, 0.5])
 
     def _constrained(self, settings) -> xr.DataArray:
         """Where the motions of the stars tell the force; some 20 ms a place."""
