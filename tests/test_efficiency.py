@@ -18,6 +18,7 @@ from clearview.dynamics import (
     load_fit,
     load_map,
     save_fit,
+    slice_points,
 )
 from clearview.field import Axis
 from clearview.flows import CheckpointError, FitConfig, FlowConfig
@@ -230,5 +231,13 @@ def test_the_panel_trains_saves_and_loads(tiny, tmp_path):
     other = AccelerationPanel(few, panel.fit, size=64, threaded=False)
     other.set(component="a_z", show="error")
     assert other.status == ""
+    drawn = []
+    for plane in ("x-y", "x-z", "R-z", "sky"):
+        other.set(dust=True, show="map", plane=plane, distance=3.0)
+        axes, fixed = other.axes(other.settings, 1.0)
+        share = panel.fit.efficiency(slice_points(axes, fixed).reshape(-1, 3))
+        drawn.append("contours at" in other.view.frame["title"])
+        assert drawn[-1] == bool(np.nanmin(share) < 0.5 < np.nanmax(share))
+    assert any(drawn)
     panel.close()
     other.close()

@@ -238,8 +238,8 @@ def few_tabs(monkeypatch):
 
 @pytest.fixture
 def explorer(made, few_tabs):
-    def make(*args, **kwargs):
-        return made(explore(*args, threaded=False, **kwargs))
+    def make(*args, threaded=False, **kwargs):
+        return made(explore(*args, threaded=threaded, **kwargs))
 
     return make
 
@@ -380,3 +380,17 @@ def test_close_ends_all_threads_and_widgets(few_tabs):
     found.close()
     found.close()
     assert set(threading.enumerate()) <= before
+
+
+def test_one_training_at_a_time(explorer, monkeypatch):
+    monkeypatch.setattr(base, "dynamics", lambda: fake_dynamics(steps=2000, pause=0.01))
+    found = explorer(stars(5000), threaded=True)
+    one, other = found.panels["Acceleration"], found.panels["Phase space"]
+    one.train()
+    with pytest.raises(RuntimeError, match="got one in the tab Acceleration; cancel it there"):
+        other.train()
+    one.cancel()
+    assert one.training.wait(WAIT)
+    other.train()
+    other.cancel()
+    assert other.training.wait(WAIT)

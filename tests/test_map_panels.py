@@ -1,11 +1,14 @@
 """Panels of a map: the crosshair, density, profiles, streams; with the map that comes along, without a browser."""
 
+import dataclasses
+
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from fakes import sky_stars
 
-from clearview.dynamics import circular_velocity, density_field, mass_density, slice_points
+from clearview.dynamics import circular_velocity, density_field, formal_members, mass_density, slice_points
 from clearview.figures.style import layers
 from clearview.mocks import truth_of
 from clearview.panels import AccelerationPanel, DensityPanel, ProfilePanel, StreamsPanel
@@ -176,8 +179,6 @@ def test_the_curve_is_the_function(first, made):
 
 
 def test_published_points_lie_beside_the_curve(first, made):
-    import pandas as pd
-
     table = pd.DataFrame({"R": [6.0, 8.0, 30.0], "vc": [225.0, 220.0, 190.0]})
     panel = made(ProfilePanel(*first, references={"circular velocity": table}, size=64, threaded=False))
     (seen,) = [k for k in layers(panel.figure()) if k.label == "published"]
@@ -225,3 +226,39 @@ def test_truth_is_drawn_without_a_map(first, made):
     shown = panel.slice(panel.truth(), axes, fixed, panel.settings).density
     both = np.isfinite(shown.values)
     np.testing.assert_allclose(shown.values[both], exact.values[both], rtol=0.03)
+
+
+def test_two_fits_of_a_session_are_compared(first, made):
+    stars, fit = first
+    panel = made(AccelerationPanel(stars.take(np.arange(len(stars)) < 5000), fit, size=64, threaded=False))
+    assert list(panel.others()) == ["truth"]
+    assert panel.controls["against"].layout.display == "none"
+    other = dataclasses.replace(fit, series=formal_members(fit, 1)[0].series)
+    panel.fit = other
+    name = next(n for n in panel.others() if n != "truth")
+    assert panel.runs[name] is fit
+    panel.set(show="difference", against=name, component="a_z", plane="x-z")
+    assert panel.controls["against"].layout.display == ""
+    assert panel.view.frame["z"]["name"].endswith(f"map − {name}")
+    at = panel.data().a_z.sel(x=8.0, z=1.0, method="nearest")
+    x = np.array([[float(at.x), 0.0, float(at.z)]])
+    assert float(at) == pytest.approx(float((other.acceleration(x) - fit.acceleration(x))[0, 2]), rel=1e-2, abs=0.5)
+
+
+def test_pulsars_lie_where_they_are_in_every_plane(first, made):
+    l, b, parallax = np.array([0.0, 90.0, 179.0]), np.array([0.0, 0.0, 60.0]), np.array([1.0, 0.5, 1.0])
+    table = pd.DataFrame({"name": list("abc"), "l": l, "b": b, "parallax": parallax, "parallax_error": 0.01,
+                          "alos_orbital_mm_s_yr": 1.0, "alos_orbital_err_mm_s_yr": 0.1})  # fmt: skip
+    panel = made(AccelerationPanel(*first, pulsars=table, size=64, threaded=False))
+
+    def seen():
+        (found,) = [k for k in layers(panel.figure()) if k.label == "pulsars"]
+        return sorted(zip(*(found.dimension_values(i).round(2) for i in (0, 1)), strict=True))
+
+    assert seen() == [(7.12, 0.0), (8.12, -2.0)]  # the third is 0.9 kpc above
+    panel.set(plane="x-z")
+    assert seen() == [(7.12, 0.02), (8.62, 0.89)]
+    panel.set(plane="sky")
+    np.testing.assert_allclose(seen(), [(0.0, 0.0), (90.0, 0.0), (179.0, 60.0)], atol=0.02)
+    panel.set(pulsars=False)
+    assert all(k.label != "pulsars" for k in layers(panel.figure()))

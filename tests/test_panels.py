@@ -236,7 +236,9 @@ def test_locked_colours_stay(catalog, made):
 def test_what_cannot_be_shown_is_disabled_with_the_reason(made):
     real = stars(mock=False)
     panel = acceleration(real, made)
-    assert panel.controls["show"]._buttons["truth"].tooltip == "Truth and difference need a mock catalogue."
+    buttons = panel.controls["show"]._buttons
+    assert buttons["truth"].tooltip == "The truth needs a mock catalogue."
+    assert buttons["difference"].tooltip.startswith("The difference needs a fit, and a mock catalogue or a second")
     empty = made(AccelerationPanel(size=64, threaded=False))
     assert empty.view.message == "No map yet: load a saved fit."
     assert empty.bar.go.disabled

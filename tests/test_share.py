@@ -8,9 +8,12 @@ import xarray as xr
 from fakes import FakeFit, fake_dynamics, stars
 
 import clearview
-from clearview.figures import data_of, frame_of, profile
+from clearview.figures import data_of, frame_of, profile, save_figure, slice_image
+from clearview.figures.save import draw
 from clearview.interop import read_field
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base
+from clearview.panels.compare import Window
+from clearview.samples import load_sample
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def run(code: str, catalog, fit, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(clearview, "mock_galaxy", lambda *args, **kwargs: catalog, raising=False)
     monkeypatch.setattr(clearview, "read_catalog", lambda *args, **kwargs: catalog, raising=False)
-    monkeypatch.setattr(clearview, "load_map", lambda path: fit, raising=False)
+    monkeypatch.setattr(clearview, "load_fit", lambda path: fit, raising=False)
     names: dict = {}
     exec(code.replace("= ...", "= stars"), {"stars": catalog} | names, names)
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
@@ -102,6 +105,32 @@ def test_the_code_of_a_panel_of_stars(tmp_path, monkeypatch):
     again.close()
 
 
+def test_the_code_of_selected_stars_along_a_stream(tmp_path, monkeypatch):
+    catalog = load_sample("gd1_strip").to_stream("GD-1", reflex_distance=8.0)
+    panel = clearview.StarsPanel(catalog, size=64, threaded=False)
+    motions = ("pm_phi1", "pm_phi2")
+    panel.selection.choose(motions, [-9, -2, -7, -2, -7, 1, -9, 1], windows=[Window("phi2", 0.0, 0.5)])
+    panel.selection.invert()
+    code = panel.code()
+    assert "load_sample('gd1_strip').to_stream('GD-1', reflex_distance=8.0)" in code
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    again = names["panel"]
+    assert again.selection.number == panel.selection.number
+    assert 0 < again.selection.number < len(catalog)
+    for one, other in zip(panel.figure(), again.figure(), strict=True):
+        assert frame_of(one)["range"] == pytest.approx(frame_of(other)["range"])
+    panel.close()
+    again.close()
+
+
+def test_the_code_names_the_file_of_the_fit(panel, tmp_path):
+    assert 'after panel.save("fit.clearview")' in panel.code()
+    panel.save(tmp_path / "mine.clearview")
+    assert f"fit = clearview.load_fit({str(tmp_path / 'mine.clearview')!r})" in panel.code()
+
+
 def test_curves_become_a_table(tmp_path):
     z = np.linspace(-1, 1, 5)
     field = xr.DataArray(z**2, {"z": ("z", z, {"units": "kpc"})}, name="K_z", attrs={"units": "km2 s-2 kpc-1"})
@@ -114,3 +143,20 @@ def test_curves_become_a_table(tmp_path):
         base.save_data(table, tmp_path / "k.nc")
     with pytest.raises(ValueError, match="Expected a picture, curves or points"):
         data_of(hv.Text(0, 0, "no"))
+
+
+def test_pictures_side_by_side_are_saved_together(tmp_path, rng):
+    def image(name: str):
+        field = xr.DataArray(rng.normal(size=(30, 20)), dims=("x", "y"), name=name, attrs={"units": "kpc"})
+        return slice_image(field.assign_coords(x=np.arange(30.0), y=np.arange(20.0)), label=name)
+
+    layout = hv.Layout([image(name) for name in "abc"]).cols(2)
+    figure = draw(*(frame_of(k) for k in layout), columns=2)
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")] == ["a", "b", "c"]
+    for ending in ("png", "svg", "pdf"):
+        save_figure(layout, tmp_path / f"all.{ending}")
+        assert (tmp_path / f"all.{ending}").stat().st_size > 5000
+    assert set(data_of(layout).data_vars) == set("abc")
+    other = xr.DataArray(np.ones((4, 4)), dims=("x", "z"), coords={"x": np.arange(4.0), "z": np.arange(4.0)}, name="d")
+    with pytest.raises(ValueError, match="Expected pictures on the same axes"):
+        data_of(hv.Layout([image("a"), slice_image(other)]))

@@ -18,17 +18,26 @@ def data_of(element) -> xr.Dataset | pd.DataFrame:
         with their units.
 
     Raises:
-        ValueError: if there is neither a picture nor a curve.
+        ValueError: if there is neither a picture nor a curve, or a layout of pictures on different axes.
     """
+    if isinstance(element, hv.Layout):
+        return _merged([data_of(k) for k in element])
     images = [k for k in layers(element) if isinstance(k, hv.Image)]
     if images:
-        return xr.merge([_field(image) for image in images], compat="override", combine_attrs="override")
+        return _merged([_field(image) for image in images])
     tables = [
         _table(k) for k in layers(element) if isinstance(k, hv.Curve | hv.Scatter | hv.Points | hv.Area | hv.Spread)
     ]
     if not tables:
         raise ValueError("Expected a picture, curves or points, got none of them; draw one first.")
     return pd.concat(tables, ignore_index=True)
+
+
+def _merged(fields: list[Any]) -> xr.Dataset:
+    sets = {tuple(field.dims) if isinstance(field, xr.Dataset) else () for field in fields}
+    if len(sets) > 1 or () in sets:
+        raise ValueError("Expected pictures on the same axes, got several planes; take the numbers of one of them.")
+    return xr.merge(fields, compat="override", combine_attrs="override", join="override")
 
 
 def _field(image: Any) -> xr.Dataset:

@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import IO, Any, NamedTuple
 
+import holoviews as hv
 import numpy as np
 
 from clearview.figures import style
@@ -27,7 +28,7 @@ def save_figure(
     """Save an element as a picture, drawn by matplotlib without a browser.
 
     Args:
-        element: any element or overlay of this package.
+        element: any element or overlay of this package, or a layout of them.
         path: file ending in ``.png``, ``.svg`` or ``.pdf``, or an open binary file.
         overwrite: replace a file that is already there.
         dpi: dots an inch; the longer side of the plot is 5 inches.
@@ -45,7 +46,9 @@ def save_figure(
             raise ValueError(f"Expected a path ending in .png, .svg or .pdf, got {path.name!r}; change its ending.")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} is already there; give another name, or overwrite=True to replace it.")
-    data = picture(frame_of(element), fmt, dpi)
+    many = isinstance(element, hv.Layout)
+    frames = [frame_of(k) for k in (element if many else [element])]
+    data = picture(*frames, fmt=fmt, dpi=dpi, columns=element._max_cols if many else 4)
     path.write_bytes(data) if isinstance(path, Path) else path.write(data)
 
 
@@ -70,30 +73,42 @@ def show(*elements, dpi: int = 96) -> Still:
     """
     if not elements:
         raise ValueError("Expected one or more elements, got none; pass what is to be shown.")
-    from matplotlib.image import imread, imsave
+    return Still(picture(*(frame_of(element) for element in elements), dpi=dpi, columns=len(elements)))
 
-    drawn = [imread(BytesIO(picture(frame_of(element), dpi=dpi))) for element in elements]
-    high = max(len(p) for p in drawn)
-    row = [np.pad(p, ((0, high - len(p)), (0, 0), (0, 0)), constant_values=1.0) for p in drawn]
+
+def picture(*frames: dict[str, Any], fmt: str = "png", dpi: int = 96, columns: int = 4) -> bytes:
+    """Frames of `frame_of` as the bytes of one picture on white, with axes, colour bars and titles, in rows."""
     buffer = BytesIO()
-    imsave(buffer, np.concatenate(row, axis=1), format="png")
-    return Still(buffer.getvalue())
-
-
-def picture(frame: dict[str, Any], fmt: str = "png", dpi: int = 96) -> bytes:
-    """A frame of `frame_of` as the bytes of a picture on white, with axes, colour bar and title."""
-    figure = draw(frame)
-    buffer = BytesIO()
-    figure.savefig(buffer, format=fmt, dpi=dpi)
+    draw(*frames, columns=columns).savefig(buffer, format=fmt, dpi=dpi)
     return buffer.getvalue()
 
 
-def draw(frame: dict[str, Any]) -> Any:
-    """A frame of `frame_of` as a matplotlib figure."""
+def draw(*frames: dict[str, Any], columns: int = 4) -> Any:
+    """Frames of `frame_of` as a matplotlib figure, in rows of so many."""
     # By matplotlib itself: the plotting code of HoloViews takes seconds to load, too long before a first picture.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    rows = [frames[i : i + columns] for i in range(0, len(frames), columns)]
+    sizes = [[_size(frame)[2:4] for frame in row] for row in rows]
+    wide = [max(row[i][0] for row in sizes if i < len(row)) for i in range(len(rows[0]))]
+    high = [max(size[1] for size in row) for row in sizes]
+    # What is compressed knows of no parts.
+    layout = "compressed" if len(frames) == 1 else "constrained"
+    figure = Figure((sum(wide) / 96, sum(high) / 96), layout=layout)
+    FigureCanvasAgg(figure)
+    if len(frames) == 1:
+        _plot(frames[0], figure)
+        return figure
+    parts = figure.subfigures(len(rows), len(wide), squeeze=False, width_ratios=wide, height_ratios=high)
+    for row, own in zip(rows, parts, strict=True):
+        for frame, part in zip(row, own, strict=False):
+            _plot(frame, part)
+    return figure
+
+
+def _size(frame: dict[str, Any]) -> tuple[float, float, float, float, str]:
+    """Width and height of the plot and of all of it, CSS pixels, and its title in lines that fit."""
     x0, x1, y0, y1 = frame["range"]
     raster = "codes" in frame
     width = height = 480 if raster else 300
@@ -102,11 +117,17 @@ def draw(frame: dict[str, Any]) -> Any:
         width, height = (480 * max(0.25, side / longest) for side in (x1 - x0, y1 - y0))
     elif not raster:
         width = 480
-    round_circles = frame["equal"] and min(width, height) > 120
     title = _wrapped(frame["title"], int(width + 100) // 7)
     high = height + 60 + 18 * (title.count("\n") + 1 if title else 0)
-    figure = Figure(((width + (160 if raster else 80)) / 96, high / 96), layout="compressed")
-    FigureCanvasAgg(figure)
+    return width, height, width + (160 if raster else 80), high, title
+
+
+def _plot(frame: dict[str, Any], figure) -> None:
+    """Draw a frame into a matplotlib figure, or a part of one."""
+    x0, x1, y0, y1 = frame["range"]
+    raster = "codes" in frame
+    width, height, *_, title = _size(frame)
+    round_circles = frame["equal"] and min(width, height) > 120
     ax = figure.add_subplot(xlabel=frame["x"]["label"], ylabel=frame["y"]["label"], xlim=(x0, x1), ylim=(y0, y1))
     ax.set_title(title, loc="left", fontsize=10)
     if raster:
@@ -130,7 +151,6 @@ def draw(frame: dict[str, Any]) -> Any:
         one = frame["layers"][0]
         for words in legend.get_texts() if raster else ():
             words.set(color=one["ink"], path_effects=_rim(one, 3.0, 0.9), weight="bold")
-    return figure
 
 
 def _wrapped(title: str, room: int) -> str:

@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from clearview.figures import arrows, contours
+from clearview.figures import arrows, contours, points
 from clearview.panels import base
 from clearview.panels.controls import dropdown, tick
-from clearview.panels.sliced import PLANES, SlicePanel
+from clearview.panels.sliced import ACROSS, PLANES, SlicePanel
 from clearview.units import ACCELERATION_UNIT, attach
 
 UNITS = {"(km/s)²/kpc": "km2 s-2 kpc-1", "10⁻¹⁰ m s⁻²": "1e-10 m s-2", "km/s/Myr": "km s-1 Myr-1"}
+
+NEAR = 0.5
+"""Pulsars so far from a slice are shown on it, kpc."""
 
 
 @lru_cache
@@ -28,6 +31,7 @@ class AccelerationPanel(SlicePanel):
     Args:
         catalog: the stars, a `clearview.Catalog`.
         fit: a finished `clearview.dynamics.MapFit`; None shows the truth of a mock, or waits for a training.
+        pulsars: a table of `clearview.dynamics.read_reference` with kind "pulsars", to be shown on the slice.
         config: a `clearview.MapConfig` for training.
         size: longer side of the plot, CSS pixels.
         threaded: False draws and trains at once in the calling thread.
@@ -41,11 +45,14 @@ class AccelerationPanel(SlicePanel):
     }  # fmt: skip
     signed = ("a_z", "a_phi", "a_y")
 
+    def __init__(self, catalog=None, fit=None, *, pulsars=None, **kwargs):
+        self.pulsars = pulsars
+        super().__init__(catalog, fit, **kwargs)
+
     def extra(self) -> dict[str, Any]:
-        return {
-            "unit": dropdown("Unit", list(UNITS), "(km/s)²/kpc"),
-            "arrows": tick("arrows of the acceleration", True),
-        }
+        more = {} if self.pulsars is None else {"pulsars": tick(f"pulsars within {NEAR:g} kpc of the slice", True)}
+        unit = dropdown("Unit", list(UNITS), "(km/s)²/kpc")
+        return {"unit": unit, "arrows": tick("arrows of the acceleration", True), **more}
 
     def update(self) -> None:
         super().update()
@@ -73,7 +80,23 @@ class AccelerationPanel(SlicePanel):
         return contours(self.slice(source, *self.axes(settings, detail), settings)["potential"])
 
     def overlays(self, field, settings, detail: float) -> list[Any]:
+        seen = self._near(settings) if settings.get("pulsars") else []
         if not settings["arrows"] or settings["plane"] == "sky" or settings["show"] == "error":
-            return []
+            return seen
         a, b = (self.displayed(field, f"a_{k}", settings) for k in PLANES[settings["plane"]])
-        return [arrows(a, b)]
+        return [arrows(a, b), *seen]
+
+    def _near(self, settings) -> list[Any]:
+        """The pulsars near the slice: on the sky all, else those within `NEAR` of it."""
+        table = base.dynamics().pulsar_pulls(self.fit if self.fit is not None else self.truth(), self.pulsars)
+        x, y, z = (table[k].to_numpy(float) for k in "xyz")
+        across = ACROSS[settings["plane"]]
+        if across == "distance":
+            l, b, _ = base.dynamics().to_galactic(table[list("xyz")].to_numpy(float))
+            return [points((l + 180) % 360 - 180, b, label="pulsars")]
+        R, phi = np.hypot(x, y), np.arctan2(y, x)
+        apart = R * np.sin(phi - np.deg2rad(settings["phi"])) if across == "phi" else {"z": z, "y": y}[across]
+        near = np.abs(apart - (0.0 if across == "phi" else settings[across])) < NEAR
+        plane = {"x": x, "y": y, "z": z, "R": R}
+        a, b = (plane[k][near] for k in PLANES[settings["plane"]])
+        return [points(a, b, label="pulsars")]

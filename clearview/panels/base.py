@@ -445,7 +445,7 @@ class Panel(W.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         self._first.wait(20)  # so that the saved notebook has a picture
-        return with_png(super()._repr_mimebundle_(**kwargs), self.view)
+        return with_png(super()._repr_mimebundle_(**kwargs), *self.views)
 
 
 def _close_all(widget) -> None:

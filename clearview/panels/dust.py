@@ -45,7 +45,7 @@ class DustPanel(SlicePanel):
         for view in self.views:
             view.observe(self._together, "range")
         controls = super().build()
-        for name in ("component", "hatch"):
+        for name in ("component", "hatch", "dust"):
             del controls[name]
         return controls
 
@@ -96,7 +96,7 @@ class DustPanel(SlicePanel):
             return why
         field = self._shown(settings, detail)
         clouds = [contours(field["efficiency"], [0.1, 0.3, 0.5, 0.7, 0.9])] if settings["contours"] else []
-        plain = {**settings, "contours": False, "hatch": False}
+        plain = {**settings, "contours": False, "hatch": False, "dust": False}
         return hv.Layout([self.picture(field, name, plain, detail, clouds) for name in self.components.values()])
 
     def limits(self, shown: xr.DataArray, name: str, scale, settings) -> tuple[float, float]:

@@ -152,6 +152,7 @@ class Explorer(W.VBox):
                 if self._fit is not None and panel.usable(self._fit):
                     panel.fit = self._fit
             panel.show(self.tabs.value == name)
+            panel.bar.elsewhere = lambda: self._training_beside(panel)
             self._take_place(panel)
             panel.observe(lambda _: self._heard(panel), "refreshed")
             if panel.has_trait("place"):
@@ -172,6 +173,10 @@ class Explorer(W.VBox):
         self._stack.selected_index = self.names.index(self.tabs.value)
         for panel in self.panels.values():
             panel.show(panel is shown)
+
+    def _training_beside(self, panel: base.Panel) -> str:
+        """The tab of another panel that trains; two at once would take twice as long each."""
+        return next((f"the tab {n}" for n, p in self.panels.items() if p is not panel and p.training.running), "")
 
     # ---- what the panels share -----------------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class Explorer(W.VBox):
     def _repr_mimebundle_(self, **kwargs):
         panel = self.panels[self.tabs.value]
         panel.idle.wait(20)  # so that the saved notebook has a picture
-        return with_png(super()._repr_mimebundle_(**kwargs), panel.view)
+        return with_png(super()._repr_mimebundle_(**kwargs), *panel.views)
 
 
 def explore(catalog_or_fit, fit=None, *, config=None, threaded: bool = True) -> Explorer:

@@ -191,7 +191,8 @@ def chosen_image(counts: xr.DataArray, found: np.ndarray | None, label: str = ""
     wide = (high / low) ** 3
     below = slice_image(counts, scale="log", limits=(low / wide, high * wide), cmap="Greys")
     selected = counts.copy(data=found).rename("selected").assign_attrs(long_name="selected")
-    return below * slice_image(selected, scale="log", label=label)
+    # Reds, as no grey is taken for them, however few they are.
+    return below * slice_image(selected, scale="log", cmap="YlOrRd_r", label=label)
 
 
 def chosen_points(stars, found, axes: Sequence[Axis], label: str = "") -> hv.Overlay:

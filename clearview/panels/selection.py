@@ -1,7 +1,7 @@
 """Stars chosen by hand: which lie in a polygon, and the selection that all views share."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -190,6 +190,20 @@ class Selection(T.HasTraits):
             self._put(OPS[op](old, found), [*(steps if op != "replace" else []), step], by)
             self._before = before, steps
         self.changes += 1  # outside of the lock: whoever hears of it has locks of their own
+
+    def repeat(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Select as `steps` says, or the "selection" in the meta of a selected catalogue, of these stars or others.
+
+        Raises:
+            ValueError: as `choose`.
+        """
+        self.clear()
+        for step in steps:
+            if step["op"] == "invert":
+                self.invert()
+                continue
+            windows = [Window(n, (a + b) / 2, (b - a) / 2) for n, (a, b) in step.get("windows", {}).items()]
+            self.choose(step["columns"], step["xy"], step["op"], windows=windows, kind=step["kind"])
 
     def invert(self) -> None:
         """Select all the others."""

@@ -50,47 +50,55 @@ def code_of(panel: Any) -> str:
     """A few lines that make the picture of a panel in a script, with the same calls that its controls are."""
     lines, given = ["import clearview", ""], []
     if panel.catalog is not None:
-        lines.append(f"stars = {_stars(panel.catalog)}")
+        lines += _stars(panel.catalog)
         given.append("stars")
     if panel.fit is not None:
         lines.append(f"fit = {_fit(panel)}")
-        given.append("fit" if panel.catalog is not None else "fit=fit")
-    name = type(panel).__name__
-    home = "clearview" if name in _public() else "clearview.panels"
-    if home != "clearview":
-        lines[0] += ", clearview.panels"
-    lines.append(f"panel = {home}.{name}({', '.join([*given, 'threaded=False'])})")
+        given.append("fit" if given else "fit=fit")
+    lines.append(f"panel = clearview.{type(panel).__name__}({', '.join([*given, 'threaded=False'])})")
     changed = {k: v for k, v in panel.settings.items() if k != "range" and v != panel.at_first.get(k, v)}
     if changed:
         lines.append(f"panel.set({', '.join(f'{k}={v!r}' for k, v in changed.items())})")
     for index, view in enumerate(panel.views):
         if view.range:
-            seen = [float(f"{v:.9g}") for v in view.range]
-            lines.append(f"panel.views[{index}].range = {seen}")
+            lines.append(f"panel.views[{index}].range = {_short(view.range)}")
+    if steps := getattr(getattr(panel, "selection", None), "steps", None):
+        told = [{k: _short(v) if k == "xy" else v for k, v in step.items()} for step in steps]
+        lines.append(f"panel.selection.repeat({told!r})")
     return "\n".join([*lines, 'panel.save_figure("picture.png")', ""])
 
 
-def _public() -> list[str]:
-    import clearview
-
-    return clearview.__all__
+def _short(numbers) -> list[float]:
+    return [float(f"{v:.9g}") for v in numbers]
 
 
-def _stars(catalog) -> str:
+def _stars(catalog) -> list[str]:
     """Where a catalogue comes from, as far as it tells; its cuts are the caller's own."""
-    mock, file = catalog.meta.get("mock"), catalog.meta.get("file")
-    if file:
-        return f"clearview.read_catalog({file['name']!r})  # {len(catalog):,} stars, with the cuts that were made"
-    if mock and catalog.meta.get("source") == "mock_galaxy":
+    from clearview.samples import SAMPLES  # here, since it brings JAX
+
+    mock, file, stream = (catalog.meta.get(k) for k in ("mock", "file", "stream"))
+    words, name = f"# {len(catalog):,} stars, with the cuts that were made", "" if file is None else file["name"]
+    if name.removesuffix(".parquet") in SAMPLES:
+        read = f"clearview.load_sample({name.removesuffix('.parquet')!r})"
+    elif file:
+        read = f"clearview.read_catalog({name!r})"
+    elif mock and catalog.meta.get("source") == "mock_galaxy":
         told = {k: mock[k] for k in ("seed", "potential", "radius") if k in mock}
-        return f"clearview.mock_galaxy({mock['n']}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
-    return f"...  # the catalogue of {len(catalog):,} stars"
+        read = f"clearview.mock_galaxy({mock['n']}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
+    else:
+        read = "..."
+    if stream and stream["name"]:
+        reflex = stream["reflex"]
+        at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"
+        read += f".to_stream({stream['name']!r}{at})"
+    return [words, f"stars = {read}"]
 
 
 def _fit(panel) -> str:
-    known = getattr(panel.bar, "files", {}).get(id(panel.fit))
-    reader = "clearview.load_map" if learnt(panel.fit) is None else "clearview.flows.load_columns"
-    return f"{reader}({str(known)!r})" if known else f'{reader}("fit.clearview")  # after panel.save("fit.clearview")'
+    reader = "clearview.load_fit" if learnt(panel.fit) is None else "clearview.load_columns"
+    if panel.bar.file[0] is panel.fit:
+        return f"{reader}({str(panel.bar.file[1])!r})"
+    return f'{reader}("fit.clearview")  # after panel.save("fit.clearview")'
 
 
 class ShareBar(W.Accordion):

@@ -9,7 +9,7 @@ import numpy as np
 import traitlets as T
 import xarray as xr
 
-from clearview.field import Axis
+from clearview.field import Axis, Quantity, make_field
 from clearview.figures import contours, hatch, limits_of, marker, path, slice_image, text
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, slider, tick
@@ -87,6 +87,7 @@ class SlicePanel(base.Panel):
         return {
             "show": Choice(shows),
             "component": dropdown("Component", list(self.components.items()), next(iter(self.components.values()))),
+            "against": dropdown("Compare with", ["truth"], "truth"),
             "plane": dropdown("Plane", list(PLANES), "x-y"),
             "z": slider("z [kpc]", 0.0, -4.0, 4.0, 0.05),
             "y": slider("y [kpc]", 0.0, -4.0, 4.0, 0.05),
@@ -97,6 +98,7 @@ class SlicePanel(base.Panel):
             "lock": tick("keep these colours", False),
             "contours": tick("contours", False),
             "centre": tick("direction of the Galactic centre", False),
+            "dust": tick("dust: half and nine tenths of the stars hidden", False),
             "hatch": tick("hatch what the stars do not constrain (slow)", False),
         }
 
@@ -106,22 +108,32 @@ class SlicePanel(base.Panel):
         if self.errors and self.fit is None:
             reasons["error"] = "The error needs a fit: train or load one."
         if self.truth() is None:
-            why = "Truth and difference need a mock catalogue."
-            reasons |= {"truth": why, "difference": why}
-        elif self.fit is None:
-            reasons["difference"] = "The difference needs a fit: train or load one."
+            reasons["truth"] = "The truth needs a mock catalogue."
+        others, against = self.others(), self.controls["against"]
+        if self.fit is None or not others:
+            reasons["difference"] = "The difference needs a fit, and a mock catalogue or a second fit."
+        if others and tuple(others) != tuple(against.options):
+            against.options = tuple(others)  # what was chosen stays if it is there still
+        against.layout.display = "" if len(others) > 1 and show.value == "difference" else "none"
         show.disable(reasons)
         self._reach_of_sliders()
         for name in ACROSS.values():
             self.controls[name].layout.display = "" if ACROSS[plane] == name else "none"
-        if "hatch" in self.controls:
-            self.controls["hatch"].layout.display = "none" if self.fit is None else ""
+        for name, usable in (("hatch", self.fit is not None), ("dust", hasattr(self.fit, "efficiency"))):
+            if name in self.controls:
+                self.controls[name].layout.display = "" if usable else "none"
         if getattr(self, "_plane", plane) != plane:
             self._home()
         self._plane = plane
         if self.place is not None:
             cursor, _ = self._in_slice(plane, self.place)
             self._follow(self._at(plane, cursor, self.controls[ACROSS[plane]].value))
+
+    def others(self) -> dict[str, Any]:
+        """What the map can be compared with: the truth, and the other fits of this session."""
+        truth = self.truth()
+        runs = {name: fit for name, fit in self.runs.items() if fit is not self.fit}
+        return ({} if truth is None else {"truth": truth}) | runs
 
     # ---- the crosshair -------------------------------------------------------------------------------------------
 
@@ -234,6 +246,8 @@ class SlicePanel(base.Panel):
         parts = [image, *over]
         if settings["contours"]:
             parts.append(self.contoured(shown, scale, settings, detail))
+        if settings["dust"] and hasattr(self.fit, "efficiency"):
+            parts.append(self._dust(settings, detail))
         if settings["hatch"] and show != "truth" and detail == 1.0:
             parts.append(hatch(~self._constrained(settings), "not constrained by the stars"))
         return hv.Overlay([*parts, *_sun(plane), *(_centre(plane, self._ball()[0]) if settings["centre"] else ())])
@@ -261,25 +275,25 @@ class SlicePanel(base.Panel):
 
     def _nothing(self, show: str) -> str:
         """Why there is no picture; empty where there is one."""
-        if (show != "truth" and self.fit is None) or (show in ("truth", "difference") and self.truth() is None):
+        if (show != "truth" and self.fit is None) or (show == "truth" and self.truth() is None):
             return "No map yet: press Train, or load a saved fit." if self.catalog else "No map yet: load a saved fit."
         return ""
 
     def _shown(self, settings, detail: float) -> xr.Dataset:
         """The variables of what is chosen: of the map, the truth, their difference, or the map's errors."""
         show, (axes, fixed) = settings["show"], self.axes(settings, detail)
-        truth = self.truth()
         if show == "error":
             field = self.slice(self.fit, axes, fixed, settings, errors=True)
             names = {n: n.removesuffix("_error") for n in map(str, field) if n.endswith("_error")}
             return field[list(names)].rename(names)
-        field = self.slice(truth if show == "truth" else self.fit, axes, fixed, settings)
+        field = self.slice(self.truth() if show == "truth" else self.fit, axes, fixed, settings)
         if show == "difference":
-            other = self.slice(truth, axes, fixed, settings)
+            against = settings["against"]
+            other = self.slice(self.others()[against], axes, fixed, settings)
             with xr.set_options(keep_attrs=True):
                 field = field - other
             for variable in field.data_vars.values():
-                variable.attrs["long_name"] += ": map − truth"
+                variable.attrs["long_name"] += f": map − {against}"
         return field
 
     def axes(self, settings, detail: float) -> tuple[tuple[Axis, Axis], dict[str, float]]:
@@ -306,6 +320,13 @@ class SlicePanel(base.Panel):
         made = self.field(source, axes, fixed, settings, errors)
         self._slices = [*self._slices[-3:], (source, key, made)]
         return made
+
+    def _dust(self, settings, detail: float) -> hv.Contours:
+        """Where half and where nine tenths of the stars are hidden, of a fit that knows."""
+        axes, fixed = self.axes(settings, detail)
+        x = base.dynamics().slice_points(axes, fixed)
+        share = np.asarray(self.fit.efficiency(x.reshape(-1, 3))).reshape(x.shape[:-1])
+        return contours(make_field(axes, {"eps": Quantity(share, "", "efficiency ε")})["eps"], [0.1, 0.5])
 
     def _constrained(self, settings) -> xr.DataArray:
         """Where the motions of the stars tell the force; some 20 ms a place."""

@@ -73,7 +73,7 @@ class StarsPanel(SelectingPanel):
         for view in self.views:
             view.layout.margin = "0 16px 0 0"
         grid = W.HBox(self.views, layout=W.Layout(flex_flow="row wrap", max_width=two))
-        self.bar.layout.display = self.share.layout.display = "none"  # nothing is learnt, and four views are no picture
+        self.bar.layout.display = "none"  # nothing is learnt
         return W.VBox([self.selecting, self._badge, grid, self._status, self.bar, self.share])
 
     def learner(self) -> str:

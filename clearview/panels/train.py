@@ -88,6 +88,8 @@ class TrainBar(W.VBox):
         self.preview: Any = None
         self.estimate: float | None = None
         self._own: Any = None  # what is shown if it is no preview
+        self.elsewhere: Callable[[], str] = str  # says where else something is learnt, if that is to be waited for
+        self.file: tuple[Any, Path | None] = None, None  # the fit that was saved or loaded last, and where
         self._before: Any = None  # what was shown before an unfinished fit
         self._watch, self._picked, self._drop, self._offering, self._count = True, False, False, False, 0
         self._asked: Any = None
@@ -133,6 +135,8 @@ class TrainBar(W.VBox):
             raise ValueError("Expected a catalogue to train on, got none; set panel.catalog.")
         if self.training.running:
             raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
+        if other := self.elsewhere():
+            raise RuntimeError(f"Expected no training under way, got one in {other}; cancel it there or wait for it.")
         learner, catalog, partial = self._need(), self.catalog, self._resumable() if resume else None
         for slot in ("train", "preview", "runs", "settings"):
             self._say(slot, "")
@@ -169,6 +173,7 @@ class TrainBar(W.VBox):
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} is already there; tick overwrite to replace it, or give another name.")
         self._need().save(fit, path, overwrite=overwrite)
+        self.file = fit, path
         part = "Unfinished fit" if fit.stopped == "cancelled" else "" if fit is self._own else "Fit without this map"
         self._say("file", f"{part}: saved to {path}." if part else f"Saved to {path}.", error=False)
         return path
@@ -179,7 +184,9 @@ class TrainBar(W.VBox):
             raise ValueError("Expected no training under way, got one; cancel it before you load a fit.")
         if not path.exists():
             raise FileNotFoundError(f"Expected a saved fit at {path}, got no such file; correct the path.")
-        self.adopt(self._need().load(path), path.name)
+        fit = self._need().load(path)
+        self.file = fit, path
+        self.adopt(fit, path.name)
         self._changed()
         self._say("file", f"Loaded {path}.", error=False)
 

@@ -137,9 +137,9 @@ class RasterView(anywidget.AnyWidget):
         return with_png(super()._repr_mimebundle_(**kwargs), self)
 
 
-def with_png(bundle, view: RasterView):
-    """A widget's MIME bundle with the preview that GitHub, nbviewer and nbconvert show."""
+def with_png(bundle, *views: RasterView):
+    """A widget's MIME bundle with the preview that GitHub, nbviewer and nbconvert show: all views side by side."""
     data, *metadata = bundle if isinstance(bundle, tuple) else (bundle or {},)
-    if png := view.png():
-        data = {**data, "image/png": base64.b64encode(png).decode()}
+    if frames := [view.frame for view in views if view.frame]:
+        data = {**data, "image/png": base64.b64encode(picture(*frames)).decode()}
     return (data, *metadata) if metadata else data
