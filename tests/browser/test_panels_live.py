@@ -11,7 +11,7 @@ from driver import Notebook
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-LONG = 40_000
+LONG = 60_000
 SETUP = """
 import clearview
 from clearview.mocks.dust import dusty_galaxy
@@ -22,7 +22,7 @@ dusty = dusty_galaxy(20_000, mixing_time=100.0, sampling_time=100.0).observed
 PANELS = {  # what makes it, its tag at first and after five steps of its first slider, and the kind of its data
     "acceleration": ("AccelerationPanel(stars, fit)", "map a x-y 0 0 0 1", "map a x-y 0.25 0 0 1", ".nc"),
     "density": ("DensityPanel(stars, fit)", "map density x-y 0 0 0 1", "map density x-y 0.25 0 0 1", ".nc"),
-    "profiles": ("ProfilePanel(stars, fit)", "circular velocity 8.122 0 0", "circular velocity 8.122 5 0", ".csv"),
+    "profiles": ("ProfilePanel(stars, fit)", "circular velocity 8.1 0 0", "circular velocity 8.1 5 0", ".csv"),
     "dust": ("DustPanel(dusty)", "truth x-y 0 0 0 1", "truth x-y 0.25 0 0 1", ".nc"),
     "streams": ("StreamsPanel(stream)", "stars phi1 phi2", "stars phi1 phi2", ".nc"),
     "phase space": ("PhaseSpacePanel(stars, fit)", "stars x y", "stars x y", ".nc"),
@@ -132,3 +132,24 @@ def test_a_page_loaded_again_shows_the_same_pictures(board, panel):
                 break
             board.page.wait_for_timeout(200)
         assert canvas.evaluate(PIXELS) == pixels, name
+
+
+def test_after_a_restart_of_the_kernel_dead_controls_are_marked_and_the_cells_run_again(board, panel):
+    out, canvas = panel("acceleration")
+    tag = canvas.get_attribute("data-tag")
+    board.page.evaluate("async () => { await window.jupyterapp.shell.currentWidget.sessionContext.restartKernel() }")
+    dead = out.locator(".widget-slider.jupyter-widgets-disconnected:visible").first  # a broken link stands beside it
+    expect(dead).to_be_visible(timeout=LONG)
+    assert dead.evaluate("e => getComputedStyle(e, '::before').content") != "none"
+    dead.locator(".noUi-handle").focus()
+    board.page.keyboard.press("ArrowRight")
+    board.page.wait_for_timeout(1000)
+    assert canvas.get_attribute("data-tag") == tag  # the last picture stays and is no other one
+    board.run(0)
+    out = board.run(CELL["acceleration"])
+    canvas = out.locator("canvas.cv-plot").first
+    expect(out.locator(".jupyter-widgets-disconnected")).to_have_count(0, timeout=LONG)
+    at_rest(canvas, "map a x-y 0 0 0 1")
+    out.locator(".noUi-handle:visible").first.focus()
+    board.page.keyboard.press("ArrowRight")
+    at_rest(canvas, "map a x-y 0.05 0 0 1")
