@@ -84,6 +84,7 @@ class Panel(W.VBox):
         self._draws = Latest(self._draw, self._on_draw, threaded=threaded)
         self.idle = self._draws.idle
         super().__init__([self.arrange()])
+        self.add_class("cv-panel")  # view.js keeps its keys from the notebook
         self._closed = False
         for control in self.controls.values():
             control.observe(self._changed, "value")

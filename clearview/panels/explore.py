@@ -79,6 +79,7 @@ class Explorer(W.VBox):
         self.tabs = W.ToggleButtons(options=self.names, style={"button_width": "auto"})
         self._stack = W.Stack([W.HTML() for _ in self.names], selected_index=0)
         super().__init__([self.tabs, self._stack])
+        self.add_class("cv-panel")
         self._closed = False
         self.tabs.observe(lambda _: self._turn(), "value")
         self.selection.observe(lambda _: self._restock(), "changes")

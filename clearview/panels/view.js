@@ -76,11 +76,18 @@ async function unpack(k) {
   return { ...k, codes };
 }
 
+/** Plain keys belong to the control they are pressed on: Notebook 7 would move its cells with those of a slider. */
+function keep(e) {
+  const on = e.target.closest?.(".cv-panel") && !e.target.closest(".cv-view");
+  if (on) e.target.toggleAttribute("data-lm-suppress-shortcuts", !(e.ctrlKey || e.metaKey || e.altKey || e.shiftKey));
+}
+
 function render({ model, el }, told) {
   const id = `cv-bar-${Math.random().toString(36).slice(2)}`; // a gradient is known by its id in the whole page
   const box = document.createElement("div"), canvas = document.createElement("canvas"), hover = document.createElement("div");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const pen = canvas.getContext("2d"), sheet = () => ({ picture: document.createElement("canvas"), colour: new Uint32Array(65536), lut: null });
+  if (!window.clearviewKeys) window.addEventListener("keydown", (window.clearviewKeys = keep), true); // before Jupyter hears it
   el.classList.add("cv-view");
   box.className = "cv-box";
   hover.className = "cv-hover";

@@ -528,3 +528,18 @@ def test_text_goes_to_the_clipboard_once(page, hand, allowed):
     text = "panel.set(z=0.5)" if allowed else ["copy", "panel.set(z=0.5)"]
     assert page.evaluate("() => copied") == [text, text]
     assert page.locator("textarea").count() == 0
+
+
+def test_plain_keys_of_a_control_are_kept_from_the_notebook(page):
+    shown(page, picture(SQUARE))
+    page.evaluate("""() => {
+      const controls = '<div class="cv-panel"><button>in</button></div><button>out</button>';
+      document.body.insertAdjacentHTML('beforeend', controls);
+      window.kept = [];
+      const suppressed = e => kept.push(e.target.hasAttribute('data-lm-suppress-shortcuts'));
+      document.addEventListener('keydown', suppressed, true); // where Jupyter listens
+    }""")
+    for name, key in (("in", "ArrowRight"), ("in", "Control"), ("in", "Enter"), ("out", "ArrowRight")):
+        page.get_by_role("button", name=name, exact=True).focus()
+        page.keyboard.press(key)
+    assert page.evaluate("kept") == [True, False, True, False]
