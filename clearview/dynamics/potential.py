@@ -357,7 +357,7 @@ def fit_potential(
     noise = (noise - np.outer(answered, answered)) / count
     half = inverse_root(noise)
     weight = (response.T @ half) @ half.T
-    # The inverse of a covariance from few stars is too large by the factor (Hartlap et al. 2007, arXiv:astro-ph/0608064).
+    # That of a covariance from few stars is too large by the factor (Hartlap et al. 2007, arXiv:astro-ph/0608064).
     weight *= (count - len(noise) - 2) / (count - 1)
     few = config.pointwise / inner.sum()
     known = weight @ response + few * total[3] + prior
