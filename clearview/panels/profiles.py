@@ -76,7 +76,8 @@ class ProfilePanel(base.Panel):
     def build(self) -> dict[str, Any]:
         return {
             "profile": dropdown("Profile", list(KINDS), "circular velocity"),
-            "R": slider("R [kpc]", float(SUN.R), 4.0, 12.0, 0.05),
+            # the Sun's 8.122 is no step of the slider, and a browser would round it
+            "R": slider("R [kpc]", 8.1, 4.0, 12.0, 0.05),
             "phi": slider("azimuth [°]", 0.0, -29.0, 29.0, 1.0, readout_format=".0f"),
             "z": slider("z [kpc]", 0.0, -2.0, 2.0, 0.05),
             "band": tick("band of one standard error", True),
