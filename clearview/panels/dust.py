@@ -46,7 +46,7 @@ class DustPanel(SlicePanel):
             view.observe(self._together, "range")
         controls = super().build()
         for name in ("component", "hatch", "dust"):
-            del controls[name]
+            base.close_all(controls.pop(name))
         return controls
 
     def arrange(self) -> W.Widget:
