@@ -105,7 +105,8 @@ class Panel(W.VBox):
             [W.HBox([self._badge], layout=W.Layout(min_height="26px")), *self.views, *self.below, self._status],
             layout=W.Layout(flex="none"),
         )
-        return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap"))
+        # where there is no room beside the controls, the picture stands above them
+        return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap-reverse"))
 
     def draw(self, settings: Mapping[str, Any], detail: float) -> Any:
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.

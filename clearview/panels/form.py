@@ -99,7 +99,7 @@ class Settings(W.Accordion):
         self.defaults.tooltip = "Take the default settings again."
         self.defaults.on_click(lambda _: edited(None))
         self._box = W.VBox([self.defaults], layout=W.Layout(overflow="hidden"))
-        super().__init__([self._box], selected_index=None, titles=("Settings",), layout=W.Layout(width="308px"))
+        super().__init__([self._box], selected_index=None, titles=("Settings",), layout=W.Layout(width="312px"))
         self.observe(lambda _: self.show(), "selected_index")
 
     def show(self) -> None:

@@ -99,7 +99,7 @@ class SlicePanel(base.Panel):
             "contours": tick("contours", False),
             "centre": tick("direction of the Galactic centre", False),
             "dust": tick("dust: half and nine tenths of the stars hidden", False),
-            "hatch": tick("hatch what the stars do not constrain (slow)", False),
+            "hatch": tick("hatch what is not constrained (slow)", False),
         }
 
     def update(self) -> None:
