@@ -54,10 +54,9 @@ class Link:
     async def _meet(self, reader, writer) -> None:
         try:
             behind = await asyncio.open_connection(self._to.hostname, self._to.port)
-        except OSError:
+            await asyncio.gather(self._pass(reader, behind[1], 0), self._pass(behind[0], writer, 1))
+        except (OSError, asyncio.CancelledError):
             writer.close()
-            return
-        await asyncio.gather(self._pass(reader, behind[1], 0), self._pass(behind[0], writer, 1))
 
     async def _pass(self, reader, writer, way: int) -> None:
         under_way: asyncio.Queue = asyncio.Queue(64)  # the sender waits, as for the window of TCP

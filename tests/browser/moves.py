@@ -47,7 +47,7 @@ def many_moves(notebook, n: int, warm_up: int = 100) -> dict[str, float]:
             page.keyboard.press("ArrowRight" if (i // 40) % 2 == 0 else "ArrowLeft")
             page.wait_for_timeout(1000 / 30)
         began = time.monotonic()
-        z = float(handle.get_attribute("aria-valuenow"))
+        z = float(out.locator(".widget-readout:visible").first.inner_text())
         page.wait_for_function(
             f"([c, z]) => Math.abs(({full})(c) - z) < 1e-6 && c.dataset.detail === '1'",
             arg=[canvas.element_handle(), z], timeout=60_000,
