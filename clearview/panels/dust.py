@@ -33,6 +33,7 @@ class DustPanel(SlicePanel):
 
     components: ClassVar = {"observed": "seen", "corrected": "corrected", "efficiency": "efficiency"}
     logarithmic = ("seen", "corrected")
+    contour_words = "contours of the efficiency"
     errors = False
     tags = ("show", "plane", "z", "y", "phi", "distance")
     fine = 160
