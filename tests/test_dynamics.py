@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clearview.dynamics import PotentialConfig, PotentialSeries, fit_potential, score_gradients, solve_acceleration
-from clearview.dynamics.potential import _laplacians, _slabs, _sums, tide_prior
+from clearview.dynamics.potential import _laplacians, _slabs, _sums, inverse_root, tide_prior
 from clearview.units import SUN
 
 KEY = jax.random.key(0)
@@ -231,3 +231,14 @@ def test_a_cancel_and_refusals(model, stars):
         fit_potential(SERIES, broken, CONFIG)
     with pytest.raises(ValueError, match="Expected"):
         PotentialConfig(edge=2.0)
+
+
+def test_what_float32_does_not_know_of_the_noise_counts_for_nothing(rng):
+    turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    for last in (1e-10, -3e-8):  # sums in float32 give either
+        noise = turn @ np.diag([3.0, 1.0, 0.5, 0.2, 0.1, last]) @ turn.T
+        half = inverse_root(noise)
+        inverse = half @ half.T
+        assert half.shape == (6, 5)
+        assert np.linalg.eigvalsh(inverse).min() > -1e-9
+        np.testing.assert_allclose(noise @ inverse @ noise, noise, atol=1e-6)

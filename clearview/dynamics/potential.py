@@ -67,6 +67,10 @@ class Gradients(NamedTuple):
     log_f: np.ndarray
 
 
+LEAST_NOISE = 1e-8
+"""Of the eigenvalues of the noise's correlations: sums in float32 know no smaller ones."""
+
+
 @dataclass(frozen=True)
 class PotentialConfig:
     """How the potential is fitted.
@@ -351,9 +355,9 @@ def fit_potential(
     count = len(inner)
     response, answered, noise = total[0] / count, total[1] / count, total[2] / count
     noise = (noise - np.outer(answered, answered)) / count
-    # The window makes the smallest of the noise's eigenvalues tiny; below float32 they are none of the data's. The
-    # inverse of a covariance from few stars is too large by the factor (Hartlap et al. 2007, arXiv:astro-ph/0608064).
-    weight = response.T @ np.linalg.inv(noise + 1e-8 * np.diag(np.diag(noise)))
+    half = inverse_root(noise)
+    weight = (response.T @ half) @ half.T
+    # That of a covariance from few stars is too large by the factor (Hartlap et al. 2007, arXiv:astro-ph/0608064).
     weight *= (count - len(noise) - 2) / (count - 1)
     few = config.pointwise / inner.sum()
     known = weight @ response + few * total[3] + prior
@@ -400,6 +404,18 @@ def _sums(series, unit, outlier, mid, width, real, inner, *rows):
     trust = real * inner / (1 + (residual / (outlier * unit)) ** 2) / unit**2
     response = jnp.einsum("nki,nli->kl", psi_v, gradient)
     return response, rate.sum(0), rate.T @ rate, (along * trust[:, None]).T @ along, (residual * trust) @ along
+
+
+def inverse_root(noise: np.ndarray) -> np.ndarray:
+    """(K, M) whose square is the inverse of a covariance (K, K), as far as float32 sums know it.
+
+    The window of the equations makes some of its eigenvalues tiny. Those below `LEAST_NOISE`, some of them negative,
+    are left out, or one would count as an exact equation, or against the rest.
+    """
+    size = np.sqrt(np.diag(noise))
+    values, vectors = np.linalg.eigh(noise / size / size[:, None])
+    known = values > LEAST_NOISE
+    return vectors[:, known] / size[:, None] / np.sqrt(values[known] + LEAST_NOISE)
 
 
 def least_stars(size: int) -> int:

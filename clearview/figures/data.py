@@ -37,7 +37,8 @@ def _merged(fields: list[Any]) -> xr.Dataset:
     sets = {tuple(field.dims) if isinstance(field, xr.Dataset) else () for field in fields}
     if len(sets) > 1 or () in sets:
         raise ValueError("Expected pictures on the same axes, got several planes; take the numbers of one of them.")
-    return xr.merge(fields, compat="override", combine_attrs="override", join="override")
+    merged: Any = xr.merge(fields, compat="override", combine_attrs="override", join="override")
+    return merged
 
 
 def _field(image: Any) -> xr.Dataset:

@@ -346,8 +346,8 @@ class Panel(W.VBox):
         self._closed = True
         self.training.close()
         self._draws.close()
-        for child in self.children:
-            _close_all(child)
+        for part in _held(self):
+            close_all(part)
         super().close()
 
     # ---- changes and drawing -------------------------------------------------------------------------------------
@@ -450,10 +450,17 @@ class Panel(W.VBox):
         return with_png(super()._repr_mimebundle_(**kwargs), *self.views)
 
 
-def _close_all(widget) -> None:
-    for child in getattr(widget, "children", ()):
-        _close_all(child)
+def close_all(widget: W.Widget) -> None:
+    """Close a widget and all that it holds; ipywidgets would keep each of them, with its layout, as long as it runs."""
+    for part in _held(widget):
+        close_all(part)
     widget.close()
+
+
+def _held(widget: W.Widget) -> list[W.Widget]:
+    """Children, layout and style."""
+    values = [getattr(widget, name) for name in widget.keys]
+    return [k for v in values for k in (v if isinstance(v, list | tuple) else [v]) if isinstance(k, W.Widget)]
 
 
 def _text(value) -> str:

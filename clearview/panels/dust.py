@@ -33,6 +33,7 @@ class DustPanel(SlicePanel):
 
     components: ClassVar = {"observed": "seen", "corrected": "corrected", "efficiency": "efficiency"}
     logarithmic = ("seen", "corrected")
+    contour_words = "contours of the efficiency"
     errors = False
     tags = ("show", "plane", "z", "y", "phi", "distance")
     fine = 160
@@ -46,7 +47,7 @@ class DustPanel(SlicePanel):
             view.observe(self._together, "range")
         controls = super().build()
         for name in ("component", "hatch", "dust"):
-            del controls[name]
+            base.close_all(controls.pop(name))
         return controls
 
     def arrange(self) -> W.Widget:

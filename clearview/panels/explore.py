@@ -129,8 +129,10 @@ class Explorer(W.VBox):
             return
         self._closed = True
         self.selection.unobserve_all()
-        for child in (*self._stack.children, *self.children):
-            child.close()
+        for panel in self.panels.values():
+            panel.close()
+        for part in (*self.children, self.layout):
+            base.close_all(part)
         super().close()
 
     # ---- tabs ----------------------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ class Explorer(W.VBox):
                     panel.controls[link].observe(lambda change, link=link: self._linked(link, change["new"]), "value")
             self.panels[name] = panel
             children = list(self._stack.children)
-            children[self.names.index(name)].close()
+            base.close_all(children[self.names.index(name)])
             children[self.names.index(name)] = panel
             self._stack.children = children
         return panel

@@ -98,7 +98,7 @@ class Settings(W.Accordion):
         self.defaults.layout.align_self = "flex-start"
         self.defaults.tooltip = "Take the default settings again."
         self.defaults.on_click(lambda _: edited(None))
-        self._box = W.VBox(layout=W.Layout(overflow="hidden"))
+        self._box = W.VBox([self.defaults], layout=W.Layout(overflow="hidden"))
         super().__init__([self._box], selected_index=None, titles=("Settings",), layout=W.Layout(width="312px"))
         self.observe(lambda _: self.show(), "selected_index")
 

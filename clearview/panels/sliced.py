@@ -35,6 +35,7 @@ class SlicePanel(base.Panel):
     """Those that change their sign around the Sun; the others would waste half of a diverging scale."""
     logarithmic: tuple[str, ...] = ()
     """Those that range over decades."""
+    contour_words = "contours"
     errors = True
     """Whether a map has errors to show."""
     grain = 64
@@ -96,7 +97,7 @@ class SlicePanel(base.Panel):
             **self.extra(),
             "scale": dropdown("Colour scale", list(SCALES), "automatic"),
             "lock": tick("keep these colours", False),
-            "contours": tick("contours", False),
+            "contours": tick(self.contour_words, False),
             "centre": tick("direction of the Galactic centre", False),
             "dust": tick("dust: half and nine tenths of the stars hidden", False),
             "hatch": tick("hatch what is not constrained (slow)", False),

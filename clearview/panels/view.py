@@ -41,8 +41,9 @@ class RasterView(anywidget.AnyWidget):
         follow: whether a click sets the crosshair and a drag or shift with the arrow keys moves it.
     """
 
-    _esm = _HERE / "view.js"
-    _css = _HERE / "view.css"
+    # As text: anywidget watches a path, and what watches holds every view for ever.
+    _esm = (_HERE / "view.js").read_text("utf-8")
+    _css = (_HERE / "view.css").read_text("utf-8")
     width = T.Int(480).tag(sync=True)
     height = T.Int(480).tag(sync=True)
     name = T.Unicode("cv-plot").tag(sync=True)
