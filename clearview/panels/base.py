@@ -18,7 +18,7 @@ from clearview.panels.controls import guarded, sentence, small
 from clearview.panels.share import ShareBar, code_of, save_data
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView, with_png
-from clearview.panels.worker import Latest, Training
+from clearview.panels.worker import Latest, Overtaken, Training
 
 
 def dynamics():
@@ -394,7 +394,10 @@ class Panel(W.VBox):
         if dragging or not self._whole:  # a picture that was drawn whole while dragging stays
             self._whole = False
             detail = self.coarse(settings) if dragging else 1.0
-            drawn = self.draw(settings, detail)
+            try:
+                drawn = self.draw(settings, detail)
+            except Overtaken:
+                return False
             if isinstance(drawn, str):
                 for view in self.views:
                     view.clear(drawn)

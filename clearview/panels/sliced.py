@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import holoviews as hv
@@ -13,6 +14,7 @@ from clearview.field import Axis
 from clearview.figures import contours, hatch, limits_of, marker, path, slice_image, text
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, slider, tick
+from clearview.panels.worker import Overtaken
 from clearview.units import SUN
 
 PLANES = {"x-y": ("x", "y"), "x-z": ("x", "z"), "R-z": ("R", "z"), "sky": ("l", "b")}
@@ -20,6 +22,9 @@ ACROSS = {"x-y": "z", "x-z": "y", "R-z": "phi", "sky": "distance"}
 SCALES = ("automatic", "linear", "logarithmic", "diverging")
 FINE = 256
 """Cells along an axis of a picture in full detail."""
+
+STRIPS = 4
+"""In so many parts it is computed."""
 
 
 class SlicePanel(base.Panel):
@@ -303,9 +308,23 @@ class SlicePanel(base.Panel):
         for kept, at, made in self._slices:
             if kept is source and at == key:
                 return made
-        made = self.field(source, axes, fixed, settings, errors)
+        made = self._in_strips(source, axes, fixed, settings, errors)
         self._slices = [*self._slices[-3:], (source, key, made)]
         return made
+
+    def _in_strips(self, source, axes, fixed, settings, errors: bool) -> xr.Dataset:
+        """A fine slice strip by strip, since the next move of a slider must not wait for its end."""
+        a, b = axes
+        if a.size <= self.grain or b.size % STRIPS:
+            return self.field(source, axes, fixed, settings, errors)
+        ends, found = np.linspace(b.low, b.high, STRIPS + 1), []
+        for low, high in pairwise(ends):
+            if self._draws.waiting:
+                raise Overtaken
+            strip = b._replace(low=low, high=high, size=b.size // STRIPS)
+            found.append(self.field(source, (a, strip), fixed, settings, errors))
+        made = xr.concat(found, b.name)
+        return made.assign_coords({b.name: made[b.name].copy(data=b.values)})
 
     def _constrained(self, settings) -> xr.DataArray:
         """Where the motions of the stars tell the force; some 20 ms a place."""
