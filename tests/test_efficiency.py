@@ -241,3 +241,16 @@ def test_the_panel_trains_saves_and_loads(tiny, tmp_path):
     assert any(drawn)
     panel.close()
     other.close()
+
+
+def test_a_paused_fit_of_the_panel_goes_on_with_its_own_settings(tiny, monkeypatch):
+    few, fit = tiny
+    panel = DustPanel(few, config=TINY, size=64, threaded=False)
+    part = fit_dusty(few, TINY, on_progress=lambda p: p.stage != "velocities")
+    assert part.stopped == "cancelled"
+    panel.fit = part
+    assert panel.bar.go.description == "Resume"
+    panel.train()
+    assert panel.fit.config == TINY
+    np.testing.assert_allclose(panel.fit.rays.values, fit.rays.values, atol=1e-5)
+    panel.close()

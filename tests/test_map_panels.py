@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 from fakes import sky_stars
 
-from clearview.dynamics import circular_velocity, density_field, formal_members, mass_density, slice_points
+from clearview.dynamics import MapConfig, circular_velocity, density_field, formal_members, mass_density, slice_points
 from clearview.figures.style import layers
 from clearview.mocks import truth_of
-from clearview.panels import AccelerationPanel, DensityPanel, ProfilePanel, StreamsPanel
+from clearview.panels import AccelerationPanel, DensityPanel, DustPanel, ProfilePanel, StreamsPanel
 from clearview.panels.profiles import KINDS
 from clearview.panels.streams import excess
 from clearview.samples import load_first_map
@@ -140,7 +140,7 @@ def test_the_whole_ball_is_computed_once(density, monkeypatch):
     def never(source):
         raise AssertionError
 
-    for kept, _ in density._cubes:
+    for kept, *_ in density._cubes:
         assert kept is density.fit or kept is density.truth()
     from clearview.dynamics import cube
 
@@ -179,10 +179,13 @@ def test_the_curve_is_the_function(first, made):
 
 
 def test_published_points_lie_beside_the_curve(first, made):
-    table = pd.DataFrame({"R": [6.0, 8.0, 30.0], "vc": [225.0, 220.0, 190.0]})
+    table = pd.DataFrame({"R": [6.0, 8.0, 30.0], "vc": [225.0, 220.0, 190.0], "vc_minus": 5.0, "vc_plus": [3.0, 4, 5]})
     panel = made(ProfilePanel(*first, references={"circular velocity": table}, size=64, threaded=False))
     (seen,) = [k for k in layers(panel.figure()) if k.label == "published"]
-    np.testing.assert_array_equal(seen.dimension_values(0), [6.0, 8.0])
+    x, y = (seen.dimension_values(i) for i in (0, 1))
+    np.testing.assert_array_equal(y[x == 6.0], [220.0, 228.0])
+    np.testing.assert_array_equal(y[x == 8.0], [215.0, 224.0])
+    assert np.nanmax(x) < 9
     panel.set(published=False)
     assert all(k.label != "published" for k in layers(panel.figure()))
 
@@ -262,3 +265,60 @@ def test_pulsars_lie_where_they_are_in_every_plane(first, made):
     np.testing.assert_allclose(seen(), [(0.0, 0.0), (90.0, 0.0), (179.0, 60.0)], atol=0.02)
     panel.set(pulsars=False)
     assert all(k.label != "pulsars" for k in layers(panel.figure()))
+
+
+def test_every_map_has_a_cube_and_slices_of_its_own_ball(first, made):
+    stars, fit = first
+    small = dataclasses.replace(fit, radius=2.5)
+    panel = made(DensityPanel(stars, small, size=64, threaded=False))
+
+    def seen(show: str):
+        panel.set(show=show, plane="x-z")
+        return np.isfinite(panel.data().density.values).mean()
+
+    alone = seen("map"), seen("truth")
+    panel.fit = fit
+    name = next(n for n in panel.others() if n != "truth")
+    whole = seen("map"), seen("truth")
+    panel.set(against=name)
+    assert 0 < seen("difference") < whole[0]
+    panel.fit = small
+    assert (seen("map"), seen("truth")) == pytest.approx(alone, abs=0.01)
+
+
+def test_a_zoomed_slice_is_of_the_ball_of_the_moment(first, made):
+    stars, _ = first
+    panel = made(AccelerationPanel(stars, config=MapConfig(radius=2.0), size=64, threaded=False))
+    panel.view.range = [9.0, 12.0, -1.0, 1.0]
+    before = np.isfinite(panel.data().a.values).mean()
+    panel.config = MapConfig(radius=4.0)
+    panel.view.range = [9.0, 12.0, -1.0, 1.0]
+    assert np.isfinite(panel.data().a.values).mean() > before + 0.3
+
+
+def test_a_picture_that_fails_leaves_none_behind(first, made, monkeypatch):
+    panel = made(AccelerationPanel(*first, size=64, threaded=False))
+
+    def broken(*args):
+        raise ValueError("Expected a force, got none; look again.")
+
+    monkeypatch.setattr(panel, "field", broken)
+    panel.set(z=1.0)
+    assert (panel.view.frame, panel.view.message) == ({}, "Expected a force, got none; look again.")
+
+
+@pytest.mark.parametrize("kind", [AccelerationPanel, DensityPanel, ProfilePanel, DustPanel])
+def test_stars_without_a_place_are_no_map_and_no_error(made, kind):
+    panel = made(kind(sky_stars(100), size=64, threaded=False))
+    assert panel.view.message.startswith("No map yet")
+
+
+def test_the_edge_of_a_survey_is_no_excess(rng):
+    x = np.linspace(-5, 5, 100)
+    noise = xr.DataArray(rng.poisson(5.0, (100, 100)), {"phi1": x, "phi2": x}, ("phi1", "phi2"))
+    inside = (np.abs(noise.phi2) < 1.0) & (noise.phi1 < 100)
+    found = excess(noise.where(inside, 0), 0.3, inside).values
+    assert np.isnan(found[:, np.abs(x) > 1.0]).all()
+    edge, middle = found[:, np.abs(np.abs(x) - 0.9) < 0.1], found[:, np.abs(x) < 0.3]
+    assert np.abs(found[np.isfinite(found)]).max() < 6
+    assert np.nanstd(edge) == pytest.approx(np.nanstd(middle), rel=0.4)

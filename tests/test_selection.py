@@ -170,7 +170,12 @@ def test_the_catalogue_of_the_selected_stars_tells_its_history(catalog, selectio
     with pytest.raises(ValueError, match="Expected selected stars, got none"):
         _ = second.catalog  # those were taken away above
     second.invert()
-    assert len(second.catalog.meta["selection"]) == 4
+    steps = second.catalog.meta["selection"]
+    assert [k["op"] for k in steps] == ["replace", "subtract", "keep", "replace", "invert"]
+    again = Selection(catalog)
+    again.repeat(steps)
+    assert np.array_equal(again.catalog["phi1"], second.catalog["phi1"])
+    assert again.catalog.meta["selection"] == steps
 
 
 def test_the_fewer_of_the_selected_and_the_others(catalog, selection):

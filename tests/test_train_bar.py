@@ -10,6 +10,7 @@ from clearview.dynamics import MapConfig
 from clearview.figures import loss_curve
 from clearview.flows import ColumnConfig, FitConfig, FlowConfig
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base, train
+from clearview.panels.form import ENTRIES, parse
 
 WAIT = 60
 PM = ("pm_phi1", "pm_phi2")
@@ -338,3 +339,23 @@ def test_the_loss_curve_shows_the_others_of_the_same_stage():
     overlay = loss_curve(history, others={"run 1": history[:3], "old": fit.history})
     assert [curve.label for curve in overlay] == ["training", "validation", "run 1", "old"]
     assert [len(curve) for curve in overlay] == [5, 5, 3, 0]
+
+
+def test_what_is_paused_waits_on_behind_another_fit(paused, catalog, tmp_path):
+    waiting = paused.bar.partial
+    paused.fit = other = FakeFit(catalog.digest())
+    assert paused.bar.partial is waiting
+    assert paused.fit is other
+    paused.save(tmp_path / "seen")
+    assert base.dynamics().load_map(tmp_path / "seen").stopped == "finished"
+    paused.train()
+    assert paused.training.wait(WAIT)
+    assert len(paused.fit.history) == 40
+    assert paused.bar.partial is None
+
+
+def test_a_decimal_comma_is_not_thousands():
+    radius, passes = ENTRIES[0], ENTRIES[1]
+    assert (parse(radius, "2.5"), parse(passes, "1,500")) == (2.5, 1500)
+    with pytest.raises(ValueError, match="Expected a number for Radius"):
+        parse(radius, "2,5")

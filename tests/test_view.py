@@ -175,8 +175,49 @@ def test_pictures_are_packed_while_the_browser_answers_late(shown):
 
     drawn(view, 1)  # the page took its time to open
     assert not any(answer(0) for _ in range(3))
-    assert [answer(9) for _ in range(5)] == [False, False, True, True, True]
+    assert [answer(9) for _ in range(5)] == [False, True, True, True, True]
     assert view.png().startswith(b"\x89PNG")
     assert [answer(0) for _ in range(4)][-1] is False
     drawn(view, view._seq)  # a second page
     assert not view._slow
+
+
+def test_over_a_slow_link_one_more_picture_is_under_way(shown):
+    view, later = shown
+    drawn(view, 1)
+    while not view._slow:
+        later().join(10)
+        view._sent -= 9
+        drawn(view, view._seq)
+    seq = view._seq
+    for _ in range(2):  # the second does not wait for the first
+        waiting = later()
+        waiting.join(10)
+    assert view._seq == seq + 2
+    waiting = later()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    drawn(view, seq + 1)
+    waiting.join(10)
+    assert view._seq == seq + 3
+
+
+def test_a_fine_slice_is_given_up_for_the_next_move(monkeypatch):
+    catalog = stars(1000)
+    panel = AccelerationPanel(catalog, FakeFit(catalog.digest()), size=64)
+    assert panel.idle.wait(60)
+    field, seen = panel.field, []
+
+    def moved(source, axes, fixed, *args):
+        seen.append((axes[1].size, fixed["z"]))
+        if seen[-1] == (64, 0.5) and axes[0].size > 64:
+            panel.set(z=1.0)
+        return field(source, axes, fixed, *args)
+
+    monkeypatch.setattr(panel, "field", moved)
+    panel.set(z=0.5)
+    for _ in range(300):
+        if panel.idle.wait(0.1) and seen[-1][1] == 1.0:
+            break
+    panel.close()
+    assert seen == [(64, 0.5), (64, 0.5), *[(64, 1.0)] * 5]  # coarse, one strip; coarse, four strips

@@ -45,7 +45,10 @@ def density_cube(
         ValueError: for a bad kernel, a source without ball or radius, or a ball that no kernel fits into.
     """
     center = np.asarray(getattr(source, "center", center), float)
-    radius = getattr(source, "radius", None) if radius is None else float(radius)
+    own = getattr(source, "radius", None)
+    radius = own if radius is None else float(radius)
+    if own is not None and radius is not None and radius > own * (1 + 1e-6):
+        raise ValueError(f"Expected a radius of at most the source's own {own:g} kpc, got {radius:g}; leave it out.")
     if radius is None:
         raise ValueError("Expected a source with a ball, or a radius, got neither; pass radius in kpc.")
     mass_density(_Still(center, radius), center[None], "gauss", kernel, truncation)  # refuses what does not fit

@@ -60,10 +60,11 @@ def fit_dusty(
         return None if on_progress is None else on_progress(last)
 
     def batch(done: int, of: int) -> Any:
-        p, share = last, LEARNING + (1 - LEARNING) * done / of
+        nothing = Progress("gradients", 0, 0, 0.0, None, np.nan, np.nan, seen.history, LEARNING)
+        p, share = last or nothing, LEARNING + (1 - LEARNING) * done / of
         return (
             None
-            if on_progress is None or p is None
+            if on_progress is None
             else on_progress(p._replace(stage="gradients", fraction=share, remaining=p.seconds * (1 - share) / share))
         )
 

@@ -62,6 +62,7 @@ class MapConfig:
     seed: int = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "center", tuple(float(c) for c in self.center))  # an array has no plain ==
         if self.radius is not None and not 0 < self.radius < np.inf:
             raise ValueError(f"Expected a radius above 0 kpc, or None, got {self.radius}; correct it.")
 

@@ -44,6 +44,7 @@ class AccelerationPanel(SlicePanel):
         "|a|": "a", "a_R": "a_R", "a_z": "a_z", "a_φ": "a_phi", "a_x": "a_x", "a_y": "a_y", "potential": "potential",
     }  # fmt: skip
     signed = ("a_z", "a_phi", "a_y")
+    given: ClassVar = {"pulsars": "pulsars"}
     contour_words = "contours of the potential"
 
     def __init__(self, catalog=None, fit=None, *, pulsars=None, **kwargs):

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import holoviews as hv
 import ipywidgets as W
@@ -18,7 +18,7 @@ from clearview.panels.controls import guarded, sentence, small
 from clearview.panels.share import ShareBar, code_of, save_data
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView, with_png
-from clearview.panels.worker import Latest, Training
+from clearview.panels.worker import Latest, Overtaken, Training
 
 
 def dynamics():
@@ -62,6 +62,11 @@ class Panel(W.VBox):
 
     tags: tuple[str, ...] = ()
     """The controls whose values become the picture's tag."""
+
+    given: ClassVar[Mapping[str, str]] = {}
+    """Arguments beside stars and fit that code has to pass, and the attributes that keep them."""
+    told: tuple[str, ...] = ()
+    """Controls that code always sets, since a call may begin with others than the defaults."""
 
     _closed = True  # until it is built
 
@@ -396,7 +401,10 @@ class Panel(W.VBox):
         if dragging or not self._whole:  # a picture that was drawn whole while dragging stays
             self._whole = False
             detail = self.coarse(settings) if dragging else 1.0
-            drawn = self.draw(settings, detail)
+            try:
+                drawn = self.draw(settings, detail)
+            except Overtaken:
+                return False
             if isinstance(drawn, str):
                 for view in self.views:
                     view.clear(drawn)
@@ -414,6 +422,9 @@ class Panel(W.VBox):
 
     def _on_draw(self, error: Exception | None) -> None:
         self._say("draw", error)
+        if error is not None:  # the picture before is not of these settings
+            for view in self.views:
+                view.clear(sentence(error))
         self._first.set()
 
     def _home(self) -> None:

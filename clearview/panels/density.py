@@ -32,10 +32,11 @@ class DensityPanel(SlicePanel):
 
     components: ClassVar = {"total density": "density", "dark matter": "dark_matter", "baryons": "baryons"}
     logarithmic = ("density", "baryons")
+    given: ClassVar = {"baryons": "baryons"}
 
     def __init__(self, catalog=None, fit=None, *, baryons=None, **kwargs):
         self.baryons = baryons
-        self._cubes: list[tuple[Any, xr.Dataset]] = []
+        self._cubes: list[tuple[Any, tuple[float, ...], xr.Dataset]] = []
         self._told: tuple[Any, str] = None, ""
         super().__init__(catalog, fit, **kwargs)
 
@@ -72,13 +73,15 @@ class DensityPanel(SlicePanel):
         self._local.value = small(self._told[1])
 
     def _cube(self, source) -> xr.Dataset:
-        """The whole ball, kept for the map and the truth of the moment."""
-        for kept, made in self._cubes:
-            if kept is source:
+        """The whole ball of a source, or of what is mapped, kept for the map and the truth of the moment."""
+        radius, center = self._ball()
+        radius, center = float(getattr(source, "radius", radius)), np.asarray(getattr(source, "center", center))
+        ball = radius, *center
+        for kept, of, made in self._cubes:
+            if kept is source and of == ball:
                 return made
         if not self._cubes:
             self.view.message = "Computing the density of the whole ball …"
-        radius, center = self._ball()
         made = base.dynamics().density_cube(source, self.baryons, radius=radius, center=center)
-        self._cubes = [*self._cubes[-1:], (source, made)]
+        self._cubes = [*self._cubes[-2:], (source, ball, made)]
         return made

@@ -66,9 +66,12 @@ class DustPanel(SlicePanel):
         def part(name: str):
             return lambda *args, **kwargs: getattr(base.dynamics(), name)(*args, **kwargs)
 
+        def fit(*args, **kwargs):  # a map that is resumed brings its own config, but not that of the dust
+            return base.dynamics().fit_dusty(*args, **{"config": self.bar.config} | kwargs)
+
         return Learner(
-            part("fit_dusty"), part("save_fit"), part("load_fit"), defaults=part("EfficiencyConfig"),
-            estimate=part("estimate_dusty"),
+            fit, part("save_fit"), part("load_fit"), defaults=part("EfficiencyConfig"), estimate=part("estimate_dusty"),
+            same=lambda fit, config: fit.config == config.map,
         )  # fmt: skip
 
     def usable(self, fit) -> bool:

@@ -155,6 +155,7 @@ class Explorer(W.VBox):
                 if self._fit is not None and panel.usable(self._fit):
                     panel.fit = self._fit
             panel.show(self.tabs.value == name)
+            panel._lock = self._lock  # one for all, since each changes controls of the others
             panel.bar.elsewhere = lambda: self._training_beside(panel)
             self._take_place(panel)
             panel.observe(lambda _: self._heard(panel), "refreshed")
@@ -230,14 +231,15 @@ class Explorer(W.VBox):
         self._follow()
 
     def _linked(self, link: str, value) -> None:
-        self._links[link] = value
-        self._follow()
+        if not getattr(self._doing, "now", False):  # what a panel answers, clipped perhaps, is not to be followed
+            self._links[link] = value
+            self._follow()
 
     def _follow(self) -> None:
         self._once(lambda: [self._take_place(panel) for panel in list(self.panels.values())])
 
     def _take_place(self, panel: base.Panel) -> None:
-        for link, value in self._links.items():
+        for link, value in list(self._links.items()):
             control = panel.controls.get(link)
             if control is not None and value in getattr(control, "options", (value,)):
                 control.value = value

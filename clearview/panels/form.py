@@ -1,6 +1,7 @@
 """A form for the settings of a training: the few that matter, with the defaults as their values."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,7 +70,9 @@ def parse(entry: Entry, text: str) -> Any:
     Raises:
         ValueError: if it is no number of its kind.
     """
-    text = text.strip().replace(",", "")
+    text = text.strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", text):  # thousands apart; any other comma is refused
+        text = text.replace(",", "")
     if not text and entry.empty:
         return None
     try:

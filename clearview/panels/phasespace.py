@@ -1,7 +1,7 @@
 """Stars, and the density learnt from them, on any two columns, in windows on two more."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as W
 import numpy as np
@@ -55,6 +55,8 @@ class PhaseSpacePanel(SelectingPanel):
         ValueError: for a name that the catalogue does not have, or a fit of other columns than ``learn``.
     """
 
+    given: ClassVar = {"learn": "_learn"}
+    told = ("x_axis", "y_axis", *(f"{w}{part}" for w in WINDOWS for part in ("", "_at", "_width")))
     tags = ("show", "x_axis", "y_axis", "first_at", "first_width", "second_at", "second_width")
 
     def __init__(

@@ -1,14 +1,14 @@
 """Profiles of a map along one axis, with their errors, beside the truth and published measurements."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import holoviews as hv
 import numpy as np
 import xarray as xr
 
 from clearview.field import Axis, Quantity, make_field
-from clearview.figures import points, profile
+from clearview.figures import path, profile
 from clearview.figures.style import layers
 from clearview.panels import base
 from clearview.panels.controls import dropdown, slider, tick
@@ -66,6 +66,7 @@ class ProfilePanel(base.Panel):
         threaded: False draws and trains at once in the calling thread.
     """
 
+    given: ClassVar = {"references": "references"}
     tags = ("profile", "R", "phi", "z")
 
     def __init__(self, catalog=None, fit=None, *, references: Mapping[str, Any] | None = None, **kwargs):
@@ -115,10 +116,12 @@ class ProfilePanel(base.Panel):
             parts.append(profile(self._curve(kind, truth, axis, at), label="truth", dashed=True))
         table = self.references.get(settings["profile"])
         if table is not None and settings["published"]:
-            seen = {"circular velocity": ("R", "vc"), "enclosed mass": ("r", "mass")}[settings["profile"]]
+            x, y = {"circular velocity": ("R", "vc"), "enclosed mass": ("r", "mass")}[settings["profile"]]
+            seen = x, y, f"{y}_minus", f"{y}_plus"
             near = table[table[seen[0]].between(axis.low, axis.high)]
             unit = 1e10 if kind.name == "mass" else 1.0
-            parts.append(points(near[seen[0]], near[seen[1]] / unit, label="published"))
+            at_x, value, below, above = (near[k].to_numpy(float) for k in seen)
+            parts.append(_bars(at_x, value, below, above, 0.006 * (axis.high - axis.low), unit))
         where = {k: v for k, v in at.items() if k != kind.along and not (k == "z" and kind.name == "mass")}
         units = {"R": " kpc", "phi": "°", "z": " kpc"}
         words = ", ".join(f"{'azimuth' if k == 'phi' else k} {v:.4g}{units[k]}" for k, v in where.items())
@@ -146,3 +149,10 @@ class ProfilePanel(base.Panel):
         if self._members[0] is not self.fit:
             self._members = self.fit, base.dynamics().formal_members(self.fit, 16)
         return self._members[1]
+
+
+def _bars(x, y, below, above, half: float, unit: float) -> hv.Path:
+    """Measurements as upright strokes of one standard error, crossed at the value."""
+    gap = np.full(len(x), np.nan)
+    across = np.stack([x, x, gap, x - half, x + half, gap], -1).ravel()
+    return path(across, np.stack([y - below, y + above, gap, y, y, gap], -1).ravel() / unit, "published")

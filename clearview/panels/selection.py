@@ -143,7 +143,9 @@ class Selection(T.HasTraits):
             raise ValueError("Expected selected stars, got none; draw a box or a lasso around some.")
         report = CutReport(", then ".join(map(_words, steps)), len(mask), int(np.count_nonzero(mask)))
         before = source.meta.get("selection", [])
-        return source.take(mask, [report]).with_columns({}, meta={"selection": [*before, *steps]})
+        return source.take(mask, [report]).with_columns(
+            {}, meta={"selection": [*before, *([{"op": "keep"}] if before else []), *steps]}
+        )
 
     def fewer(self) -> tuple[np.ndarray, bool]:
         """Rows of the stars selected, or of all others where these are fewer, and whether it is the others."""
@@ -198,12 +200,21 @@ class Selection(T.HasTraits):
             ValueError: as `choose`.
         """
         self.clear()
+        kept = np.ones(len(self.columns), bool)
         for step in steps:
+            if step["op"] == "keep":  # what follows was chosen among these
+                kept &= True if self.mask is None else self.mask
+                self.clear()
+                continue
             if step["op"] == "invert":
                 self.invert()
                 continue
             windows = [Window(n, (a + b) / 2, (b - a) / 2) for n, (a, b) in step.get("windows", {}).items()]
             self.choose(step["columns"], step["xy"], step["op"], windows=windows, kind=step["kind"])
+        if not kept.all():
+            with self._lock:
+                self._put(kept if self.mask is None else self.mask & kept, list(steps))
+            self.changes += 1
 
     def invert(self) -> None:
         """Select all the others."""

@@ -55,8 +55,15 @@ def code_of(panel: Any) -> str:
     if panel.fit is not None:
         lines.append(f"fit = {_fit(panel)}")
         given.append("fit" if given else "fit=fit")
+    for name, attribute in panel.given.items():
+        value = getattr(panel, attribute)
+        if value is not None and not (hasattr(value, "__len__") and len(value) == 0):
+            plain = isinstance(value, str | float | int | tuple | list)
+            if not plain:
+                lines.append(f"{name} = ...  # {name} of this panel")
+            given.append(f"{name}={value!r}" if plain else f"{name}={name}")
     lines.append(f"panel = clearview.{type(panel).__name__}({', '.join([*given, 'threaded=False'])})")
-    changed = {k: v for k, v in panel.settings.items() if k != "range" and v != panel.at_first.get(k, v)}
+    changed = {k: v for k, v in panel.settings.items() if k != "range" and (k in panel.told or v != panel.at_first[k])}
     if changed:
         lines.append(f"panel.set({', '.join(f'{k}={v!r}' for k, v in changed.items())})")
     for index, view in enumerate(panel.views):
@@ -87,6 +94,8 @@ def _stars(catalog) -> list[str]:
         read = f"clearview.mock_galaxy({mock['n']}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
     else:
         read = "..."
+    if "sun" in catalog.meta and not mock and catalog.has_phase_space:
+        read += ".to_galactocentric()"
     if stream and stream["name"]:
         reflex = stream["reflex"]
         at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"

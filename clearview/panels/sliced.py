@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import holoviews as hv
@@ -13,6 +14,7 @@ from clearview.field import Axis, Quantity, make_field
 from clearview.figures import contours, hatch, limits_of, marker, path, slice_image, text
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, slider, tick
+from clearview.panels.worker import Overtaken
 from clearview.units import SUN
 
 PLANES = {"x-y": ("x", "y"), "x-z": ("x", "z"), "R-z": ("R", "z"), "sky": ("l", "b")}
@@ -20,6 +22,9 @@ ACROSS = {"x-y": "z", "x-z": "y", "R-z": "phi", "sky": "distance"}
 SCALES = ("automatic", "linear", "logarithmic", "diverging")
 FINE = 256
 """Cells along an axis of a picture in full detail."""
+
+STRIPS = 4
+"""In so many parts it is computed."""
 
 
 class SlicePanel(base.Panel):
@@ -79,7 +84,7 @@ class SlicePanel(base.Panel):
         self._reach: tuple[Any, float] = None, 0.0
         self._ball_shown: Any = None
         self._locked: dict[Any, tuple[float, float]] = {}
-        self._not_constrained: tuple[Any, Any] = None, None
+        self._not_constrained: tuple[Any, Any, Any] = None, None, None
         for view in self.views:
             view.follow = True
             view.observe(self._clicked, "cursor")
@@ -114,7 +119,9 @@ class SlicePanel(base.Panel):
         if self.fit is None or not others:
             reasons["difference"] = "The difference needs a fit, and a mock catalogue or a second fit."
         if others and tuple(others) != tuple(against.options):
-            against.options = tuple(others)  # what was chosen stays if it is there still
+            chosen, against.options = against.value, tuple(others)
+            if chosen in others:
+                against.value = chosen
         against.layout.display = "" if len(others) > 1 and show.value == "difference" else "none"
         show.disable(reasons)
         self._reach_of_sliders()
@@ -223,7 +230,7 @@ class SlicePanel(base.Panel):
         return self.picture(field, settings["component"], settings, detail, self.overlays(field, settings, detail))
 
     def data(self, settings: Mapping[str, Any] | None = None) -> xr.Dataset:
-        """What is on the screen in full detail, as a field with units.
+        """What is on the screen in full detail, as a field of all components in its own units.
 
         Raises:
             ValueError: if there is nothing to draw, with the reason.
@@ -314,11 +321,12 @@ class SlicePanel(base.Panel):
 
     def slice(self, source, axes, fixed, settings, errors: bool = False) -> xr.Dataset:
         """One slice, kept until others are asked for: a change of component or unit costs nothing."""
-        key = (axes, fixed, errors, self.needs(settings))
+        radius, center = self._ball()
+        key = (axes, fixed, errors, self.needs(settings), radius, *center)
         for kept, at, made in self._slices:
             if kept is source and at == key:
                 return made
-        made = self.field(source, axes, fixed, settings, errors)
+        made = self._in_strips(source, axes, fixed, settings, errors)
         self._slices = [*self._slices[-3:], (source, key, made)]
         return made
 
@@ -329,24 +337,43 @@ class SlicePanel(base.Panel):
         share = np.asarray(self.fit.efficiency(x.reshape(-1, 3))).reshape(x.shape[:-1])
         return contours(make_field(axes, {"eps": Quantity(share, "", "efficiency ε")})["eps"], [0.1, 0.5])
 
+    def _in_strips(self, source, axes, fixed, settings, errors: bool) -> xr.Dataset:
+        """A fine slice strip by strip, since the next move of a slider must not wait for its end."""
+        a, b = axes
+        if a.size <= self.grain or b.size % STRIPS:
+            return self.field(source, axes, fixed, settings, errors)
+        ends, found = np.linspace(b.low, b.high, STRIPS + 1), []
+        for low, high in pairwise(ends):
+            if self._draws.waiting:
+                raise Overtaken
+            strip = b._replace(low=low, high=high, size=b.size // STRIPS)
+            found.append(self.field(source, (a, strip), fixed, settings, errors))
+        made = xr.concat(found, b.name)
+        return made.assign_coords({b.name: made[b.name].copy(data=b.values)})
+
     def _constrained(self, settings) -> xr.DataArray:
         """Where the motions of the stars tell the force; some 20 ms a place."""
         axes, fixed = self.axes(settings, 24 / self.fine)
-        key = (self.fit, axes, fixed)
-        if self._not_constrained[0] != key:
-            found = base.dynamics().identifiability_field(getattr(self.fit, "seen", self.fit), axes, fixed)
-            self._not_constrained = key, found["constrained"]
-        return self._not_constrained[1]
+        fit, key = self.fit, (axes, fixed)
+        of, at, found = self._not_constrained
+        if of is not fit or at != key:
+            found = base.dynamics().identifiability_field(getattr(fit, "seen", fit), axes, fixed)["constrained"]
+            self._not_constrained = fit, key, found
+        return found
 
     def _ball(self) -> tuple[float, np.ndarray]:
         """Radius [kpc] and center (3,) of what is mapped: of the fit, else of the config, else of the stars."""
         if self.fit is not None:
             return float(self.fit.radius), np.asarray(self.fit.center)
-        center = np.asarray(getattr(self.config, "center", SUN.position))
-        radius = getattr(self.config, "radius", None)
+        config = getattr(self.config, "map", self.config)
+        center = np.asarray(getattr(config, "center", SUN.position))
+        radius = getattr(config, "radius", None)
         if radius is None and self.catalog is not None:
             if self._reach[0] is not self.catalog:
-                far = np.linalg.norm(self.catalog.phase_space[:, :3] - center, axis=1).max()
+                far = 0.0
+                if all(k in self.catalog for k in "xyz"):
+                    x = np.stack([np.ma.filled(self.catalog[k].astype(float), np.nan) for k in "xyz"], axis=1)
+                    far = np.nanmax(np.linalg.norm(x - center, axis=1), initial=0.0)
                 self._reach = self.catalog, float(far)
             radius = self._reach[1]
         return float(radius or 4.0), center

@@ -1,7 +1,7 @@
 """One catalogue in several views at once: stars selected in one are lit up in all."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import holoviews as hv
 import ipywidgets as W
@@ -45,6 +45,8 @@ class StarsPanel(SelectingPanel):
     Raises:
         ValueError: for a column that the catalogue does not have, or if there is nothing to show.
     """
+
+    given: ClassVar = {"views": "pairs"}
 
     def __init__(
         self, catalog, *, selection: Selection | None = None, views: Sequence[Sequence[str]] | None = None,

@@ -65,29 +65,35 @@ class StreamsPanel(PhaseSpacePanel):
         wanted = np.prod([(a.high - a.low) / settings["width"] * 4 for a in axes])
         axes = cells(axes, float(np.clip(wanted, 600, 300_000)), self.view.width * detail)
         counts = turned(count_field(x, y, axes))
-        title = f"Excess of {int(counts.sum()):,} stars, kernel of {settings['width']:g}°"
-        return slice_image(excess(counts, settings["width"]), scale="diverging", limits=(-6.0, 6.0), label=title)
+        columns = self._columns()
+        within = [(counts[n] >= columns.ends(n)[0]) & (counts[n] <= columns.ends(n)[1]) for n in names]
+        width = max(settings["width"], *(float(counts[n][1] - counts[n][0]) for n in names))
+        words = "".join(f", {w.words(columns.units[w.name])}" for w in windows)
+        title = f"Excess of {int(counts.sum()):,} stars, kernel of {width:.3g}°{words}"
+        found = excess(counts, width, within[0] & within[1])
+        return slice_image(found, scale="diverging", limits=(-6.0, 6.0), label=title)
 
 
-def excess(counts: xr.DataArray, width: float) -> xr.DataArray:
+def excess(counts: xr.DataArray, width: float, inside: xr.DataArray | None = None) -> xr.DataArray:
     """Counts in a kernel above those in one five times as wide, in sigma; NaN where next to nothing is expected.
 
     Args:
         counts: stars in the cells of two regular axes.
-        width: standard deviation of the kernel in the unit of the axes.
+        width: standard deviation of the kernel in the unit of the axes, a cell or more.
+        inside: which of the cells the survey covers; by default all.
     """
-    cell = [float(counts[d][1] - counts[d][0]) for d in counts.dims]
-    sigma, n = np.array([max(width / c, 0.5) for c in cell]), counts.values.astype(float)
-    inside = np.ones_like(n)
+    sigma = np.array([width / float(counts[d][1] - counts[d][0]) for d in counts.dims])
+    covered = np.ones(counts.shape) if inside is None else inside.transpose(*counts.dims).values.astype(float)
+    n = counts.values * covered
 
-    def smoothed(wider: float):
-        def kernel(values):
-            return gaussian_filter(values, wider * sigma, mode="constant", truncate=3.0)
+    def kernel(values, wider: float):
+        return gaussian_filter(values, wider * sigma, mode="constant", truncate=3.0)
 
-        return kernel(n) / kernel(inside)  # beyond the edge nothing is known
-
-    near, field = smoothed(1.0), smoothed(5.0)
-    effective = 4 * np.pi * sigma.prod()  # cells in a Gaussian kernel, as its noise counts them
-    found = (near - field) / np.sqrt(np.maximum(field, 1e-9) / effective)
-    found = np.where(field * effective > 1.0, found, np.nan).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = kernel(covered, 1.0)  # beyond the edge nothing is known
+        near, field = kernel(n, 1.0) / share, kernel(n, 5.0) / kernel(covered, 5.0)
+        # So many cells a kernel counts as, fewer at an edge: the square of a Gaussian is one of 1/sqrt 2 its width.
+        effective = share**2 * 4 * np.pi * sigma.prod() / kernel(covered, 0.5**0.5)
+        found = (near - field) / np.sqrt(field / effective)
+    found = np.where((covered > 0) & (field * effective > 1.0), found, np.nan).astype(np.float32)
     return counts.copy(data=found).rename("excess").assign_attrs(units="", long_name="excess [σ]")

@@ -39,6 +39,7 @@ class Learner(NamedTuple):
         load: ``load(path)`` reads one.
         defaults: gives the config that None stands for, a frozen dataclass.
         estimate: ``estimate(catalog, config)`` gives the seconds that a training takes, roughly.
+        same: whether a config is that of an unfinished fit.
         name: what is learnt.
     """
 
@@ -47,6 +48,7 @@ class Learner(NamedTuple):
     load: Callable[[Path], Any]
     defaults: Callable[[], Any] = lambda: None
     estimate: Callable[[Any, Any], float | None] = lambda catalog, config: None
+    same: Callable[[Any, Any], bool] = lambda fit, config: fit.config == config
     name: str = "map"
 
 
@@ -218,7 +220,10 @@ class TrainBar(W.VBox):
             unfinished = fit is not None and fit.stopped == "cancelled"
             if unfinished and self._own is not self.partial:
                 self._before = self._own
-            self._own, self.partial, self._watch, self._picked = fit, fit if unfinished else None, False, False
+            # What is paused waits on behind another fit, but not behind its own end.
+            waits = None if fit is None or name == "run" else self.partial
+            self._own, self.partial, self._watch = fit, fit if unfinished else waits, False
+            self._picked = waits is not None and not unfinished  # what is seen is what is saved
             if not self.training.running:
                 self.preview = None
             if fit is not None and fit.stopped == "finished":
@@ -236,7 +241,8 @@ class TrainBar(W.VBox):
             return ""
         if self.catalog is not None and not self._same_stars(self.fit):
             return "the fit was trained on other stars"
-        if self.config is not None and self.config != self.fit.config:
+        other = self.config is not None and self.config != self.fit.config
+        if other and type(self.config) is type(self.fit.config):
             return "the fit was trained with other settings"
         return ""
 
@@ -402,7 +408,9 @@ class TrainBar(W.VBox):
         fit = self._unfinished()
         if fit is None or self.catalog is None or not self._same_stars(fit):
             return None
-        return fit if self.config is None or fit.config == self.config else None
+        learner = self._learner()
+        same = isinstance(learner, Learner) and (self.config is None or learner.same(fit, self.config))
+        return fit if same else None
 
     def _progress(self, progress) -> None:
         self.fraction.value = progress.fraction
@@ -425,7 +433,9 @@ class TrainBar(W.VBox):
 
     def _show_loss(self, history) -> None:
         if history is not None and len(history):
-            others = {k.split(":")[0]: run.history for k, run in self.runs.items() if run.history is not history}
+            names = [k.split(":")[0] for k in self.runs]
+            short = {k: n if names.count(n) == 1 else k for k, n in zip(self.runs, names, strict=True)}
+            others = {short[k]: run.history for k, run in self.runs.items() if run.history is not history}
             some = dict(list(others.items())[-BESIDE:])
             self.loss.layout.display = ""
             self.loss.show(loss_curve(history, others=some), n=len(history))

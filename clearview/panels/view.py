@@ -59,6 +59,7 @@ class RasterView(anywidget.AnyWidget):
     def __init__(self, width: int = 480, height: int | None = None, *, name: str = "cv-plot", **kwargs):
         self._drawn, self._answers, self._seq, self._home = threading.Event(), False, 0, []
         self._sent, self._took, self._slow, self._copies = 0.0, 0.0, False, 0
+        self._told, self._turn = 0, threading.Lock()
         super().__init__(width=width, height=height or width, name=name, **kwargs)
         self.on_msg(self._on_message)
 
@@ -82,14 +83,16 @@ class RasterView(anywidget.AnyWidget):
         return value.tolist()
 
     def _on_message(self, _, content, __) -> None:
-        if "drawn" in content:
-            newest = content["drawn"] >= self._seq
-            if newest and self._answers and not self._drawn.is_set():  # the first answer waits for the page to open
+        if "drawn" not in content:
+            return
+        with self._turn:
+            told = content["drawn"]
+            if told == self._seq > self._told and self._answers:  # the first answer waits for the page to open
                 self._took = (self._took + min(time.monotonic() - self._sent, 0.25)) / 2
                 # What is packed comes sooner: back again only where that is soon indeed.
-                self._slow = self._took > (0.06 if self._slow else 0.15)
-            self._answers = True
-            if newest:
+                self._slow = self._took > (0.06 if self._slow else 0.1)
+            self._answers, self._told = True, max(self._told, told)
+            if told >= self._seq - self._slow:
                 self._drawn.set()
 
     def show(self, element, tag: Any = "", **extra) -> None:
@@ -104,11 +107,14 @@ class RasterView(anywidget.AnyWidget):
             TypeError: if a layer is of a kind that cannot be drawn.
         """
         frame = pack(frame_of(element)) if self._slow else frame_of(element)
-        # Wait for the last frame to be drawn, so that frames do not queue; a browser that left is not waited for again.
+        # Wait for the last frame to be drawn, so that frames do not queue; over a slow link for the one before it, or
+        # each would cost a round trip. A browser that left is not waited for again.
         if self._answers and not self._drawn.wait(1.0):
             self._answers = False
-        self._seq += 1
-        self._drawn.clear()
+        with self._turn:
+            self._seq += 1
+            if not self._slow or self._told < self._seq - 1:
+                self._drawn.clear()
         if not self.range or not self._home:
             self._home = frame["range"]
         data = {"seq": self._seq, "tag": f"{tag:g}" if isinstance(tag, float) else str(tag), **extra}

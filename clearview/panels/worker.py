@@ -25,6 +25,10 @@ def _close_all() -> None:
 getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 
+class Overtaken(Exception):
+    """Nobody needs any more what was being drawn."""
+
+
 class Latest:
     """Runs the newest request only: requests that come while one is drawn are merged into a single one.
 
@@ -32,7 +36,7 @@ class Latest:
         draw: called with True while requests keep coming (a coarse picture will do) and with False once they rest;
             returns whether what it drew is final.
         on_error: gets the exception of a failed ``draw``, or None after one that went well.
-        rest: seconds without a request after which the final picture is drawn.
+        rest: seconds without a request after which the final picture is drawn; up to 0.45 where requests come slowly.
         threaded: False draws at once in the caller's thread, once and finally.
 
     Attributes:
@@ -50,6 +54,7 @@ class Latest:
         self._draw, self._on_error, self._rest = draw, on_error, rest
         self._asked, self.idle, self._closed = threading.Event(), threading.Event(), False
         self._paused = self._missed = False
+        self._at, self._gap = 0.0, 0.0
         self._thread = threading.Thread(target=self._run, daemon=True, name="clearview-draw") if threaded else None
         self.idle.set()
         if self._thread:
@@ -66,6 +71,7 @@ class Latest:
         if self._thread is None:
             self._try(False)
             return
+        self._at, self._gap = (now := time.monotonic()), now - self._at
         self.idle.clear()
         self._asked.set()
 
@@ -98,7 +104,9 @@ class Latest:
             if self._closed:
                 return
             final = self._try(True)
-            if not final and not self._asked.wait(self._rest):
+            # Over a slow link a slider that moves on is heard of less often: that is no rest.
+            slowly = 1.5 * self._gap if self._gap < 0.3 else 0.0
+            if not final and not self._asked.wait(max(self._rest, slowly)):
                 self._try(False)
             if not self._asked.is_set():
                 self.idle.set()
