@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 
 import jax
 import numpy as np
@@ -49,3 +50,13 @@ def bounded_memory():
     """What was compiled for one file is let go after it: in all it would be gigabytes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def made():
+    """``made(panel)`` closes the panel in the end, and nothing of it may live on."""
+    before, panels = set(threading.enumerate()), []
+    yield lambda panel: panels.append(panel) or panel
+    for panel in panels:
+        panel.close()
+    assert set(threading.enumerate()) <= before

@@ -31,16 +31,6 @@ def fake(monkeypatch):
 
 
 @pytest.fixture
-def made():
-    """``made(panel)`` closes the panel in the end, and nothing of it may live on."""
-    before, panels = set(threading.enumerate()), []
-    yield lambda panel: panels.append(panel) or panel
-    for panel in panels:
-        panel.close()
-    assert set(threading.enumerate()) <= before
-
-
-@pytest.fixture
 def catalog():
     rng = np.random.default_rng(5)
     return sky_stars(bp_rp=rng.normal(1, 0.3, 20_000) * u.mag, phot_g_mean_mag=rng.normal(17, 1, 20_000) * u.mag)

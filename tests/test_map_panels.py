@@ -22,14 +22,6 @@ def first():
     return load_first_map()
 
 
-@pytest.fixture
-def made():
-    panels = []
-    yield lambda panel: panels.append(panel) or panel
-    for panel in panels:
-        panel.close()
-
-
 @pytest.fixture(scope="module")
 def density(first):
     panel = DensityPanel(*first, size=64, threaded=False)

@@ -33,16 +33,6 @@ def fake(monkeypatch):
     monkeypatch.setattr(base, "flows", fake_flows)
 
 
-@pytest.fixture
-def made():
-    """``made(panel)`` closes the panel in the end, and nothing of it may live on."""
-    before, panels = set(threading.enumerate()), []
-    yield lambda panel: panels.append(panel) or panel
-    for panel in panels:
-        panel.close()
-    assert set(threading.enumerate()) <= before
-
-
 def acceleration(catalog, made, fit=True, **kwargs):
     return made(AccelerationPanel(catalog, FakeFit(catalog.digest()) if fit else None, size=64, **kwargs))
 

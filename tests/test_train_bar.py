@@ -28,15 +28,6 @@ def fake(monkeypatch):
     use(monkeypatch, steps=8, pause=0.0)
 
 
-@pytest.fixture
-def made():
-    before, panels = set(threading.enumerate()), []
-    yield lambda panel: panels.append(panel) or panel
-    for panel in panels:
-        panel.close()
-    assert set(threading.enumerate()) <= before
-
-
 def use(monkeypatch, **kwargs):
     fake = fake_dynamics(previews=True, **kwargs)
     monkeypatch.setattr(base, "dynamics", lambda: fake)
