@@ -241,8 +241,9 @@ class TrainBar(W.VBox):
             return ""
         if self.catalog is not None and not self._same_stars(self.fit):
             return "the fit was trained on other stars"
-        other = self.config is not None and self.config != self.fit.config
-        if other and type(self.config) is type(self.fit.config):
+        # A fit with dust has settings of another kind, which a panel of maps cannot ask for.
+        comparable = hasattr(self.config, "map") or not hasattr(self.fit, "seen")
+        if self.config is not None and comparable and self.config != self.fit.config:
             return "the fit was trained with other settings"
         return ""
 
