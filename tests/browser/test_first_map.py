@@ -61,7 +61,7 @@ def test_run_all_shows_maps_without_training(notebook):
     nb.output(0).locator(".noUi-handle:visible").first.focus()
     for _ in range(10):
         nb.page.keyboard.press("ArrowRight")
-    expect(canvas).to_have_attribute("data-tag", "map a x-y 0.5 0 0", timeout=LONG)
+    expect(canvas).to_have_attribute("data-tag", "map a x-y 0.5 0 0 1", timeout=LONG)
     expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
     assert canvas.evaluate(PIXELS) != before
 

@@ -22,7 +22,7 @@ SUM = """c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.heigh
 
 
 def tag(z: float) -> str:
-    return f"map a x-y {z:g} 0 0"
+    return f"map a x-y {z:g} 0 0 1"
 
 
 @pytest.fixture
