@@ -49,6 +49,7 @@ class AccelerationPanel(SlicePanel):
 
     def __init__(self, catalog=None, fit=None, *, pulsars=None, **kwargs):
         self.pulsars = pulsars
+        self._places: Any = None
         super().__init__(catalog, fit, **kwargs)
 
     def extra(self) -> dict[str, Any]:
@@ -90,11 +91,15 @@ class AccelerationPanel(SlicePanel):
 
     def _near(self, settings) -> list[Any]:
         """The pulsars near the slice: on the sky all, else those within `NEAR` of it."""
-        table = base.dynamics().pulsar_pulls(self.fit if self.fit is not None else self.truth(), self.pulsars)
-        x, y, z = (table[k].to_numpy(float) for k in "xyz")
+        if self._places is None:  # once, not for every move of a slider
+            table: Any = self.pulsars
+            known = table[table.parallax > 0]
+            l, b, parallax = (known[k].to_numpy(float) for k in ("l", "b", "parallax"))
+            self._places = l, b, base.dynamics().from_galactic(l, b, 1 / parallax)
+        l, b, places = self._places
+        x, y, z = places.T
         across = ACROSS[settings["plane"]]
         if across == "distance":
-            l, b, _ = base.dynamics().to_galactic(table[list("xyz")].to_numpy(float))
             return [points((l + 180) % 360 - 180, b, label="pulsars")]
         R, phi = np.hypot(x, y), np.arctan2(y, x)
         apart = R * np.sin(phi - np.deg2rad(settings["phi"])) if across == "phi" else {"z": z, "y": y}[across]

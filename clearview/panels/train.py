@@ -9,7 +9,7 @@ import ipywidgets as W
 
 from clearview.figures import loss_curve
 from clearview.panels.columns import learnt
-from clearview.panels.controls import button, dropdown, sentence, small, wide
+from clearview.panels.controls import button, dropdown, guarded, sentence, small, wide
 from clearview.panels.form import Settings
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
@@ -120,7 +120,7 @@ class TrainBar(W.VBox):
             (self.hold, "train", self.pause), (self.stop, "train", self.cancel),
             (self.store, "file", self.save), (self.fetch, "file", self.load),
         ):  # fmt: skip
-            widget.on_click(lambda _, slot=slot, action=action: self._guard(slot, action))
+            widget.on_click(lambda _, slot=slot, action=action: guarded(self._say, slot, action))
         self.which.observe(lambda change: self._choose(change["new"]), "value")
         buttons = W.HBox([self.go, self.hold, self.stop, self.anew], layout=W.Layout(flex_flow="row wrap"))
         rows = [
@@ -470,14 +470,6 @@ class TrainBar(W.VBox):
             name = self._need().name
             _slower[name] = _slower.get(name, 1.0) * (time.monotonic() - begun) / expected
             self._asked = None
-
-    def _guard(self, slot: str, action) -> None:
-        """A button's work: what a method raises, the status line says."""
-        self._say(slot, "")
-        try:
-            action()
-        except Exception as error:
-            self._say(slot, error)
 
     def _path_of(self, path) -> Path:
         path = str(path if path is not None else self.path.value).strip()
