@@ -13,6 +13,7 @@ from clearview.figures.save import draw
 from clearview.interop import read_field
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base
 from clearview.panels.compare import Window
+from clearview.panels.share import save_data
 from clearview.samples import load_sample
 
 
@@ -158,5 +159,14 @@ def test_pictures_side_by_side_are_saved_together(tmp_path, rng):
         assert (tmp_path / f"all.{ending}").stat().st_size > 5000
     assert set(data_of(layout).data_vars) == set("abc")
     other = xr.DataArray(np.ones((4, 4)), dims=("x", "z"), coords={"x": np.arange(4.0), "z": np.arange(4.0)}, name="d")
-    with pytest.raises(ValueError, match="Expected pictures on the same axes"):
-        data_of(hv.Layout([image("a"), slice_image(other)]))
+    several = data_of(hv.Layout([image("a"), slice_image(other)]))
+    assert several["a_1"].dims == ("x_1", "y_1")
+    assert several["d_2"].dims == ("x_2", "z_2")
+    np.testing.assert_array_equal(several["x_2"], np.arange(4.0))
+    for ending in ("nc", "fits"):
+        save_data(several, tmp_path / f"several.{ending}")
+        assert dict(read_field(tmp_path / f"several.{ending}").sizes) == dict(several.sizes)
+    with pytest.raises(ValueError, match="for several planes, got"):
+        save_data(several, tmp_path / "several.csv")
+    with pytest.raises(ValueError, match="Expected pictures only"):
+        data_of(hv.Layout([image("a"), hv.Curve([(0.0, 1.0)])]))

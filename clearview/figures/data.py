@@ -14,11 +14,11 @@ def data_of(element) -> xr.Dataset | pd.DataFrame:
     """What an element shows: its pictures as a field, or without one its curves and points as a table.
 
     Returns:
-        A field with the units and names of the axes; or a table with the columns ``layer`` (the label), x and y, named
-        with their units.
+        A field with the units and names of the axes, of pictures on different axes with a number behind every name;
+        or a table with the columns ``layer`` (the label), x and y, named with their units.
 
     Raises:
-        ValueError: if there is neither a picture nor a curve, or a layout of pictures on different axes.
+        ValueError: if there is neither a picture nor a curve, or a layout of pictures and plots without one.
     """
     if isinstance(element, hv.Layout):
         return _merged([data_of(k) for k in element])
@@ -34,9 +34,10 @@ def data_of(element) -> xr.Dataset | pd.DataFrame:
 
 
 def _merged(fields: list[Any]) -> xr.Dataset:
-    sets = {tuple(field.dims) if isinstance(field, xr.Dataset) else () for field in fields}
-    if len(sets) > 1 or () in sets:
-        raise ValueError("Expected pictures on the same axes, got several planes; take the numbers of one of them.")
+    if not all(isinstance(field, xr.Dataset) for field in fields):
+        raise ValueError("Expected pictures only, got curves or points beside them; take the numbers of one of them.")
+    if len({tuple(field.dims) for field in fields}) > 1:  # each plane has axes of its own
+        fields = [field.rename({n: f"{n}_{i}" for n in field.variables}) for i, field in enumerate(fields, 1)]
     merged: Any = xr.merge(fields, compat="override", combine_attrs="override", join="override")
     return merged
 
