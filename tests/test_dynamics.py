@@ -214,6 +214,9 @@ def test_derivatives_of_the_series(rng):
             np.testing.assert_allclose(series.functions(x, order), derivative(x), rtol=1e-4, atol=1e-5)
         series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(rng.normal(size=CONFIG.size)))
         np.testing.assert_allclose(series.acceleration(x), -jax.grad(series)(x), rtol=1e-4)
+        for order in range(4):
+            found = jnp.tensordot(series.coefficients, series.functions(x, order), 1)
+            np.testing.assert_allclose(series.derivatives(x, order), found, rtol=1e-6)
 
 
 def test_a_cancel_and_refusals(model, stars):

@@ -159,9 +159,8 @@ class PotentialSeries(eqx.Module):
         self.strain = jnp.zeros(())
         self.center, self.radius, self.height = (jnp.asarray(a, jnp.float32) for a in (center, radius, height))
 
-    @in_full
-    def functions(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " K *axes"]:
-        """B_k(x), or all its derivatives of that order, up to the third."""
+    def _factors(self, x: Float[Array, "3"]) -> list[list[Float[Array, " n"]]]:
+        """The polynomials in x, in y and in asinh(z / height), each with its first three derivatives."""
         root = jnp.sqrt(x[2] ** 2 + self.height**2)
         low, high = (jnp.arcsinh((self.center[2] + end * self.radius) / self.height) for end in (-1, 1))
         unit = (high - low) / 2
@@ -175,21 +174,37 @@ class PotentialSeries(eqx.Module):
             p = [_legendre(t, n.max())]
             for _ in range(3):
                 p.append(_SLOPE[: len(p[0]), : len(p[0])] @ p[-1])
-            chain = [p[0], a * p[1], a**2 * p[2] + b * p[1], a**3 * p[3] + 3 * a * b * p[2] + c * p[1]]
-            factors.append([derivative[n] for derivative in chain])
+            factors.append([p[0], a * p[1], a**2 * p[2] + b * p[1], a**3 * p[3] + 3 * a * b * p[2] + c * p[1]])
+        return factors
+
+    @in_full
+    def functions(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " K *axes"]:
+        """B_k(x), or all its derivatives of that order, up to the third."""
+        orders = _orders(self.degree, self.horizontal)
+        factors = [[p[n] for p in chain] for chain, n in zip(self._factors(x), orders, strict=True)]
         terms = [
             math.prod(f[axes.count(i)] for i, f in enumerate(factors)) for axes in product(range(3), repeat=order)
         ]  # fmt: skip
         return jnp.stack(terms, -1).reshape(-1, *(3,) * order)
 
     @in_full
-    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
-        return self.functions(x) @ self.coefficients
+    def derivatives(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " *axes"]:
+        """Phi(x), or all its derivatives of that order, up to the third."""
+        X, Y, Z = self._factors(x)
+        # Summed over one factor after the other, which is ten times faster than over all functions.
+        shape = [len(chain[0]) for chain in (X, Y, Z)]
+        dense = jnp.zeros(shape).at[_orders(self.degree, self.horizontal)].set(self.coefficients)
+        summed = [dense @ Z[n] for n in range(order + 1)]
+        counts = [[axes.count(i) for i in range(3)] for axes in product(range(3), repeat=order)]
+        terms = [(X[a] * (summed[c] * Y[b]).sum(-1)).sum() for a, b, c in counts]
+        return jnp.stack(terms).reshape((3,) * order)
 
-    @in_full
+    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        return self.derivatives(x)
+
     def acceleration(self, x: Float[Array, "3"]) -> Float[Array, "3"]:
         """-grad Phi, (km/s)^2/kpc."""
-        return -self.coefficients @ self.functions(x, 1)
+        return -self.derivatives(x, 1)
 
     @in_full
     def acceleration_covariance(self, x: Float[Array, "3"]) -> Float[Array, "3 3"]:
