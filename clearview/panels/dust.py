@@ -36,7 +36,7 @@ class DustPanel(SlicePanel):
     contour_words = "contours of the efficiency"
     errors = False
     tags = ("show", "plane", "z", "y", "phi", "distance")
-    fine = 160
+    grain, fine = 48, 160  # three views at once
 
     def __init__(self, catalog=None, fit=None, *, size: int = 240, **kwargs):
         super().__init__(catalog, fit, size=size, **kwargs)
