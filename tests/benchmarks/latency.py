@@ -129,8 +129,10 @@ def steps(notebook: Notebook, output, n: int, rest: float = 0.25) -> np.ndarray:
     page.evaluate("() => { window.cvTimes = []; window.cvFull = [] }")
     handle.scroll_into_view_if_needed()
     handle.focus()
+    at, low, high = (float(handle.get_attribute(f"aria-value{k}") or 0) for k in ("now", "min", "max"))
+    keys = ["ArrowRight", "ArrowLeft"] if at - low < high - at else ["ArrowLeft", "ArrowRight"]
     for i in range(n):
-        page.keyboard.press("ArrowRight" if (i // 20) % 2 == 0 else "ArrowLeft")
+        page.keyboard.press(keys[i // 20 % 2])
         page.wait_for_function("n => window.cvFull.length >= n", arg=i + 1)
         page.wait_for_timeout(1000 * rest)  # the full frame is not part of the next step
     return np.array(page.evaluate("() => window.cvTimes"), float)
