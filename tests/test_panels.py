@@ -14,7 +14,7 @@ from fakes import FakeColumnFit, FakeFit, fake_dynamics, fake_flows, sky_stars, 
 from clearview.catalogs import Catalog
 from clearview.field import Axis
 from clearview.figures import count_field, marginal
-from clearview.panels import AccelerationPanel, Choice, Latest, PhaseSpacePanel, Training, base
+from clearview.panels import AccelerationPanel, Choice, Latest, PhaseSpacePanel, Training, base, phasespace
 from clearview.panels.acceleration import factor
 from clearview.panels.columns import Columns
 from clearview.panels.compare import CHUNK, Draws, Window, expected, select
@@ -551,6 +551,30 @@ def test_star_counts_in_a_slice(catalog, made):
     panel.view.range = [x0, x0 + 0.5 * (x1 - x0), y0, y1]  # the title counts what is seen
     half = np.less(R, x0 + 0.5 * (x1 - x0))
     assert shown(panel) == pytest.approx((inside & half).sum(), abs=2)
+
+
+def test_of_many_stars_a_fair_part_is_counted_while_a_slider_moves(made, monkeypatch):
+    monkeypatch.setattr(phasespace, "MOVED", 10_000)
+    n = 60_001
+    # every second star is of the other half: a plain stride would see one half only
+    x = np.stack([np.where(np.arange(n) % 2, 6.0, 10.0), np.zeros(n), np.linspace(-1, 1, n)], 1)
+    catalog = Catalog.from_phase_space(x, np.tile([0.0, -220.0, 0.0], (n, 1)))
+    panel = made(PhaseSpacePanel(catalog, size=64, threaded=False))
+    panel.set(first="z", first_at=0.0, first_width=0.5)
+
+    def counted(detail):
+        image = panel.draw(panel.settings, detail)
+        values = image.dimension_values(2)
+        return values[values > 0], image.label
+
+    (moving, about), (still, exactly) = counted(0.5), counted(1.0)
+    assert about == "about 30,000 of 60,001 stars, −0.5 ≤ z ≤ 0.5 kpc"
+    assert exactly.startswith("30,001 of 60,001 stars")
+    assert len(moving) == len(still) == 2
+    np.testing.assert_array_equal(moving % 6, 0)
+    np.testing.assert_allclose(moving, still, rtol=0.05)
+    panel.set(first_width=panel.controls["first_width"].min)  # so few that none is left out
+    assert "about" not in panel.draw(panel.settings, 0.5).label
 
 
 def test_a_slice_takes_the_limits_of_its_coordinate(catalog, made):

@@ -81,6 +81,7 @@ class Columns:
         self._ends: dict[str, tuple[float, float]] = {}
         self._spans: dict[str, tuple[float, float]] = {}
         self._rules: dict[str, Rule] = {}
+        self._thinned: dict[int, Columns] = {}
         found = dict(units)
         for rule in RULES:
             if rule.name not in found and all(name in found for name in rule.needs):
@@ -118,6 +119,17 @@ class Columns:
                     values = rule.compute(*(self[need] for need in rule.needs))
             self._made[name] = np.ascontiguousarray(values, np.float32)
         return self._made[name]
+
+    def thinned(self, times: int) -> "Columns":
+        """One star, drawn at random, of each so many in a row: quicker to count, and fair in whatever order."""
+        if times < 2:
+            return self
+        if times not in self._thinned:
+            first = np.arange(len(self) // times) * times
+            rows = first + np.random.default_rng(0).integers(0, times, len(first))
+            measured = {name: unit for name, unit in self.units.items() if name not in self._rules}
+            self._thinned[times] = Columns(lambda name: self[name].take(rows), measured, len(rows), self.source)
+        return self._thinned[times]
 
     def ends(self, name: str) -> tuple[float, float]:
         """The lowest and the highest value; NaN where one is missing, so that nothing is within or beyond them."""

@@ -26,6 +26,9 @@ WINDOWS = {"first": "Slice in", "second": "and in"}
 PER_CELL = {"stars": 3.0, "flow": 3.0, "difference": 12.0}
 """Stars to a cell on average; a difference needs some more to mean anything."""
 
+MOVED = 1_500_000
+"""Of twice as many stars or more, only one of each so many is counted while a slider is moved."""
+
 
 class PhaseSpacePanel(SelectingPanel):
     """Star counts on any two columns, in windows on two more, beside a flow learnt from the same stars.
@@ -228,19 +231,26 @@ class PhaseSpacePanel(SelectingPanel):
         if self.catalog is None:
             axes = self._cells(settings, fit.stars, detail)
         else:
-            x, y = self._select(names, windows, None if show == "stars" else fit)
-            axes = self._axes(settings, 1, 1)
+            axes, times = self._axes(settings, 1, 1), 1
+            if show == "stars" and detail < 1.0 and self.selection.mask is None:
+                times = max(1, len(self.catalog) // MOVED)
+            x, y = self._select(names, windows, None if show == "stars" else fit, times)
             n, few = seen(x, y, axes)
+            if few is not None and times > 1:  # too few to leave any out
+                times = 1
+                x, y = self._select(names, windows)
+                n, few = seen(x, y, axes)
             found: Any = None
             if show == "stars" and self.selection.mask is not None:
                 found = select(self._columns(), names, windows, self.selection.mask)
             if show == "stars" and few is not None and n < FEW:
                 return chosen_points((x, y), found, axes, self._of_all(n) + words)
-            axes = self._cells(settings, n, detail)
+            axes = self._cells(settings, n * times, detail)
             counts = turned(count_field(x, y, axes))
             if show == "stars":
                 found = None if found is None else count_field(found[0], found[1], axes).values
-                return chosen_image(counts, found, self._of_all(int(counts.values.sum())) + words)
+                counts.values *= np.uint32(times)
+                return chosen_image(counts, found, self._of_all(int(counts.values.sum()), times > 1) + words)
         enough = None if detail == 1.0 else CHUNK
         flow, more = expected(self._draws_of(fit), axes, windows, enough=enough, stop=lambda: self._draws.waiting)
         total = float(flow.sum())
@@ -338,9 +348,12 @@ class PhaseSpacePanel(SelectingPanel):
             made = self._draws_made = Draws(fit)
         return made
 
-    def _select(self, names, windows, fit: Any = None) -> tuple[np.ndarray, ...]:
-        """The two columns of the stars in the windows; beside a fit, of those that it can be learnt from."""
-        columns = self._columns()
+    def _select(self, names, windows, fit: Any = None, times: int = 1) -> tuple[np.ndarray, ...]:
+        """The two columns of the stars in the windows; beside a fit, of those that it can be learnt from.
+
+        Of ``times`` stars one is taken.
+        """
+        columns = self._columns().thinned(times)
         return select(columns, names, windows, None if fit is None else self._learnable(columns, fit))
 
     def _learnable(self, columns: Columns, fit: Any) -> np.ndarray | None:
@@ -359,8 +372,10 @@ class PhaseSpacePanel(SelectingPanel):
         self._inside = columns, fit, inside
         return inside
 
-    def _of_all(self, n: int) -> str:
+    def _of_all(self, n: int, roughly: bool = False) -> str:
         total = len(self.catalog)
+        if roughly:
+            return f"about {float(f'{n:.3g}'):,.0f} of {total:,} stars"
         return f"all {n:,} stars" if n == total else f"{n:,} of {total:,} stars"
 
     # ---- axes ----------------------------------------------------------------------------------------------------
