@@ -11,13 +11,11 @@ from clearview.figures.style import round_step
 CARTESIAN = {"x": "kpc", "y": "kpc", "z": "kpc", "vx": "km/s", "vy": "km/s", "vz": "km/s"}
 """Phase space and its units, in the order of a map's draws."""
 
-GROUPS: dict[str, str] = {
-    "position": "x y z R phi distance parallax",
-    "velocity": "vx vy vz vR vphi radial_velocity",
-    "sky": "ra dec l b phi1 phi2 lon lat",
-    "proper motion": "pmra pmdec pm_phi1 pm_phi2 pm_lon pm_lat",
-    "photometry": "bp_rp phot_g_mean_mag M_G ps1_g_i ps1_g ps1_i",
-}
+ORDER = (
+    "x", "y", "z", "R", "phi", "distance", "parallax", "vx", "vy", "vz", "vR", "vphi", "radial_velocity",
+    "ra", "dec", "l", "b", "phi1", "phi2", "lon", "lat", "pmra", "pmdec", "pm_phi1", "pm_phi2", "pm_lon", "pm_lat",
+    "bp_rp", "phot_g_mean_mag", "M_G", "ps1_g_i", "ps1_g", "ps1_i",
+)  # fmt: skip
 """Every other number with a unit comes behind these."""
 
 LABELS: dict[str, str] = {
@@ -86,8 +84,7 @@ class Columns:
         for rule in RULES:
             if rule.name not in found and all(name in found for name in rule.needs):
                 self._rules[rule.name], found[rule.name] = rule, rule.units
-        known = [name for names in GROUPS.values() for name in names.split()]
-        self.units = {name: found[name] for name in (*known, *found) if name in found}
+        self.units = {name: found[name] for name in (*ORDER, *found) if name in found}
 
     @classmethod
     def of_catalog(cls, catalog) -> "Columns":
@@ -180,9 +177,8 @@ class Columns:
         ]
 
     def menu(self) -> list[tuple[str, str]]:
-        """What a drop-down list offers, group by group: label, unit and group, and the name."""
-        groups = {name: group for group, names in GROUPS.items() for name in names.split()}
-        return [(f"{label(n)} [{unit}] · {groups.get(n, 'other')}", n) for n, unit in self.units.items()]
+        """What a drop-down list offers: label and unit, and the name."""
+        return [(f"{label(n)} [{unit}]", n) for n, unit in self.units.items()]
 
 
 def learnt(fit) -> tuple[str, ...] | None:

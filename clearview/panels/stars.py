@@ -71,10 +71,10 @@ class StarsPanel(SelectingPanel):
         return {}
 
     def arrange(self) -> W.Widget:
-        two = f"{2 * (self.view.width + 190)}px"
-        for view in self.views:
-            view.layout.margin = "0 16px 0 0"
-        grid = W.HBox(self.views, layout=W.Layout(flex_flow="row wrap", max_width=two))
+        wide = self.view.width + 190
+        # two columns, one where there is no room for two
+        columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
+        grid = W.GridBox(self.views, layout=columns)
         self.bar.layout.display = "none"  # nothing is learnt
         return W.VBox([self.selecting, self._badge, grid, self._status, self.bar, self.share])
 

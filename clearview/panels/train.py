@@ -114,7 +114,8 @@ class TrainBar(W.VBox):
         )
         self.overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
         self.stop.disabled = self.hold.disabled = True
-        self.loss.layout.display = self.anew.layout.display = self.which.layout.display = "none"
+        for later in (self.loss, self.anew, self.which, self.fraction):
+            later.layout.display = "none"
         for widget, slot, action in (
             (self.go, "train", self.train), (self.anew, "train", lambda: self.train(resume=False)),
             (self.hold, "train", self.pause), (self.stop, "train", self.cancel),
@@ -146,7 +147,7 @@ class TrainBar(W.VBox):
         how = {"resume": partial} if partial else {"config": self.config} if self.config is not None else {}
         self.go.disabled, self.hold.disabled, self.stop.disabled = True, False, False
         self.anew.layout.display, self.hold.layout.display, self.cost.value = "none", "", ""
-        self._watch, self._drop = True, False
+        self._watch, self._drop, self.fraction.layout.display = True, False, ""
         self.preview = self.preview if partial else None
         self._begun = time.monotonic(), None if partial else self.estimate
         self.training.start(lambda report: learner.fit(catalog, on_progress=report, on_preview=self._previewed, **how))

@@ -7,6 +7,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _open: weakref.WeakSet = weakref.WeakSet()
@@ -23,6 +25,16 @@ def _close_all() -> None:
 
 # As `concurrent.futures` does: before all of `atexit`, where JAX takes its backend down, whichever came first.
 getattr(threading, "_register_atexit", atexit.register)(_close_all)
+
+
+def _stand_back() -> None:
+    """Let all others go first: this thread, and those in which XLA computes, which pay for nearly all of a training."""
+    if sys.platform != "linux":  # where a thread has a priority of its own
+        return
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it may end meanwhile
+            if int(task.name) == threading.get_native_id() or (task / "comm").read_text().startswith("tf_XLA"):
+                os.setpriority(os.PRIO_PROCESS, int(task.name), 10)
 
 
 class Overtaken(Exception):
@@ -176,8 +188,7 @@ class Training:
         def run():
             result = error = None
             try:
-                if sys.platform == "linux":  # where a thread has a priority of its own
-                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+                _stand_back()
                 result = job(report)
             except Exception as problem:  # shown by on_done
                 error = problem
