@@ -168,5 +168,11 @@ def test_pictures_side_by_side_are_saved_together(tmp_path, rng):
         assert dict(read_field(tmp_path / f"several.{ending}").sizes) == dict(several.sizes)
     with pytest.raises(ValueError, match="for several planes, got"):
         save_data(several, tmp_path / "several.csv")
-    with pytest.raises(ValueError, match="Expected pictures only"):
-        data_of(hv.Layout([image("a"), hv.Curve([(0.0, 1.0)])]))
+    mixed = data_of(hv.Layout([image("a"), hv.Curve([(0.0, 1.0), (2.0, 3.0)], label="truth")]))
+    assert mixed["a_1"].shape == (30, 20)
+    np.testing.assert_array_equal(mixed["y_2"], [1.0, 3.0])
+    assert list(mixed["layer_2"].values) == ["truth"] * 2
+    points = data_of(hv.Layout([hv.Points([(0.0, 1.0)]), hv.Points([(0.0, 1.0), (2.0, 3.0)])]))
+    assert (points["x_1"].size, points["x_2"].size) == (1, 2)
+    save_data(mixed, tmp_path / "mixed.nc")
+    assert set(read_field(tmp_path / "mixed.nc").data_vars) == set(mixed.data_vars)

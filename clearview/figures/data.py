@@ -14,30 +14,43 @@ def data_of(element) -> xr.Dataset | pd.DataFrame:
     """What an element shows: its pictures as a field, or without one its curves and points as a table.
 
     Returns:
-        A field with the units and names of the axes, of pictures on different axes with a number behind every name;
-        or a table with the columns ``layer`` (the label), x and y, named with their units.
+        A field with the units and names of the axes, in a layout on different axes with a number behind every name; or
+        a table with the columns ``layer`` (the label), x and y, named with their units.
 
     Raises:
-        ValueError: if there is neither a picture nor a curve, or a layout of pictures and plots without one.
+        ValueError: if there is neither a picture nor a curve.
     """
     if isinstance(element, hv.Layout):
-        return _merged([data_of(k) for k in element])
+        return _merged([_numbers(k) for k in element])
+    found = _numbers(element)
+    if "layer" not in found:
+        return found
+    words = {n: f"{v.long_name} [{v.units}]" if v.units else v.long_name for n, v in found.items() if n != "layer"}
+    return found.to_dataframe().reset_index(drop=True).rename(columns=words)
+
+
+def _numbers(element) -> xr.Dataset:
+    """The pictures on their axes; without any, the curves and points one after the other."""
     images = [k for k in layers(element) if isinstance(k, hv.Image)]
     if images:
         return _merged([_field(image) for image in images])
-    tables = [
-        _table(k) for k in layers(element) if isinstance(k, hv.Curve | hv.Scatter | hv.Points | hv.Area | hv.Spread)
-    ]
-    if not tables:
+    parts = [k for k in layers(element) if isinstance(k, hv.Curve | hv.Scatter | hv.Points | hv.Area | hv.Spread)]
+    if not parts:
         raise ValueError("Expected a picture, curves or points, got none of them; draw one first.")
-    return pd.concat(tables, ignore_index=True)
+    rows = [{d.name: np.asarray(k.interface.values(k, d)) for d in k.dimensions()} for k in parts]
+    table = [pd.DataFrame({"layer": k.label, **columns}) for k, columns in zip(parts, rows, strict=True)]
+    found = xr.Dataset.from_dataframe(pd.concat(table, ignore_index=True).rename_axis("row")).drop_vars("row")
+    for d in (d for k in parts for d in k.dimensions()):
+        found[d.name].attrs.update(units=d.unit or "", long_name=d.label)
+    return found
 
 
-def _merged(fields: list[Any]) -> xr.Dataset:
-    if not all(isinstance(field, xr.Dataset) for field in fields):
-        raise ValueError("Expected pictures only, got curves or points beside them; take the numbers of one of them.")
-    if len({tuple(field.dims) for field in fields}) > 1:  # each plane has axes of its own
-        fields = [field.rename({n: f"{n}_{i}" for n in field.variables}) for i, field in enumerate(fields, 1)]
+def _merged(fields: list[xr.Dataset]) -> xr.Dataset:
+    if len({tuple(field.dims) for field in fields}) > 1 or any(
+        "layer" in k for k in fields
+    ):  # each has axes of its own
+        fields = [field.rename({n: f"{n}_{i}" for n in {*field.variables, *field.dims}})
+                  for i, field in enumerate(fields, 1)]  # fmt: skip
     merged: Any = xr.merge(fields, compat="override", combine_attrs="override", join="override")
     return merged
 
@@ -53,8 +66,3 @@ def _field(image: Any) -> xr.Dataset:
     return xr.Dataset({z.name: ((y.name, x.name), values, attrs)}, coords, {"title": image.label}).transpose(
         x.name, ...
     )
-
-
-def _table(element: Any) -> pd.DataFrame:
-    found = {d.pprint_label: np.asarray(element.interface.values(element, d)) for d in element.dimensions()}
-    return pd.DataFrame({"layer": element.label, **found})
