@@ -38,9 +38,9 @@ def in_full(function):
     """Products of matrices in float32 on GPUs, too, whose default is ten bits: the series lives by cancellation."""
 
     @wraps(function)
-    def called(*args):
+    def called(*args, **kwargs):
         with jax.default_matmul_precision("highest"):
-            return function(*args)
+            return function(*args, **kwargs)
 
     return called
 

@@ -14,16 +14,17 @@ def data_of(element) -> xr.Dataset | pd.DataFrame:
     """What an element shows: its pictures as a field, or without one its curves and points as a table.
 
     Returns:
-        A field with the units and names of the axes, in a layout on different axes with a number behind every name; or
-        a table with the columns ``layer`` (the label), x and y, named with their units.
+        A field with the units and names of the axes; in a layout of views that differ in their axes, or of which some
+        are curves or points, the number of the view stands behind every name. Or a table with the columns ``layer``
+        (the label), x and y, named with their units.
 
     Raises:
         ValueError: if there is neither a picture nor a curve.
     """
-    if isinstance(element, hv.Layout):
+    if isinstance(element, hv.Layout) and len(element) > 1:
         return _merged([_numbers(k) for k in element])
-    found = _numbers(element)
-    if "layer" not in found:
+    found = _numbers(next(iter(element)) if isinstance(element, hv.Layout) else element)
+    if "row" not in found.dims:
         return found
     words = {n: f"{v.long_name} [{v.units}]" if v.units else v.long_name for n, v in found.items() if n != "layer"}
     return found.to_dataframe().reset_index(drop=True).rename(columns=words)
@@ -46,11 +47,11 @@ def _numbers(element) -> xr.Dataset:
 
 
 def _merged(fields: list[xr.Dataset]) -> xr.Dataset:
-    if len({tuple(field.dims) for field in fields}) > 1 or any(
-        "layer" in k for k in fields
-    ):  # each has axes of its own
-        fields = [field.rename({n: f"{n}_{i}" for n in {*field.variables, *field.dims}})
-                  for i, field in enumerate(fields, 1)]  # fmt: skip
+    names = [name for field in fields for name in field.data_vars]
+    alike = all(fields[0].coords.equals(field.coords) for field in fields)
+    if not alike or len(set(names)) < len(names):  # each view has axes of its own
+        numbered = enumerate(fields, 1)
+        fields = [k.rename({n: f"{n}_{i}" for n in {*k.variables, *k.dims}}) for i, k in numbered]
     merged: Any = xr.merge(fields, compat="override", combine_attrs="override", join="override")
     return merged
 

@@ -87,7 +87,7 @@ class AccelerationPanel(SlicePanel):
         if not settings["arrows"] or settings["plane"] == "sky" or settings["show"] == "error":
             return seen
         a, b = (self.displayed(field, f"a_{k}", settings) for k in PLANES[settings["plane"]])
-        # at the same places in the coarse picture and in the full one
+        # nearly at the same places in the coarse picture and in the full one
         return [arrows(a, b, max(1, max(a.shape) // 16)), *seen]
 
     def _near(self, settings) -> list[Any]:

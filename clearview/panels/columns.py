@@ -1,5 +1,6 @@
 """What a catalogue, or draws from a flow, can be plotted against: coordinates with names, units and spans."""
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -124,8 +125,9 @@ class Columns:
         if times not in self._thinned:
             first = np.arange(len(self) // times) * times
             rows = first + np.random.default_rng(0).integers(0, times, len(first))
+            whole = weakref.proxy(self)  # or neither would be freed before the garbage is collected
             measured = {name: unit for name, unit in self.units.items() if name not in self._rules}
-            self._thinned[times] = Columns(lambda name: self[name].take(rows), measured, len(rows), self.source)
+            self._thinned[times] = Columns(lambda name: whole[name].take(rows), measured, len(rows), self.source)
         return self._thinned[times]
 
     def ends(self, name: str) -> tuple[float, float]:

@@ -27,7 +27,7 @@ PER_CELL = {"stars": 3.0, "flow": 3.0, "difference": 12.0}
 """Stars to a cell on average; a difference needs some more to mean anything."""
 
 MOVED = 1_500_000
-"""Of twice as many stars or more, only one of each so many is counted while a slider is moved."""
+"""Of twice as many stars or more, about so many are counted while a slider is moved, unless some are selected."""
 
 
 class PhaseSpacePanel(SelectingPanel):
@@ -232,7 +232,8 @@ class PhaseSpacePanel(SelectingPanel):
             axes = self._cells(settings, fit.stars, detail)
         else:
             axes, times = self._axes(settings, 1, 1), 1
-            if show == "stars" and detail < 1.0 and self.selection.mask is None:
+            mask = self.selection.mask if show == "stars" else None
+            if show == "stars" and detail < 1.0 and mask is None:
                 times = max(1, len(self.catalog) // MOVED)
             x, y = self._select(names, windows, None if show == "stars" else fit, times)
             n, few = seen(x, y, axes)
@@ -241,8 +242,8 @@ class PhaseSpacePanel(SelectingPanel):
                 x, y = self._select(names, windows)
                 n, few = seen(x, y, axes)
             found: Any = None
-            if show == "stars" and self.selection.mask is not None:
-                found = select(self._columns(), names, windows, self.selection.mask)
+            if mask is not None:
+                found = select(self._columns(), names, windows, mask)
             if show == "stars" and few is not None and n < FEW:
                 return chosen_points((x, y), found, axes, self._of_all(n) + words)
             axes = self._cells(settings, n * times, detail)
@@ -250,7 +251,7 @@ class PhaseSpacePanel(SelectingPanel):
             if show == "stars":
                 found = None if found is None else count_field(found[0], found[1], axes).values
                 counts.values *= np.uint32(times)
-                return chosen_image(counts, found, self._of_all(int(counts.values.sum()), times > 1) + words)
+                return chosen_image(counts, found, self._of_all(int(counts.values.sum()), times) + words)
         enough = None if detail == 1.0 else CHUNK
         flow, more = expected(self._draws_of(fit), axes, windows, enough=enough, stop=lambda: self._draws.waiting)
         total = float(flow.sum())
@@ -353,7 +354,8 @@ class PhaseSpacePanel(SelectingPanel):
 
         Of ``times`` stars one is taken.
         """
-        columns = self._columns().thinned(times)
+        whole = self._columns()  # kept as long as those that are taken from it
+        columns = whole.thinned(times)
         return select(columns, names, windows, None if fit is None else self._learnable(columns, fit))
 
     def _learnable(self, columns: Columns, fit: Any) -> np.ndarray | None:
@@ -372,11 +374,12 @@ class PhaseSpacePanel(SelectingPanel):
         self._inside = columns, fit, inside
         return inside
 
-    def _of_all(self, n: int, roughly: bool = False) -> str:
+    def _of_all(self, n: int, times: int = 1) -> str:
+        """So many of all stars, in words; of ``times`` stars one was counted."""
         total = len(self.catalog)
-        if roughly:
-            return f"about {float(f'{n:.3g}'):,.0f} of {total:,} stars"
-        return f"all {n:,} stars" if n == total else f"{n:,} of {total:,} stars"
+        if n + times > total:
+            return f"all {total:,} stars"
+        return f"{n:,} of {total:,} stars" if times == 1 else f"about {float(f'{n:.3g}'):,.0f} of {total:,} stars"
 
     # ---- axes ----------------------------------------------------------------------------------------------------
 

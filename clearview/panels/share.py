@@ -22,7 +22,7 @@ def save_data(data: xr.Dataset | pd.DataFrame, path: str | Path, *, overwrite: b
     Raises:
         FileExistsError: if the file is there and ``overwrite`` is false.
         FileNotFoundError: if its folder is not there.
-        ValueError: for another ending, a table that is to become anything but CSV, or CSV for several planes.
+        ValueError: for another ending, a table that is to become anything but CSV, or CSV for views on different axes.
     """
     path = Path(path)
     if path.suffix != ".csv":
@@ -39,7 +39,7 @@ def save_data(data: xr.Dataset | pd.DataFrame, path: str | Path, *, overwrite: b
     table = data
     if isinstance(data, xr.Dataset):
         if len({frozenset(variable.dims) for variable in data.data_vars.values()}) > 1:
-            raise ValueError(f"Expected a path ending in .nc or .fits for several planes, got {path.name!r}; change "
+            raise ValueError(f"Expected a path ending in .nc for views on different axes, got {path.name!r}; change "
                              "its ending.")  # fmt: skip
         units = {name: data[name].attrs.get("units", "") for name in (*data.coords, *data.data_vars)}
         table = data.to_dataframe().reset_index().rename(columns={n: f"{n} [{u}]" for n, u in units.items() if u})

@@ -388,7 +388,7 @@ class TrainBar(W.VBox):
         if self._unfinished() is not None:  # a finished fit that is not shown here still waits to be saved
             self.partial = None
         self.preview, self._before = None, None
-        self.fraction.value, self.fraction.bar_style = 0.0, ""
+        self.fraction.value, self.fraction.bar_style, self.fraction.layout.display = 0.0, "", "none"
         self.stage.value = small("Cancelled: nothing of this training is kept.")
 
     # ---- inside --------------------------------------------------------------------------------------------------

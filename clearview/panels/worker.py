@@ -28,13 +28,19 @@ getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 
 def _stand_back() -> None:
-    """Let all others go first: this thread, and those in which XLA computes, which pay for nearly all of a training."""
+    """Let others go first, for good: this thread, and those in which XLA computes, where nearly all of a training is.
+
+    Nobody may take such a step back; what a panel draws with XLA is computed there too, and only heeds others more.
+    """
     if sys.platform != "linux":  # where a thread has a priority of its own
         return
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):  # it may end meanwhile
-            if int(task.name) == threading.get_native_id() or (task / "comm").read_text().startswith("tf_XLA"):
-                os.setpriority(os.PRIO_PROCESS, int(task.name), 10)
+    with suppress(OSError):
+        for task in Path("/proc/self/task").iterdir():
+            own = int(task.name) == threading.get_native_id()
+            with suppress(OSError):  # a thread may end meanwhile
+                if own or (task / "comm").read_bytes().startswith(b"tf_XLA"):
+                    nice = os.getpriority(os.PRIO_PROCESS, int(task.name))
+                    os.setpriority(os.PRIO_PROCESS, int(task.name), max(10, nice))
 
 
 class Overtaken(Exception):
@@ -188,7 +194,8 @@ class Training:
         def run():
             result = error = None
             try:
-                _stand_back()
+                if self._threaded:
+                    _stand_back()
                 result = job(report)
             except Exception as problem:  # shown by on_done
                 error = problem
