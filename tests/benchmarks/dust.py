@@ -5,6 +5,7 @@
 ``--stars`` is before dust, which leaves two thirds. ln eps is compared with the truth smoothed over ``--smoothing``
 kpc, at places uniform in the volume with |z| < 0.3 kpc within 3 kpc of the Sun, after the mean over d < 0.5 kpc is
 made the same; its skill is 1 - rms^2 / variance against a constant, and against n_seen over a smooth disc.
+``acc_formal_pull`` is the rms of the force's error over its stated error, along R, phi and z.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import time
 
 import common
 import numpy as np
-from acceleration import errors, evaluation_points, map_config
+from acceleration import cylindrical, errors, evaluation_points, formal_spread, map_config
 
 from clearview.dynamics import EfficiencyConfig, PotentialConfig, fit_efficiency, fit_map
 from clearview.mocks import dust_truth_of, dusty_galaxy, truth_of
@@ -70,6 +71,8 @@ def run(seed, args):
 
     x = evaluation_points(rng, 4000)
     result = {f"acc_{key}": value for key, value in errors(fit.acceleration(x), truth, x).items()}
+    off = np.einsum("nij,nj->ni", cylindrical(x), fit.acceleration(x) - truth.acceleration(x))
+    result["acc_formal_pull"] = np.sqrt(np.mean((off / formal_spread(fit, x)) ** 2))
     inner = np.linalg.norm(x - SUN.position, axis=1) < 3
     off = np.expm1(fit.log_n(x) + np.log(len(seen)) - np.log(dust.density(x)))[inner]
     result |= {"density_median": np.median(np.abs(off)), "density_bias": np.median(off)}
