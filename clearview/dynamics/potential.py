@@ -191,7 +191,7 @@ class PotentialSeries(eqx.Module):
     def derivatives(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " *axes"]:
         """Phi(x), or all its derivatives of that order, up to the third."""
         X, Y, Z = self._factors(x)
-        # Summed over one factor after the other, which is ten times faster than over all functions.
+        # Summed over one factor after the other, which is far less work than over all functions.
         shape = [len(chain[0]) for chain in (X, Y, Z)]
         dense = jnp.zeros(shape).at[_orders(self.degree, self.horizontal)].set(self.coefficients)
         summed = [dense @ Z[n] for n in range(order + 1)]

@@ -28,9 +28,9 @@ getattr(threading, "_register_atexit", atexit.register)(_close_all)
 
 
 def _stand_back() -> None:
-    """Let others go first, for good: this thread, and those in which XLA computes, where nearly all of a training is.
+    """Let others go first: this thread, and those in which XLA computes, where nearly all of a training is.
 
-    Nobody may take such a step back; what a panel draws with XLA is computed there too, and only heeds others more.
+    Only root could undo it, so it is for good; what panels draw with XLA is computed in those threads, too.
     """
     if sys.platform != "linux":  # where a thread has a priority of its own
         return
