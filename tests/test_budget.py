@@ -17,12 +17,12 @@ from clearview.dynamics import (
     ErrorBudget,
     PotentialConfig,
     acceleration_field,
-    bias_field,
     error_budget,
     extrapolation,
     load_budget,
     score_gradients,
     simex,
+    simex_map,
 )
 from clearview.dynamics import budget as module
 from clearview.dynamics.budget import _bootstrap
@@ -224,21 +224,35 @@ def test_without_errors_nothing_is_extrapolated():
         simex(len, exact, draws=1)
 
 
-def test_bias_of_a_field(monkeypatch, budget, stars):
-    """With a stand-in for the fit: forces in proportion to 1 + the excess variance of the parallaxes."""
-    error = np.asarray(stars["parallax_error"], float)
+def test_a_map_without_the_bias_of_errors(monkeypatch, budget, stars):
+    """With a stand-in for the fit: potentials in proportion to 1 + the excess variance of the parallaxes."""
+    error, calls = np.asarray(stars["parallax_error"], float), []
 
-    def stand_in(fit, noisy):
-        pull = np.isin(noisy["ra"], stars["ra"])  # some stars are lost
-        assert pull.all()
-        kept = np.isin(stars["ra"], noisy["ra"])
+    def stand_in(fit, noisy, *, on_batch=None):
+        kept = np.isin(stars["ra"], noisy["ra"])  # some stars are lost
         factor = 1 + np.mean(((noisy["parallax"] - stars["parallax"][kept]) / error[kept]) ** 2)
         series = eqx.tree_at(lambda s: s.coefficients, fit.series, fit.series.coefficients * factor)
-        return dataclasses.replace(fit, series=series)
+        calls.append(on_batch and on_batch(1, 2))
+        return None if calls[-1] is False else dataclasses.replace(fit, series=series)
 
     monkeypatch.setattr(extrapolation, "refit", stand_in)
-    field = bias_field(budget.central, stars, acceleration_field, AXES, FIXED, draws=3)
-    # All of the force is then made by the errors.
-    np.testing.assert_allclose(field.a_x_bias, field.a_x, rtol=0.1)
-    assert (field.a_x_bias_error < 0.1 * abs(field.a_x)).all()
-    assert field.a_x_bias.attrs["units"] == field.a_x.attrs["units"]
+    told = []
+    central = budget.central
+    fit = simex_map(central, stars, scales=(0.5, 1.0), draws=3, on_batch=lambda *p: told.append(p))
+    np.testing.assert_allclose([done / size for done, size in told], (np.arange(7) + 0.5) / 7)
+    # All of the potential is then made by the errors.
+    whole = np.linalg.norm(central.series.coefficients)
+    assert np.linalg.norm(fit.series.coefficients) < 0.1 * whole
+    # The random draws scatter along the potential, and only there.
+    more = fit.series.spread @ fit.series.spread.T - central.series.spread @ central.series.spread.T
+    along = central.series.coefficients / whole
+    np.testing.assert_allclose(more, np.outer(along, along) * (along @ more @ along), atol=1e-3 * abs(more).max())
+    assert 0 < along @ more @ along < (0.1 * whole) ** 2
+    assert "no measurement errors" in fit.message
+    assert "no measurement errors" not in central.message
+    assert simex_map(central, stars, draws=2, on_batch=lambda done, size: done < 0.5 * size) is None
+
+
+def test_a_map_that_is_not_finished_is_not_extrapolated(budget, stars):
+    with pytest.raises(ValueError, match="finished map"):
+        simex_map(dataclasses.replace(budget.central, stage=2), stars)

@@ -118,6 +118,20 @@ def test_errors_of_the_density_make_no_bias(model, stars):
     assert pull(star_by_star, x[inner], true) > 5
 
 
+def test_stars_in_clumps_count_for_fewer(model, stars):
+    """Each star four times over says no more than once, and is not taken for more."""
+    gradients = score_gradients(model, *stars)
+    few = type(gradients)(*(a[:5000] for a in gradients))
+    clumped = type(gradients)(*(np.tile(a, (4, *(1,) * (a.ndim - 1))) for a in few))
+    exact_only = PotentialConfig(degree=10, pointwise=0.0, smooth=0.01, smooth_density=0.01)
+    wide, as_wide, narrow = (
+        np.linalg.norm(fitted(g, stars[0], exact_only)[1].acceleration_covariance(SUN.position)) ** 0.5
+        for g in (few, clumped, gradients)
+    )
+    assert narrow < 0.75 * wide
+    assert as_wide == pytest.approx(wide, rel=0.1)
+
+
 def test_the_density_is_drawn_above_zero(model, stars):
     gradients = score_gradients(model, *(part[:4000] for part in stars))
     x = SUN.position + np.random.default_rng(2).uniform(-0.5, 0.5, (500, 3)) * RADIUS

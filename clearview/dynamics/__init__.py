@@ -34,7 +34,7 @@ from clearview.dynamics.equilibrium import (
     residual_field,
     star_asymmetry,
 )
-from clearview.dynamics.extrapolation import Simex, bias_field, refit, simex
+from clearview.dynamics.extrapolation import Simex, refit, simex, simex_map
 from clearview.dynamics.fields import acceleration_field, phase_space_field, slice_points
 from clearview.dynamics.identifiability import Identifiability, identifiability, identifiability_field
 from clearview.dynamics.maps import MapConfig, MapFit, estimate_seconds, fit_map, load_map, save_map
@@ -102,7 +102,6 @@ __all__ = [
     "acceleration_field",
     "along_axes",
     "asymmetry_field",
-    "bias_field",
     "binned_jeans",
     "bump_functions",
     "circular_velocity",
@@ -147,6 +146,7 @@ __all__ = [
     "save_map",
     "score_gradients",
     "simex",
+    "simex_map",
     "slice_points",
     "smooth",
     "solve_acceleration",

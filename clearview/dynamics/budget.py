@@ -9,7 +9,7 @@ stars, 8 maps trained anew from bootstrapped stars scattered by 1.07 times the r
 and statistics, 8 from stars measured again by 1.04 times that of training and measurement.) A fourth part, *formal*,
 is the spread that the solution of these equations states itself: finite statistics and the prior.
 
-The bias that measurement errors make is not in it: see `clearview.dynamics.extrapolation`.
+The bias that measurement errors make is not in it: `clearview.dynamics.simex_map` takes it out.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from jax import random
 from clearview import flows
 from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
-from clearview.dynamics.extrapolation import beside, in_ball, refit, thinned
+from clearview.dynamics.extrapolation import in_ball, refit, thinned
 from clearview.dynamics.maps import MapConfig, MapFit, fit_map, load_map, save_map
 from clearview.dynamics.potential import Gradients, fit_potential, formal_members, score_gradients
 from clearview.flows import MAF, Ensemble, Fit, Progress, State
@@ -101,13 +101,19 @@ class ErrorBudget:
             spread = {name: values[q].std(0, ddof=1) for name, values in errors.items()}
             finite = np.maximum(spread["formal"], spread.get("statistics", 0.0))
             spread["error"] = np.sqrt(finite**2 + sum(spread.get(n, 0.0) ** 2 for n in ("training", "measurement")))
-            added |= {f"{q}_{name}": beside(out[q], v, _WORDS[name]) for name, v in spread.items()}
+            added |= {f"{q}_{name}": _beside(out[q], v, _WORDS[name]) for name, v in spread.items()}
         counts = {f"members_{name}": len(maps) for name, maps in parts.items()}
         return out.assign(added).assign_attrs(counts | {"error_budget": self.message})
 
 
 def _values(out: xr.Dataset, fields: list[xr.Dataset]) -> dict[Any, np.ndarray]:
     return {q: np.stack([np.asarray(f[q], float) for f in fields]) for q in out}
+
+
+def _beside(variable: xr.DataArray, values, words: str):
+    """``values`` as a companion of a field's variable, in its units."""
+    label = f"{variable.attrs.get('long_name', variable.name)}, {words}"
+    return variable.dims, np.asarray(values, np.float32), variable.attrs | {"long_name": label}
 
 
 def error_budget(

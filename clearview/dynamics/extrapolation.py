@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 
 from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
@@ -23,19 +24,27 @@ class Simex(NamedTuple):
 
     Attributes:
         naive: the estimate from the stars as they are.
-        value: extrapolated; the bias of ``naive`` is the difference.
-        error: of ``value``, by the random draws alone; the finite number of stars is not in it.
+        each: extrapolated, of each random draw (the first axis).
     """
 
     naive: np.ndarray
-    value: np.ndarray
-    error: np.ndarray
+    each: np.ndarray
+
+    @property
+    def value(self) -> np.ndarray:
+        """Extrapolated; the bias of ``naive`` is the difference."""
+        return self.each.mean(0)
+
+    @property
+    def error(self) -> np.ndarray:
+        """Of ``value``, by the random draws alone; the finite number of stars is not in it."""
+        return self.each.std(0, ddof=1) / np.sqrt(len(self.each))
 
 
 def simex(
     estimate: Callable[[Catalog], Any], catalog: Catalog, *, scales: Sequence[float] = (0.5, 1.0, 1.5), draws: int = 4,
     seed: int = 0,
-) -> Simex:  # fmt: skip
+) -> Simex | None:  # fmt: skip
     """Simulation-extrapolation of any estimate from stars with errors.
 
     Errors add in quadrature: stars measured once more with ``scale`` times their errors have 1 + scale^2 times the
@@ -43,11 +52,14 @@ def simex(
     in the variance, and less than the whole bias for one that is steeper.
 
     Args:
-        estimate: of a catalogue: a number or an array, as ``lambda stars: refit(fit, stars).acceleration(x)``.
+        estimate: of a catalogue: a number or an array, as ``lambda stars: np.median(stars["pmra"])``.
         catalog: with errors, see `clearview.catalogs.errors.resample`.
         scales: of the added noise, two or more.
         draws: how often; one draw has the same random numbers at all scales.
         seed: of these.
+
+    Returns:
+        The estimate extrapolated, or None as soon as an estimate is None.
 
     Raises:
         KeyError, ValueError: for fewer than two scales or draws, or a catalogue that cannot be resampled.
@@ -56,47 +68,61 @@ def simex(
         raise ValueError(f"Expected two or more draws and scales above 0, got {draws} and {tuple(scales)}; correct.")
     variance = np.array([0.0, *(s**2 for s in scales)])
     weights = np.array([1.0, -1.0, 1.0]) @ np.linalg.pinv(np.vander(variance, 3, increasing=True))
-    naive, each = np.asarray(estimate(catalog), float), []
+    if (first := estimate(catalog)) is None:
+        return None
+    each = []
     for i in range(draws):
-        noisier = [np.asarray(estimate(resample(catalog, seed + i, s).catalog), float) for s in scales]
-        each.append(np.tensordot(weights, np.stack([naive, *noisier]), 1))
-    return Simex(naive, np.mean(each, axis=0), np.std(each, axis=0, ddof=1) / np.sqrt(draws))
+        noisier = [first]
+        for scale in scales:
+            if (found := estimate(resample(catalog, seed + i, scale).catalog)) is None:
+                return None
+            noisier.append(found)
+        each.append(np.tensordot(weights, np.asarray(noisier, float), 1))
+    return Simex(np.asarray(first, float), np.stack(each))
 
 
-def bias_field(
-    fit: MapFit, catalog: Catalog, function: Callable[..., xr.Dataset], *args, draws: int = 4, **kwargs
-) -> xr.Dataset:  # fmt: skip
-    """A field and what the measurement errors added to it, by `simex` with the f(x, v) of the map.
+def simex_map(
+    fit: MapFit, catalog: Catalog, *, scales: Sequence[float] = (0.7, 1.4), draws: int = 2,
+    on_batch: Callable[[int, int], object] | None = None,
+) -> MapFit | None:  # fmt: skip
+    """The map with its potential extrapolated to no measurement errors, by `simex` with the f(x, v) of the map.
+
+    What the errors added to a field is the difference of the two maps' fields. The spread of the potential holds the
+    random draws besides. f(x, v) stays that of the stars as they are.
 
     Args:
         fit: a finished map.
-        catalog: its stars, with errors.
-        function: of a map, ``args`` and ``kwargs``, giving a field.
-        draws: see `simex`.
+        catalog: its stars, with errors, and those beyond the ball that the errors may carry into it.
+        scales, draws: see `simex`; the potential is solved 1 + len(scales) * draws times.
+        on_batch: called with (done, all); returning False stops.
 
     Returns:
-        The map's field; beside each variable q stand ``q_bias``, to be taken off q, and ``q_bias_error``.
+        The map, or None if stopped.
 
     Raises:
+        ValueError: for a map that is not finished.
         KeyError, ValueError: for a catalogue that cannot be resampled.
     """
-    out = function(fit, *args, **kwargs)
+    fit.acceleration(fit.center[None])  # refuses an unfinished map
+    stars, count, solved = thinned(fit, catalog), 1 + len(scales) * draws, 0
 
-    def estimate(stars):
-        return np.stack([np.asarray(v, float) for v in function(refit(fit, stars), *args, **kwargs).values()])
+    def coefficients(stars):
+        nonlocal solved
+        found = refit(
+            fit, stars, on_batch=lambda done, size: on_batch is None or on_batch(solved * size + done, count * size)
+        )  # fmt: skip
+        solved += 1
+        return found and found.series.coefficients
 
-    found = simex(estimate, thinned(fit, catalog), draws=draws)
-    added = {}
-    for q, value, error in zip(out, found.naive - found.value, found.error, strict=True):
-        added[f"{q}_bias"] = beside(out[q], value, "bias by measurement errors")
-        added[f"{q}_bias_error"] = beside(out[q], error, "error of that bias")
-    return out.assign(added)
-
-
-def beside(variable: xr.DataArray, values, words: str):
-    """``values`` as a companion of a field's variable, in its units."""
-    label = f"{variable.attrs.get('long_name', variable.name)}, {words}"
-    return variable.dims, np.asarray(values, np.float32), variable.attrs | {"long_name": label}
+    if (found := simex(coefficients, stars, scales=scales, draws=draws)) is None:
+        return None
+    value = fit.series.coefficients + np.asarray(found.value - found.naive)
+    scatter = (found.each - found.value) / np.sqrt(draws * (draws - 1))
+    spread = np.linalg.qr(np.concatenate([np.asarray(fit.series.spread).T, scatter])).R.T
+    parts = tuple(jnp.asarray(a, jnp.float32) for a in (value, spread))
+    series = eqx.tree_at(lambda s: (s.coefficients, s.spread), fit.series, parts)
+    message = f"{fit.message} Extrapolated to no measurement errors ({draws} draws)."
+    return dataclasses.replace(fit, series=series, message=message)
 
 
 def refit(fit: MapFit, catalog: Catalog, *, on_batch: Callable[[int, int], object] | None = None) -> MapFit | None:

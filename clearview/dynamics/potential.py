@@ -370,26 +370,31 @@ def fit_potential(
     count = len(inner)
     response, answered, noise = total[0] / count, total[1] / count, total[2] / count
     noise = (noise - np.outer(answered, answered)) / count
-    half = inverse_root(noise)
-    weight = (response.T @ half) @ half.T
-    # That of a covariance from few stars is too large by the factor (Hartlap et al. 2007, arXiv:astro-ph/0608064).
-    weight *= (count - len(noise) - 2) / (count - 1)
+    # The inverse of a covariance from few stars is too large by the factor (Hartlap et al. 2007, astro-ph/0608064).
+    half = inverse_root(noise) * np.sqrt((count - len(noise) - 2) / (count - 1))
+    exact, told = ((half.T @ response).T @ (half.T @ a) for a in (response, answered))
     few = config.pointwise / inner.sum()
-    known = weight @ response + few * total[3] + prior
-    answer = weight @ answered + few * total[4] + (known - prior) @ start
+    rest = few * total[3] + prior
+    change = np.linalg.solve(exact + rest, told + few * total[4] - prior @ start)
+    gradient = np.asarray(_gradient(series, stars.x[some[:300]]), float)
+    variance = np.sum(gradient * (np.linalg.inv(exact + rest) @ gradient), axis=-2)
+    strain = np.sqrt(np.mean((change @ gradient) ** 2 / variance))
+    # Stars in clumps, or not at rest, break the equations by more than the noise of as many independent ones, which is
+    # to be so much larger that the broken ones look likely.
+    left = half.shape[1] - np.trace(np.linalg.solve(exact + rest, exact))
+    excess = max(1.0, np.sum((half.T @ (answered - response @ change)) ** 2) / max(left, 1.0))
+    known = exact / excess + rest
+    answer = told / excess + few * total[4] + (known - prior) @ start
     densities = np.concatenate([np.asarray(_laplacians(series, part), float) for (part,) in chunks(_places(series))])
     densities *= np.sqrt(config.positive / len(densities)) / (config.halo * rate**2)
     information, last = known, None
-    for _ in range(20):  # what is below 0 is drawn towards it
+    for _ in range(20):  # what is below 0 is drawn towards it; a set that swings between rounds is left as it is
         found = np.linalg.solve(information, answer)
         negative = densities @ found < 0
         if last is not None and (negative == last).all():
             break
         information, last = known + densities[negative].T @ densities[negative], negative
-    change = found - start  # a set that swings between rounds is left as it was
     spread = np.linalg.inv(np.linalg.cholesky((known + known.T) / 2)).T
-    gradient = np.asarray(_gradient(series, stars.x[some[:300]]), float)
-    strain = np.sqrt(np.mean((change @ gradient) ** 2 / ((spread.T @ gradient) ** 2).sum(-2)))
     parts = (jnp.asarray(a, jnp.float32) for a in (found, spread, strain))
     return eqx.tree_at(lambda s: (s.coefficients, s.spread, s.strain), series, tuple(parts))
 

@@ -13,7 +13,7 @@ import time
 
 import common
 import numpy as np
-from acceleration import cylindrical, errors, evaluation_points, formal_spread, map_config
+from acceleration import errors, evaluation_points, formal_pull, map_config
 
 from clearview.dynamics import EfficiencyConfig, PotentialConfig, fit_efficiency, fit_map
 from clearview.mocks import dust_truth_of, dusty_galaxy, truth_of
@@ -71,8 +71,7 @@ def run(seed, args):
 
     x = evaluation_points(rng, 4000)
     result = {f"acc_{key}": value for key, value in errors(fit.acceleration(x), truth, x).items()}
-    off = np.einsum("nij,nj->ni", cylindrical(x), fit.acceleration(x) - truth.acceleration(x))
-    result["acc_formal_pull"] = np.sqrt(np.mean((off / formal_spread(fit, x)) ** 2))
+    result["acc_formal_pull"] = formal_pull(fit, truth, x)
     inner = np.linalg.norm(x - SUN.position, axis=1) < 3
     off = np.expm1(fit.log_n(x) + np.log(len(seen)) - np.log(dust.density(x)))[inner]
     result |= {"density_median": np.median(np.abs(off)), "density_bias": np.median(off)}
