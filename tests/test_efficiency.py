@@ -11,6 +11,7 @@ from clearview.dynamics import (
     EfficiencyConfig,
     MapConfig,
     PotentialConfig,
+    efficiency,
     efficiency_field,
     fit_dusty,
     fit_efficiency,
@@ -84,6 +85,17 @@ def test_the_force_survives_the_dust(fit, seen):
     error = np.linalg.norm(fit.acceleration(x) - true, axis=1) / np.linalg.norm(true, axis=1)
     assert np.median(error) < 0.15
     assert np.isfinite(fit.potential(x)).all()
+
+
+def test_learnt_gradients_that_err_alike_widen_the_stated_error(fit, density, seen, monkeypatch):
+    monkeypatch.setattr(efficiency, "CORRELATED", 1.0)
+    alone = fit_efficiency(density, seen, SOLVE)
+    np.testing.assert_array_equal(alone.series.coefficients, fit.series.coefficients)
+    x = SUN.position + np.random.default_rng(2).uniform(-1.2, 1.2, (500, 3))
+    wide, narrow = (np.sqrt(np.diagonal(f.acceleration_covariance(x), axis1=1, axis2=2)) for f in (fit, alone))
+    # As if there were a fifth of the stars, where these tell it and not the prior.
+    assert (wide < 1.001 * np.sqrt(5) * narrow).all()
+    assert np.median(wide / narrow) > 1.8
 
 
 def test_the_field_has_density_seen_and_corrected(fit, tmp_path):

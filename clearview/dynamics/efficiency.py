@@ -46,6 +46,11 @@ from clearview.units import SUN
 
 FORMS = ("velocities", "joint")
 
+CORRELATED = 5.0
+"""Errors of learnt gradients are alike over so many residuals star by star: in the stated error these count as one.
+From dusty mocks of 300,000 stars and the default flows (seeds 98, 100, 101): the force then lies within it at 66 to
+69 % of the places, and within that of independent ones at 40 %. Flows trained more shortly err by more."""
+
 FINEST = 80
 """Kernels in the ball's radius at most: their grid of (4 x 80)^3 cells takes 2 GB."""
 
@@ -75,7 +80,7 @@ class EfficiencyConfig:
     clear_error: float = 0.03
     clear_distance: float = 0.5
     veil: float = 0.05
-    smoothing: float = 0.1
+    smoothing: float = 0.15
     map: MapConfig = field(default_factory=lambda: MapConfig(potential=None))
 
     def __post_init__(self):
@@ -273,7 +278,9 @@ def fit_efficiency(
     )  # fmt: skip
     c, e = (jnp.asarray(part, jnp.float32) for part in (solved[:size], solved[size:-2]))
     potential, other = (eqx.tree_at(lambda s: s.coefficients, series, part) for part in (c, e))
-    spread = np.linalg.cholesky(np.linalg.inv(information)[:size, :size])
+    covariance = np.linalg.inv(information)
+    covariance = covariance @ (CORRELATED * (information - prior) + prior) @ covariance
+    spread = np.linalg.cholesky(covariance[:size, :size])
     potential = eqx.tree_at(lambda s: s.spread, potential, jnp.asarray(spread, jnp.float32))
     level = float(solved[-2])
     rays = _rays(x, other, level, seen, config)

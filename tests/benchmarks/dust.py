@@ -1,6 +1,6 @@
 """Accuracy of force, efficiency and corrected density on a dusty mock whose truth is known.
 
-    python tests/benchmarks/dust.py [--json] [--seeds 3] [--stars 450000] [--form velocities] [--smoothing 0.1]
+    python tests/benchmarks/dust.py [--json] [--seeds 3] [--stars 450000] [--form velocities] [--smoothing 0.15]
 
 ``--stars`` is before dust, which leaves two thirds. ln eps is compared with the truth smoothed over ``--smoothing``
 kpc, at places uniform in the volume with |z| < 0.3 kpc within 3 kpc of the Sun, after the mean over d < 0.5 kpc is
@@ -23,7 +23,7 @@ from clearview.units import SUN
 def arguments(parser):
     parser.add_argument("--stars", type=int, default=450_000)
     parser.add_argument("--form", default="velocities")
-    parser.add_argument("--smoothing", type=float, default=0.1)
+    parser.add_argument("--smoothing", type=float, default=0.15)
 
 
 def places(rng, count, reach, height):
