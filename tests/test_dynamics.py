@@ -132,6 +132,24 @@ def test_stars_in_clumps_count_for_fewer(model, stars):
     assert as_wide == pytest.approx(wide, rel=0.1)
 
 
+@pytest.mark.parametrize("names", [(), ("north-south",), ("axisymmetric",), ("north-south", "axisymmetric")])
+def test_symmetries_are_assumed_where_asked_for(model, stars, rng, names):
+    x, v = (s[:4000] for s in stars)
+    config = PotentialConfig(degree=6, symmetry=names, pointwise=1.0)
+    series = PotentialSeries(SUN.position, RADIUS, 0.5, config)
+    gradients = score_gradients(model, x, v)
+    # A force that has neither symmetry.
+    pushed = gradients._replace(drift=gradients.drift + gradients.g @ np.array([0.0, 600.0, 600.0], np.float32))
+    series = fit_potential(series, pushed, config)
+    places = SUN.position + rng.uniform(-0.8, 0.8, (200, 3))
+    flip = np.array([1, 1, -1])
+    a, mirrored = (np.asarray(jax.vmap(series.acceleration)(p)) for p in (places, places * flip))
+    around = a[:, :2] * np.stack([-places[:, 1], places[:, 0]], -1) / np.hypot(*places.T[:2])[:, None]
+    small = 0.01 * np.linalg.norm(a, axis=1).mean()
+    assert (np.abs(a - mirrored * flip).mean() < small) == ("north-south" in names)
+    assert (np.abs(around.sum(1)).mean() < small) == ("axisymmetric" in names)
+
+
 def test_the_density_is_drawn_above_zero(model, stars):
     gradients = score_gradients(model, *(part[:4000] for part in stars))
     x = SUN.position + np.random.default_rng(2).uniform(-0.5, 0.5, (500, 3)) * RADIUS
@@ -234,6 +252,8 @@ def test_derivatives_of_the_series(rng):
 
 
 def test_a_cancel_and_refusals(model, stars):
+    with pytest.raises(ValueError, match="symmetries among"):
+        PotentialConfig(symmetry=("spherical",))
     x, v = stars
     assert score_gradients(model, x, v, on_batch=lambda done, total: False) is None
     gradients = score_gradients(model, x[:900], v[:900])

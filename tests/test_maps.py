@@ -11,6 +11,7 @@ import pytest
 from clearview.catalogs import Catalog
 from clearview.dynamics import (
     MapConfig,
+    PotentialConfig,
     acceleration_field,
     estimate_seconds,
     fit_map,
@@ -134,6 +135,14 @@ def test_a_long_history_is_kept(tiny_map, tmp_path):
     assert len(load_map(tmp_path / "long").history) == len(long.history)
 
 
+def test_symmetries_that_are_assumed_are_named(mock, tiny_config):
+    potential = dataclasses.replace(tiny_config.potential, symmetry=["north-south", "axisymmetric"])
+    fit = fit_map(mock, dataclasses.replace(tiny_config, potential=potential))
+    assert "is taken to be north-south and axisymmetric." in fit.message
+    field = acceleration_field(fit, (Axis("x", 7, 9, 3),), {"y": 0.0, "z": 0.5})
+    assert field.attrs["symmetry_assumed"] == "north-south, axisymmetric"
+
+
 def test_density_only(mock, tiny_config):
     fit = fit_map(mock, dataclasses.replace(tiny_config, potential=None))
     assert fit.complete
@@ -145,7 +154,8 @@ def test_density_only(mock, tiny_config):
 
 
 def test_config_round_trip():
-    config = MapConfig(radius=0.3, positions=FlowConfig(3, 20), training=FitConfig(epochs=3), seed=9)
+    assumed = PotentialConfig(symmetry=("north-south",))
+    config = MapConfig(radius=0.3, positions=FlowConfig(3, 20), training=FitConfig(epochs=3), potential=assumed, seed=9)
     assert MapConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

@@ -262,7 +262,7 @@ def fit_efficiency(
     rows[:, size:] *= sign
     # ln n bends as the potential does, in units of the squared dispersion, and so does its prior.
     dispersion2 = 0.455 / np.median(stars.g[:, 2].astype(float) ** 2)
-    bends = dataclasses.replace(config.potential, smooth=config.smooth / 10, smooth_density=config.smooth)
+    bends = dataclasses.replace(config.potential, smooth=config.smooth / 10, smooth_density=config.smooth, symmetry=())
     # The last two unknowns are the constant of ln n, or ln eps, and the veil.
     prior, constant = np.zeros((2 * size + 2,) * 2), np.zeros(2 * size + 2)
     prior[:size, :size] = tide_prior(series, rate, config.potential)

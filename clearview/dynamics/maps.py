@@ -117,12 +117,14 @@ class MapFit:
     @property
     def provenance(self) -> dict[str, Any]:
         """Where its fields come from: plain values for the attributes of a Dataset."""
-        return {
+        told = {
             "stars": self.stars,
             "data_digest": self.data_digest,
             "radius_kpc": self.radius,
             "seed": self.config.seed,
         }
+        assumed = self.config.potential.symmetry if self.config.potential else ()
+        return told | ({"symmetry_assumed": ", ".join(assumed)} if assumed else {})
 
     @property
     def complete(self) -> bool:
@@ -319,6 +321,8 @@ def fit_map(
     if fit.complete:
         what = "Map" if fit.has_potential else "Density"
         fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
+        if config.potential is not None and config.potential.symmetry:
+            fit.message += f" The potential is taken to be {' and '.join(config.potential.symmetry)}."
         if (strain := float(fit.series.strain)) > STRAIN:
             fit.message += (
                 f" Two ways to the force differ by {strain:.0f} standard errors: the stars may be cut off elsewhere "

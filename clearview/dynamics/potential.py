@@ -34,6 +34,12 @@ STRAIN = 4.0
 """`PotentialSeries.strain` above which a map says so: 0.7 to 1.0 on whole mocks, 13 on one without |b| < 10 deg."""
 
 
+SYMMETRIES = "north-south", "axisymmetric"
+
+ASYMMETRY = 0.002
+"""What is left of a broken symmetry that is assumed not to be, as a fraction of the force at the center."""
+
+
 def in_full(function):
     """Products of matrices in float32 on GPUs, too, whose default is ten bits: the series lives by cancellation."""
 
@@ -90,6 +96,8 @@ class PotentialConfig:
             |a| / |x| at the center.
         slab: tides of plain slabs, of this size in those units, come on top without a cost for their change.
         positive: weight of the prior against negative mass densities, in units of the halo's.
+        symmetry: any of `SYMMETRIES` that the potential is taken to have, to `ASYMMETRY` of the force at the center. An
+            assumption: the map names it.
 
     `fit_efficiency` heeds neither ``stars`` nor ``positive``.
     """
@@ -108,8 +116,12 @@ class PotentialConfig:
     disc: float = 8.0
     slab: float = 0.075
     positive: float = 1000.0
+    symmetry: tuple[str, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "symmetry", tuple(self.symmetry))  # a header brings a list
+        if unknown := set(self.symmetry) - set(SYMMETRIES):
+            raise ValueError(f"Expected symmetries among {SYMMETRIES}, got {sorted(unknown)}; correct them.")
         if not (isinstance(self.stars, int) and isinstance(self.degree, int) and 1 <= self.degree <= 40):
             raise ValueError(
                 f"Expected whole numbers of stars and degrees, at most 40 of these, got {self}; correct it."
@@ -531,13 +543,28 @@ def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) ->
     """(K, K) weight of the change of tides, averaged over places in the ball."""
     x = _places(series)
     parts = [np.asarray(_tides(series, jnp.float32(rate), config, part), float) for (part,) in chunks(x, size=256)]
-    prior = np.sum(parts, axis=0) / len(x)
+    prior = np.sum(parts, axis=0) / len(x) + _asymmetry(series, rate, config, x)
     if not config.slab:
         return prior
     slabs = _slabs(series, x, config)
     free = prior @ slabs
     known = slabs.T @ free + np.eye(slabs.shape[1]) / (config.slab * rate**2) ** 2
     return prior - free @ np.linalg.solve(known, free.T)  # what is left where their amplitudes are integrated out
+
+
+def _asymmetry(series: PotentialSeries, rate: float, config: PotentialConfig, x) -> np.ndarray:
+    """(K, K) weight of the force that breaks the symmetries of the config at places x."""
+    broken = [np.zeros((1, len(series.coefficients)))]
+    if "north-south" in config.symmetry:
+        flip = np.array([1, 1, -1], np.float32)
+        x = x[np.linalg.norm(x * flip - np.asarray(series.center), axis=1) < float(series.radius)]
+        change = np.asarray(_gradient(series, x), float) - np.asarray(_gradient(series, x * flip), float) * flip
+        broken.append(np.concatenate(np.moveaxis(change, -1, 0)) / np.sqrt(len(x)))
+    if "axisymmetric" in config.symmetry:
+        around = np.stack([-x[:, 1], x[:, 0], 0 * x[:, 0]], -1) / np.hypot(x[:, 0], x[:, 1])[:, None]
+        broken.append(np.einsum("nki,ni->nk", _gradient(series, x), around) / np.sqrt(len(x)))
+    rows = np.concatenate(broken) / (ASYMMETRY * rate**2 * np.linalg.norm(series.center))
+    return rows.T @ rows
 
 
 def _slabs(series: PotentialSeries, x, config: PotentialConfig) -> np.ndarray:

@@ -42,6 +42,7 @@ CASES = ("clean", "heavier", "flattened", "errors", "lumpy")
 def arguments(parser):
     budget(parser)
     parser.add_argument("--cases", type=lambda s: s.split(","), help=f"among {','.join(CASES)}; default all")
+    parser.add_argument("--symmetry", type=lambda s: s.split(","), default=(), help="assumed: north-south,axisymmetric")
     parser.add_argument("--pointwise", type=int, default=400, help="points for the pointwise solution")
 
 
@@ -149,6 +150,8 @@ def run(seed, args):
     if unknown := set(cases) - set(CASES):
         raise SystemExit(f"Expected cases among {', '.join(CASES)}, got {', '.join(sorted(unknown))}.")
     config, result = map_config(seed, args.tiny), {}
+    assumed = dataclasses.replace(config.potential, symmetry=args.symmetry)
+    config = dataclasses.replace(config, potential=assumed)
     for case in cases:
         rng, began = np.random.default_rng(1000 + seed), time.monotonic()
         if args.catalog and case == "clean":
