@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from clearview.dynamics import PotentialConfig, PotentialSeries, fit_potential, score_gradients, solve_acceleration
-from clearview.dynamics.potential import _laplacians, _slabs, _sums, inverse_root, tide_prior
+from clearview.dynamics.potential import _sums, inverse_root
+from clearview.dynamics.prior import _slabs, laplacians, tide_prior
 from clearview.units import SUN
 
 KEY = jax.random.key(0)
@@ -196,7 +197,7 @@ def test_slabs_change_without_a_cost(rng):
     heights = 0.5 * np.array([2 / 3, 4 / 3, 8 / 3])
     x = SUN.position + rng.uniform(-0.5, 0.5, (200, 3)) * RADIUS
     slabs = _slabs(SERIES, x.astype(np.float32), CONFIG)
-    got = np.asarray(_laplacians(SERIES, x.astype(np.float32))) @ slabs
+    got = np.asarray(laplacians(SERIES, x.astype(np.float32))) @ slabs
     fall = np.exp((np.hypot(*SERIES.center[:2]) - np.hypot(x[:, 0], x[:, 1])) / CONFIG.length)
     wanted = fall[:, None] / np.cosh(x[:, 2, None] / (2 * heights)) ** 2
     near = np.abs(x[:, 2]) < 0.5  # farther off the radial fall of a slab has a tide of its own

@@ -39,14 +39,7 @@ from clearview.dynamics.fields import acceleration_field, phase_space_field, sli
 from clearview.dynamics.identifiability import Identifiability, identifiability, identifiability_field
 from clearview.dynamics.maps import MapConfig, MapFit, estimate_seconds, fit_map, load_map, save_map
 from clearview.dynamics.pointwise import solve_acceleration
-from clearview.dynamics.potential import (
-    Gradients,
-    PotentialConfig,
-    PotentialSeries,
-    fit_potential,
-    formal_members,
-    score_gradients,
-)
+from clearview.dynamics.potential import Gradients, fit_potential, score_gradients
 from clearview.dynamics.profiles import (
     NFW,
     Burkert,
@@ -68,6 +61,7 @@ from clearview.dynamics.references import (
     pulsar_pulls,
     read_reference,
 )
+from clearview.dynamics.series import PotentialConfig, PotentialSeries, formal_members
 
 __all__ = [
     "FAMILIES",

@@ -32,7 +32,8 @@ from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
 from clearview.dynamics.extrapolation import in_ball, refit, thinned
 from clearview.dynamics.maps import MapConfig, MapFit, fit_map, load_map, save_map
-from clearview.dynamics.potential import Gradients, fit_potential, formal_members, score_gradients
+from clearview.dynamics.potential import Gradients, fit_potential, score_gradients
+from clearview.dynamics.series import formal_members
 from clearview.flows import MAF, Ensemble, Fit, Progress, State
 from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
 

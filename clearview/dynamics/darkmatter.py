@@ -14,8 +14,8 @@ from scipy.special import erf, log_ndtr
 
 from clearview.dynamics.density import KERNEL, PER_PC3, TRUNCATION, density_field, mass_density, smooth
 from clearview.dynamics.fields import slice_points
-from clearview.dynamics.potential import PotentialSeries, formal_members
 from clearview.dynamics.profiles import surface_density
+from clearview.dynamics.series import PotentialSeries, formal_members
 from clearview.field import Axis, Quantity
 from clearview.units import SUN
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from clearview.dynamics.fields import provenance_of, slice_points
 from clearview.dynamics.maps import MapFit
-from clearview.dynamics.potential import PotentialSeries, in_full
+from clearview.dynamics.series import PotentialSeries, in_full
 from clearview.field import Axis, Quantity, make_field
 from clearview.units import G
 

@@ -20,7 +20,7 @@ from clearview.dynamics.maps import (
     save_map,
     unpacked,
 )
-from clearview.dynamics.potential import PotentialConfig, PotentialSeries
+from clearview.dynamics.series import PotentialConfig, PotentialSeries
 from clearview.flows.fit import OnPreview, OnProgress, Progress
 
 LEARNING = 0.7

@@ -28,18 +28,9 @@ from scipy.optimize import isotonic_regression
 from clearview.catalogs import Catalog
 from clearview.dynamics.fields import provenance_of, slice_points
 from clearview.dynamics.maps import MapConfig, MapFit
-from clearview.dynamics.potential import (
-    PotentialConfig,
-    PotentialSeries,
-    at_places,
-    chunks,
-    in_full,
-    rate_at_center,
-    score_gradients,
-    star_by_star,
-    tide_prior,
-    usable,
-)
+from clearview.dynamics.potential import rate_at_center, score_gradients, star_by_star, usable
+from clearview.dynamics.prior import tide_prior
+from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places, chunks, in_full
 from clearview.field import Axis, Quantity, make_field
 from clearview.flows import PhaseSpace
 from clearview.units import SUN

@@ -15,15 +15,8 @@ from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
-from clearview.dynamics.potential import (
-    STRAIN,
-    PotentialConfig,
-    PotentialSeries,
-    at_places,
-    fit_potential,
-    least_stars,
-    score_gradients,
-)
+from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
+from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball

@@ -14,41 +14,21 @@ arXiv:2106.05981; Buckley et al. 2023, arXiv:2205.01129), which is precise and b
 over kiloparsecs, not over hundreds of parsecs, except for those of plain slabs of stars in the plane.
 """
 
-import dataclasses
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial, wraps
-from itertools import product
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
+from clearview.dynamics.prior import gradients_of, laplacians, places, tide_prior
+from clearview.dynamics.series import PotentialConfig, PotentialSeries, chunks, in_full
 from clearview.flows.fit import patiently
 
 STRAIN = 4.0
 """`PotentialSeries.strain` above which a map says so: 0.7 to 1.0 on whole mocks, 13 on one without |b| < 10 deg."""
-
-
-SYMMETRIES = "north-south", "axisymmetric"
-
-ASYMMETRY = 0.002
-"""What is left of a broken symmetry that is assumed not to be, as a fraction of the force at the center."""
-
-
-def in_full(function):
-    """Products of matrices in float32 on GPUs, too, whose default is ten bits: the series lives by cancellation."""
-
-    @wraps(function)
-    def called(*args, **kwargs):
-        with jax.default_matmul_precision("highest"):
-            return function(*args, **kwargs)
-
-    return called
 
 
 class Gradients(NamedTuple):
@@ -75,200 +55,6 @@ class Gradients(NamedTuple):
 
 LEAST_NOISE = 1e-8
 """Of the eigenvalues of the noise's correlations: sums in float32 know no smaller ones."""
-
-
-@dataclass(frozen=True)
-class PotentialConfig:
-    """How the potential is fitted.
-
-    Attributes:
-        stars: the equations are taken at up to this many of the stars.
-        degree: of the polynomials in asinh(z / height), the stars' own median |z| being the height.
-        horizontal: a degree in x or y counts as so many of them.
-        edge: stars beyond this fraction of the radius do not count in the equation star by star.
-        pointwise: weight of that equation, as a number of independent residuals.
-        outlier: residuals beyond this many medians lose their weight in it (Cauchy).
-        smooth: weight of the prior on the change of the whole tidal tensor.
-        smooth_density: weight of the prior on the change of its trace, the mass density.
-        length: over which tides may change by their own size, and the slabs' e-folding length along R, kpc.
-        vertical: the length along z is this times height + |z|/2, if that is less than ``length``.
-        halo, disc: expected sizes of the tides far from the plane and, beside that, in it, in units of
-            |a| / |x| at the center.
-        slab: tides of plain slabs, of this size in those units, come on top without a cost for their change.
-        positive: weight of the prior against negative mass densities, in units of the halo's.
-        symmetry: any of `SYMMETRIES` that the potential is taken to have, to `ASYMMETRY` of the force at the center. An
-            assumption: the map names it.
-
-    `fit_efficiency` heeds neither ``stars`` nor ``positive``.
-    """
-
-    stars: int = 400_000
-    degree: int = 14
-    horizontal: float = 2.0
-    edge: float = 0.95
-    pointwise: float = 400.0
-    outlier: float = 3.0
-    smooth: float = 30.0
-    smooth_density: float = 300.0
-    length: float = 2.0
-    vertical: float = 0.6
-    halo: float = 0.5
-    disc: float = 8.0
-    slab: float = 0.075
-    positive: float = 1000.0
-    symmetry: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        object.__setattr__(self, "symmetry", tuple(self.symmetry))  # a header brings a list
-        if unknown := set(self.symmetry) - set(SYMMETRIES):
-            raise ValueError(f"Expected symmetries among {SYMMETRIES}, got {sorted(unknown)}; correct them.")
-        if not (isinstance(self.stars, int) and isinstance(self.degree, int) and 1 <= self.degree <= 40):
-            raise ValueError(
-                f"Expected whole numbers of stars and degrees, at most 40 of these, got {self}; correct it."
-            )
-        if self.stars < 1 or self.horizontal < 1 or not min(self.length, self.outlier, self.halo) > 0:
-            raise ValueError(f"Expected positive numbers of stars and degrees, lengths and sizes, got {self}; correct.")
-        weights = self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical, self.slab, self.positive
-        if not (0 < self.edge <= 1 and min(weights) >= 0):
-            raise ValueError(f"Expected 0 < edge <= 1 and no negative weight, got {self}; correct them.")
-
-    @property
-    def size(self) -> int:
-        """How many functions the series has."""
-        return len(_orders(self.degree, self.horizontal)[0])
-
-
-class PotentialSeries(eqx.Module):
-    """Phi(x) = sum_k c_k B_k(x), (km/s)^2, up to a constant.
-
-    B_k are products of Legendre polynomials of (x, y) / radius about the center and of asinh(z / height), so that a
-    disc's force may turn over within a few hundred parsecs and still be smooth above it.
-
-    Attributes:
-        coefficients: (K,).
-        spread: (K, K), coefficients = mean + spread @ standard normals; the prior against negative densities is left
-            out of it.
-        strain: rms difference, at the stars, from the force of the equation star by star, in standard errors. Where
-            it is large, the stars end elsewhere than at the ball's edge or are not in equilibrium.
-        center: (3,) kpc.
-        radius, height: kpc.
-        degree, horizontal: see `PotentialConfig`.
-    """
-
-    coefficients: Float[Array, " K"]
-    spread: Float[Array, "K K"]
-    strain: Float[Array, ""]
-    center: Float[Array, "3"]
-    radius: Float[Array, ""]
-    height: Float[Array, ""]
-    degree: int = eqx.field(static=True)
-    horizontal: float = eqx.field(static=True)
-
-    def __init__(self, center, radius, height, config: PotentialConfig | None = None):
-        config = config or PotentialConfig()
-        self.degree, self.horizontal = config.degree, config.horizontal
-        self.coefficients, self.spread = jnp.zeros(config.size), jnp.zeros((config.size, config.size))
-        self.strain = jnp.zeros(())
-        self.center, self.radius, self.height = (jnp.asarray(a, jnp.float32) for a in (center, radius, height))
-
-    def _factors(self, x: Float[Array, "3"]) -> list[list[Float[Array, " n"]]]:
-        """The polynomials in x, in y and in asinh(z / height), each with its first three derivatives."""
-        root = jnp.sqrt(x[2] ** 2 + self.height**2)
-        low, high = (jnp.arcsinh((self.center[2] + end * self.radius) / self.height) for end in (-1, 1))
-        unit = (high - low) / 2
-        flat = [1 / self.radius, 0.0, 0.0]
-        steep = [1 / root, -x[2] / root**3, (2 * x[2] ** 2 - self.height**2) / root**5]
-        slopes = [flat, flat, [slope / unit for slope in steep]]  # of the arguments of the polynomials
-        u = (x - self.center) / self.radius
-        arguments = u[0], u[1], (jnp.arcsinh(x[2] / self.height) - (high + low) / 2) / unit
-        factors = []
-        for t, (a, b, c), n in zip(arguments, slopes, _orders(self.degree, self.horizontal), strict=True):
-            p = [_legendre(t, n.max())]
-            for _ in range(3):
-                p.append(_SLOPE[: len(p[0]), : len(p[0])] @ p[-1])
-            factors.append([p[0], a * p[1], a**2 * p[2] + b * p[1], a**3 * p[3] + 3 * a * b * p[2] + c * p[1]])
-        return factors
-
-    @in_full
-    def functions(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " K *axes"]:
-        """B_k(x), or all its derivatives of that order, up to the third."""
-        orders = _orders(self.degree, self.horizontal)
-        factors = [[p[n] for p in chain] for chain, n in zip(self._factors(x), orders, strict=True)]
-        terms = [
-            math.prod(f[axes.count(i)] for i, f in enumerate(factors)) for axes in product(range(3), repeat=order)
-        ]  # fmt: skip
-        return jnp.stack(terms, -1).reshape(-1, *(3,) * order)
-
-    @in_full
-    def derivatives(self, x: Float[Array, "3"], order: int = 0) -> Float[Array, " *axes"]:
-        """Phi(x), or all its derivatives of that order, up to the third."""
-        X, Y, Z = self._factors(x)
-        # Summed over one factor after the other, which is far less work than over all functions.
-        shape = [len(chain[0]) for chain in (X, Y, Z)]
-        dense = jnp.zeros(shape).at[_orders(self.degree, self.horizontal)].set(self.coefficients)
-        summed = [dense @ Z[n] for n in range(order + 1)]
-        counts = [[axes.count(i) for i in range(3)] for axes in product(range(3), repeat=order)]
-        terms = [(X[a] * (summed[c] * Y[b]).sum(-1)).sum() for a, b, c in counts]
-        return jnp.stack(terms).reshape((3,) * order)
-
-    def __call__(self, x: Float[Array, "3"]) -> Float[Array, ""]:
-        return self.derivatives(x)
-
-    def acceleration(self, x: Float[Array, "3"]) -> Float[Array, "3"]:
-        """-grad Phi, (km/s)^2/kpc."""
-        return -self.derivatives(x, 1)
-
-    @in_full
-    def acceleration_covariance(self, x: Float[Array, "3"]) -> Float[Array, "3 3"]:
-        """Covariance of the acceleration that the fit leaves open: its stars' finite number, and the prior."""
-        open_ = self.functions(x, 1).T @ self.spread
-        return open_ @ open_.T
-
-    @in_full
-    def acceleration_members(self, x: Float[Array, "3"], normals: Float[Array, "M K"]) -> Float[Array, "M 3"]:
-        """Accelerations of potentials drawn from what the fit leaves open."""
-        return -(self.coefficients + normals @ self.spread.T) @ self.functions(x, 1)
-
-
-def formal_members(source, count: int = 32, seed: int = 0) -> list:
-    """Copies of a map, or another fit with a ``series``, drawn from what the fit leaves open in the potential."""
-    series = source.series
-    normals = np.random.default_rng(seed).standard_normal((count, len(series.coefficients)))
-    drawn = jnp.asarray(series.coefficients + normals @ np.asarray(series.spread).T, jnp.float32)
-    return [dataclasses.replace(source, series=eqx.tree_at(lambda s: s.coefficients, series, c)) for c in drawn]
-
-
-def at_places(series: PotentialSeries, x, quantity: str = "__call__") -> np.ndarray:
-    """A method of the series at x (N, 3) [kpc]; NaN outside its ball, where polynomials run away."""
-    x = jnp.asarray(x, jnp.float32)
-    values = np.array(_each(series, quantity, x))
-    values[np.linalg.norm(x - series.center, axis=1) > series.radius * (1 + 1e-6)] = np.nan
-    return values
-
-
-@eqx.filter_jit
-@in_full
-def _each(series, quantity: str, x):
-    return jax.lax.map(getattr(series, quantity), x, batch_size=1024)
-
-
-def _orders(degree: int, horizontal: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Degrees in x, y and asinh z of each function; the constant is left out."""
-    i, j, k = np.indices((degree + 1,) * 3).reshape(3, -1)
-    kept = (horizontal * (i + j) + k <= degree) & (i + j + k > 0)
-    return i[kept], j[kept], k[kept]
-
-
-def _legendre(t, degree: int):
-    """(degree + 1,) Legendre polynomials of t."""
-    p = [jnp.ones_like(t), t]
-    for n in range(1, degree):
-        p.append(((2 * n + 1) * t * p[n] - n * p[n - 1]) / (n + 1))
-    return jnp.stack(p[: degree + 1])
-
-
-# P_n' as a sum of the polynomials of lower degree: (2 m + 1) P_m for m = n - 1, n - 3, ...
-_SLOPE = np.fromfunction(lambda n, m: (2 * m + 1) * ((n > m) & ((n - m) % 2 == 1)), (100, 100), dtype=np.float32)
 
 
 def score_gradients(
@@ -388,7 +174,7 @@ def fit_potential(
     few = config.pointwise / inner.sum()
     rest = few * total[3] + prior
     change = np.linalg.solve(exact + rest, told + few * total[4] - prior @ start)
-    gradient = np.asarray(_gradient(series, stars.x[some[:300]]), float)
+    gradient = np.asarray(gradients_of(series, stars.x[some[:300]]), float)
     variance = np.sum(gradient * (np.linalg.inv(exact + rest) @ gradient), axis=-2)
     strain = np.sqrt(np.mean((change @ gradient) ** 2 / variance))
     # Stars in clumps, or not at rest, break the equations by more than the noise of as many independent ones, which is
@@ -397,7 +183,7 @@ def fit_potential(
     excess = max(1.0, np.sum((half.T @ (answered - response @ change)) ** 2) / max(left, 1.0))
     known = exact / excess + rest
     answer = told / excess + few * total[4] + (known - prior) @ start
-    densities = np.concatenate([np.asarray(_laplacians(series, part), float) for (part,) in chunks(_places(series))])
+    densities = np.concatenate([np.asarray(laplacians(series, part), float) for (part,) in chunks(places(series))])
     densities *= np.sqrt(config.positive / len(densities)) / (config.halo * rate**2)
     information, last = known, None
     for _ in range(20):  # what is below 0 is drawn towards it; a set that swings between rounds is left as it is
@@ -498,19 +284,8 @@ def star_by_star(
 
 @eqx.filter_jit
 @in_full
-def _gradient(series, x):
-    return jax.vmap(lambda x: series.functions(x, 1))(x)
-
-
-@eqx.filter_jit
-@in_full
 def _project(series, x, g):
     return jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g)
-
-
-def chunks(*rows, size: int = 8192):
-    for first in range(0, len(rows[0]), size):
-        yield tuple(row[first : first + size] for row in rows)
 
 
 def rate_at_center(stars: Gradients, q: np.ndarray) -> float:
@@ -520,82 +295,3 @@ def rate_at_center(stars: Gradients, q: np.ndarray) -> float:
     trust = 1 / (1 + (drift / np.median(np.abs(drift))) ** 2)
     a = np.linalg.solve((g * trust[:, None]).T @ g, -(g * trust[:, None]).T @ drift)
     return float(np.sqrt(np.linalg.norm(a) / max(float(np.linalg.norm(stars.x[near].mean(0, dtype=float))), 1e-3)))
-
-
-@eqx.filter_jit
-@in_full
-def _laplacians(series, x):
-    return jax.vmap(lambda x: jnp.einsum("kii->k", series.functions(x, 2)))(x)
-
-
-def _places(series: PotentialSeries) -> np.ndarray:
-    """(N, 3) places in the ball where the priors hold, half of them near the plane, kpc."""
-    rng = np.random.default_rng(0)
-    radius, height = float(series.radius), float(series.height)
-    x = rng.normal(size=(2000, 3))
-    x *= radius * rng.uniform(size=(2000, 1)) ** (1 / 3) / np.linalg.norm(x, axis=1, keepdims=True)
-    z = float(series.center[2])
-    x[::2, 2] = rng.exponential(height, 1000) * rng.choice([-1, 1], 1000) - z
-    return (x[np.linalg.norm(x, axis=1) < radius] + np.asarray(series.center)).astype(np.float32)
-
-
-def tide_prior(series: PotentialSeries, rate: float, config: PotentialConfig) -> np.ndarray:
-    """(K, K) weight of the change of tides, averaged over places in the ball."""
-    x = _places(series)
-    parts = [np.asarray(_tides(series, jnp.float32(rate), config, part), float) for (part,) in chunks(x, size=256)]
-    prior = np.sum(parts, axis=0) / len(x) + _asymmetry(series, rate, config, x)
-    if not config.slab:
-        return prior
-    slabs = _slabs(series, x, config)
-    free = prior @ slabs
-    known = slabs.T @ free + np.eye(slabs.shape[1]) / (config.slab * rate**2) ** 2
-    return prior - free @ np.linalg.solve(known, free.T)  # what is left where their amplitudes are integrated out
-
-
-def _asymmetry(series: PotentialSeries, rate: float, config: PotentialConfig, x) -> np.ndarray:
-    """(K, K) weight of the force that breaks the symmetries of the config at places x."""
-    broken = [np.zeros((1, len(series.coefficients)))]
-    if "north-south" in config.symmetry:
-        flip = np.array([1, 1, -1], np.float32)
-        x = x[np.linalg.norm(x * flip - np.asarray(series.center), axis=1) < float(series.radius)]
-        change = np.asarray(_gradient(series, x), float) - np.asarray(_gradient(series, x * flip), float) * flip
-        broken.append(np.concatenate(np.moveaxis(change, -1, 0)) / np.sqrt(len(x)))
-    if "axisymmetric" in config.symmetry:
-        around = np.stack([-x[:, 1], x[:, 0], 0 * x[:, 0]], -1) / np.hypot(x[:, 0], x[:, 1])[:, None]
-        broken.append(np.einsum("nki,ni->nk", _gradient(series, x), around) / np.sqrt(len(x)))
-    rows = np.concatenate(broken) / (ASYMMETRY * rate**2 * np.linalg.norm(series.center))
-    return rows.T @ rows
-
-
-def _slabs(series: PotentialSeries, x, config: PotentialConfig) -> np.ndarray:
-    """(K, 3) coefficients of slabs sech^2(z / 2h) exp(-R / length) of vertical tide 1 in the plane below the center."""
-    R0 = jnp.hypot(*series.center[:2])
-
-    def potential(x, h):
-        u = x[2] / (2 * h)
-        outward = jnp.clip((jnp.hypot(x[0], x[1]) - R0) / config.length, -30, 30)
-        return 4 * h**2 * (jnp.logaddexp(u, -u) - math.log(2)) * jnp.exp(-outward)
-
-    heights = series.height * jnp.array([2 / 3, 4 / 3, 8 / 3])
-    force = jax.vmap(jax.vmap(jax.grad(potential), (0, None)), (None, 0), out_axes=-1)(jnp.asarray(x), heights)
-    rows = np.asarray(_gradient(series, x), float).transpose(0, 2, 1).reshape(-1, len(series.coefficients))
-    return np.linalg.lstsq(rows, np.asarray(force, float).reshape(len(rows), -1), rcond=1e-8)[0]
-
-
-@eqx.filter_jit
-@in_full
-def _tides(series, rate, config: PotentialConfig, x):
-    """Summed over places, the squares of the change of every tide in units of what is expected."""
-
-    def weights(x):
-        change = series.functions(x, 3)  # (K, 3, 3, 3): which tide, along what
-        disc = config.disc * jnp.exp(-jnp.abs(x[2]) / series.height)
-        size = rate**2 * (config.halo + disc * jnp.full((3, 3), 0.5).at[2, 2].set(1.0))
-        vertical = jnp.minimum(config.vertical * (series.height + 0.5 * jnp.abs(x[2])), config.length)
-        length = jnp.full(3, config.length).at[2].set(vertical)
-        tides = (change / size[..., None] * length).reshape(len(change), -1)
-        trace = jnp.einsum("kiij->kj", change) / (rate**2 * (config.halo + disc)) * length
-        return jnp.concatenate([config.smooth**0.5 * tides, config.smooth_density**0.5 * trace], axis=1)
-
-    rows = jax.vmap(weights)(x).transpose(0, 2, 1).reshape(-1, len(series.coefficients))
-    return rows.T @ rows
