@@ -28,9 +28,9 @@ def arguments(parser):
     parser.add_argument("--members", default="2,4,16", help="numbers of members, growing")
 
 
-def slope(x, y):
-    """Of ln y against ln x; NaN for fewer than two."""
-    return np.polyfit(np.log(x), np.log(y), 1)[0] if len(x) > 1 else np.nan
+def slope(key, x, y):
+    """{key: of ln y against ln x}, or nothing for fewer than two."""
+    return {key: np.polyfit(np.log(x), np.log(y), 1)[0]} if len(x) > 1 else {}
 
 
 def run(seed, args):
@@ -52,7 +52,7 @@ def run(seed, args):
         print(f"{size}k stars: {took[size]:.0f} s, {common.peak_memory_mb():.0f} MB", flush=True)
     large = [size for size in sizes if size >= 100]
     large = large if len(large) > 1 else sizes
-    result["exponent"] = slope(large, [took[size] for size in large])
+    result |= slope("exponent", large, [took[size] for size in large])
 
     assert smallest is not None
     seconds = []
@@ -65,8 +65,7 @@ def run(seed, args):
         seconds.append(max(time.monotonic() - began - alone, 1e-3))
         result |= {f"members_s_{count}": seconds[-1], f"members_ratio_{count}": seconds[-1] / count / alone}
         print(f"{count} members: {seconds[-1]:.0f} s beside a map's {alone:.0f} s", flush=True)
-    result["members_exponent"] = slope(members, seconds)
-    return result
+    return result | slope("members_exponent", members, seconds)
 
 
 if __name__ == "__main__":
