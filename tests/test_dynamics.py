@@ -253,8 +253,12 @@ def test_derivatives_of_the_series(rng):
 
 
 def test_a_cancel_and_refusals(model, stars):
-    with pytest.raises(ValueError, match="symmetries among"):
-        PotentialConfig(symmetry=("spherical",))
+    with pytest.raises(ValueError, match=r"symmetries among .* got \['spherical'\]"):
+        PotentialConfig(symmetry="spherical")
+    assert PotentialConfig(symmetry="axisymmetric").symmetry == ("axisymmetric",)
+    far = PotentialSeries([8.0, 0.0, 5.0], 2.0, 0.5, PotentialConfig(degree=4))
+    with pytest.raises(ValueError, match="both sides of the plane"):
+        tide_prior(far, 30.0, PotentialConfig(degree=4, symmetry="north-south"))
     x, v = stars
     assert score_gradients(model, x, v, on_batch=lambda done, total: False) is None
     gradients = score_gradients(model, x[:900], v[:900])

@@ -210,6 +210,19 @@ def test_a_file_holds_all_of_it(tiny, tmp_path):
         load_map(tmp_path / "fit")
 
 
+def test_a_symmetry_is_named_where_it_was_assumed(tiny, tmp_path):
+    few, fit = tiny
+    potential = dataclasses.replace(TINY.potential, symmetry="axisymmetric")
+    assumed = fit_efficiency(fit.seen, few, dataclasses.replace(TINY, potential=potential))
+    save_fit(assumed, tmp_path / "fit")
+    for known in (assumed, load_fit(tmp_path / "fit")):
+        assert known.provenance["symmetry_assumed"] == "axisymmetric"
+        assert "taken to be axisymmetric." in known.message
+    seen = dataclasses.replace(fit.seen.config, potential=potential)
+    plain = dataclasses.replace(fit, seen=dataclasses.replace(fit.seen, config=seen))
+    assert "symmetry_assumed" not in plain.provenance
+
+
 def test_the_panel_shows_the_same_slice_three_times(tiny):
     few, fit = tiny
     panel = DustPanel(few, fit, size=64, threaded=False)

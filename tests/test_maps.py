@@ -138,7 +138,7 @@ def test_a_long_history_is_kept(tiny_map, tmp_path):
 def test_symmetries_that_are_assumed_are_named(mock, tiny_config):
     potential = dataclasses.replace(tiny_config.potential, symmetry=["north-south", "axisymmetric"])
     fit = fit_map(mock, dataclasses.replace(tiny_config, potential=potential))
-    assert "is taken to be north-south and axisymmetric." in fit.message
+    assert "taken to be the same north and south of the plane and axisymmetric." in fit.message
     field = acceleration_field(fit, (Axis("x", 7, 9, 3),), {"y": 0.0, "z": 0.5})
     assert field.attrs["symmetry_assumed"] == "north-south, axisymmetric"
 

@@ -9,7 +9,7 @@ stars, 8 maps trained anew from bootstrapped stars scattered by 1.07 times the r
 and statistics, 8 from stars measured again by 1.04 times that of training and measurement.) A fourth part, *formal*,
 is the spread that the solution of these equations states itself: finite statistics and the prior.
 
-The bias that measurement errors make is not in it: `clearview.dynamics.simex_map` takes it out.
+The bias that measurement errors make is not in it: `clearview.dynamics.simex_map` takes most of it out.
 """
 
 import dataclasses
@@ -229,7 +229,7 @@ def _bootstrap(fit: MapFit, gradients: Gradients, number: int, on_batch) -> MapF
     size = len(gradients.x)
     rows = np.random.default_rng([fit.config.seed, number]).integers(0, size, size)
     solved = fit_potential(
-        fit.series, Gradients(*(a[rows] for a in gradients)), fit.config.potential, on_batch=on_batch
+        fit.series, Gradients(*(a[rows] for a in gradients)), fit.config.potential, bootstrap=True, on_batch=on_batch
     )  # fmt: skip
     return solved and dataclasses.replace(fit, series=solved)
 

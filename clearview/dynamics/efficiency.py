@@ -38,9 +38,10 @@ from clearview.units import SUN
 FORMS = ("velocities", "joint")
 
 CORRELATED = 5.0
-"""Errors of learnt gradients are alike over so many residuals star by star: in the stated error these count as one.
-From dusty mocks of 300,000 stars and the default flows (seeds 98, 100, 101): the force then lies within it at 66 to
-69 % of the places, and within that of independent ones at 40 %. Flows trained more shortly err by more."""
+"""Variance of the equations' noise over that of ``pointwise`` independent residuals: errors of learnt gradients are
+alike over large regions. Found on dusty mocks of 300,000 stars with the default flows and config (seeds 98, 100, 101):
+the force then lies within the stated error at 66 to 69 % of the places, and with 1 at 40 %. Flows trained more shortly
+err by more."""
 
 FINEST = 80
 """Kernels in the ball's radius at most: their grid of (4 x 80)^3 cells takes 2 GB."""
@@ -135,7 +136,9 @@ class EfficiencyFit:
     @property
     def provenance(self) -> dict[str, Any]:
         """Where its fields come from."""
-        return {**self.seen.provenance, "form": self.config.form, "smoothing_kpc": self.config.smoothing}
+        of_seen = {k: v for k, v in self.seen.provenance.items() if k != "symmetry_assumed"}
+        own = {"form": self.config.form, "smoothing_kpc": self.config.smoothing}
+        return of_seen | own | self.config.potential.provenance
 
     def acceleration(self, x) -> np.ndarray:
         """(N, 3) acceleration, (km/s)^2/kpc."""
@@ -264,13 +267,13 @@ def fit_efficiency(
     prior[size:, size:] += (known.T * weight) @ known
     constant[size:] += (known.T * weight) @ value
     rows = np.concatenate([rows, np.zeros((len(rows), 2), np.float32)], axis=1)
-    solved, _, information = star_by_star(
+    solved, _, normal = star_by_star(
         rows, stars.drift, prior, constant, weight=config.potential.pointwise, outlier=config.potential.outlier
     )  # fmt: skip
     c, e = (jnp.asarray(part, jnp.float32) for part in (solved[:size], solved[size:-2]))
     potential, other = (eqx.tree_at(lambda s: s.coefficients, series, part) for part in (c, e))
-    covariance = np.linalg.inv(information)
-    covariance = covariance @ (CORRELATED * (information - prior) + prior) @ covariance
+    covariance = np.linalg.inv(normal + prior)
+    covariance = covariance + (CORRELATED - 1) * covariance @ normal @ covariance
     spread = np.linalg.cholesky(covariance[:size, :size])
     potential = eqx.tree_at(lambda s: s.spread, potential, jnp.asarray(spread, jnp.float32))
     level = float(solved[-2])
@@ -285,7 +288,7 @@ def fit_efficiency(
             f"Efficiency from {float(rays.min()):.2g} to {float(rays.max()):.2g}, {at_bound:.0%} of the places at 1; "
             f"for dust in front {np.exp(-solved[-1]):.2f} toward the poles."
         )
-    return EfficiencyFit(seen, potential, other, level, rays, config, message)
+    return EfficiencyFit(seen, potential, other, level, rays, config, message + config.potential.assumed)
 
 
 class _Velocities(eqx.Module):

@@ -15,7 +15,7 @@ import numpy as np
 
 from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
-from clearview.dynamics.maps import EDGE, MapFit
+from clearview.dynamics.maps import EDGE, EXTRAPOLATED, MapFit
 from clearview.dynamics.potential import fit_potential, score_gradients
 
 
@@ -87,8 +87,9 @@ def simex_map(
 ) -> MapFit | None:  # fmt: skip
     """The map with its potential extrapolated to no measurement errors, by `simex` with the f(x, v) of the map.
 
-    What the errors added to a field is the difference of the two maps' fields. The spread of the potential holds the
-    random draws besides. f(x, v) stays that of the stars as they are.
+    It takes out most of the bias of a field, which is the difference of the two maps' fields. The spread of the
+    potential then holds the scatter of the random draws, too (few draws tell it roughly), but not what extrapolating
+    does to the noise of finite stars. f(x, v) stays that of the stars as they are.
 
     Args:
         fit: a finished map.
@@ -100,10 +101,20 @@ def simex_map(
         The map, or None if stopped.
 
     Raises:
-        ValueError: for a map that is not finished.
+        ValueError: for what is no finished map, or one that is extrapolated already, or a catalogue with next to no
+            star beyond the ball.
         KeyError, ValueError: for a catalogue that cannot be resampled.
     """
-    fit.acceleration(fit.center[None])  # refuses an unfinished map
+    if not (isinstance(fit, MapFit) and fit.complete and fit.has_potential):
+        raise ValueError(f"Expected a finished map, got {type(fit).__name__}: {fit.message} Finish one with fit_map.")
+    if EXTRAPOLATED in fit.source:
+        raise ValueError("Expected a map as fitted, got one that is extrapolated already; give the first one.")
+    resample(catalog, 0)  # what cannot be is refused before any work
+    if len(catalog) - (inside := len(in_ball(fit, catalog)[0])) < 0.002 * inside:
+        raise ValueError(
+            f"Expected stars beyond the ball of {fit.radius:.3g} kpc, too, which errors carry into it, got "
+            f"{len(catalog) - inside:,} beside {inside:,} in it; cut the catalogue at a larger radius than the map's."
+        )
     stars, count, solved = thinned(fit, catalog), 1 + len(scales) * draws, 0
 
     def coefficients(stars):
@@ -122,7 +133,7 @@ def simex_map(
     parts = tuple(jnp.asarray(a, jnp.float32) for a in (value, spread))
     series = eqx.tree_at(lambda s: (s.coefficients, s.spread), fit.series, parts)
     message = f"{fit.message} Extrapolated to no measurement errors ({draws} draws)."
-    return dataclasses.replace(fit, series=series, message=message)
+    return dataclasses.replace(fit, series=series, message=message, source={**fit.source, EXTRAPOLATED: draws})
 
 
 def refit(fit: MapFit, catalog: Catalog, *, on_batch: Callable[[int, int], object] | None = None) -> MapFit | None:

@@ -26,6 +26,9 @@ from clearview.units import ACCELERATION_UNIT, SUN
 FEWEST = 1000
 """Stars below which six dimensions cannot be learnt."""
 
+EXTRAPOLATED = "simex_draws"
+"""In ``source`` of a map that `clearview.dynamics.simex_map` made: the random draws behind it."""
+
 EDGE = 1 - 1e-5
 """Stars are taken up to this fraction of the radius: in float32 one at the very edge may count as outside."""
 
@@ -116,8 +119,8 @@ class MapFit:
             "radius_kpc": self.radius,
             "seed": self.config.seed,
         }
-        assumed = self.config.potential.symmetry if self.config.potential else ()
-        return told | ({"symmetry_assumed": ", ".join(assumed)} if assumed else {})
+        told |= {k: v for k, v in self.source.items() if k == EXTRAPOLATED}
+        return told | (self.config.potential.provenance if self.config.potential else {})
 
     @property
     def complete(self) -> bool:
@@ -243,6 +246,8 @@ def fit_map(
         if resume.stopped == "preview":
             raise ValueError("Expected a cancelled fit to resume, got a preview of one; cancel the training first.")
         fit = dataclasses.replace(resume)
+        if fit.complete:
+            return fit
     config = fit.config
     inside = _distance(x, config) < fit.radius * EDGE
     x, v = x[inside], v[inside]
@@ -314,8 +319,7 @@ def fit_map(
     if fit.complete:
         what = "Map" if fit.has_potential else "Density"
         fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
-        if config.potential is not None and config.potential.symmetry:
-            fit.message += f" The potential is taken to be {' and '.join(config.potential.symmetry)}."
+        fit.message += config.potential.assumed if config.potential else ""
         if (strain := float(fit.series.strain)) > STRAIN:
             fit.message += (
                 f" Two ways to the force differ by {strain:.0f} standard errors: the stars may be cut off elsewhere "

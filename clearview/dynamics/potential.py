@@ -121,7 +121,7 @@ def _in_batches(call, rows, batch_size: int, on_batch):
 
 def fit_potential(
     series: PotentialSeries, gradients: Gradients, config: PotentialConfig | None = None,
-    *, batch_size: int = 1024, on_batch: Callable[[int, int], object] | None = None,
+    *, bootstrap: bool = False, batch_size: int = 1024, on_batch: Callable[[int, int], object] | None = None,
 ) -> PotentialSeries | None:  # fmt: skip
     """Solve for the coefficients of the series.
 
@@ -129,6 +129,7 @@ def fit_potential(
         series: its center, radius and height; the coefficients are found anew.
         gradients: from `score_gradients`.
         config: how to fit.
+        bootstrap: whether the stars were drawn with replacement from a sample whose own noise they then have, too.
         batch_size: stars at a time.
         on_batch: called with (done, N); returning False stops.
 
@@ -177,10 +178,16 @@ def fit_potential(
     gradient = np.asarray(gradients_of(series, stars.x[some[:300]]), float)
     variance = np.sum(gradient * (np.linalg.inv(exact + rest) @ gradient), axis=-2)
     strain = np.sqrt(np.mean((change @ gradient) ** 2 / variance))
-    # Stars in clumps, or not at rest, break the equations by more than the noise of as many independent ones, which is
-    # to be so much larger that the broken ones look likely.
-    left = half.shape[1] - np.trace(np.linalg.solve(exact + rest, exact))
-    excess = max(1.0, np.sum((half.T @ (answered - response @ change)) ** 2) / max(left, 1.0))
+    # Stars in clumps or not at rest, and a series that is too stiff, break the equations by more than the noise of as
+    # many independent stars. One factor on it, chi^2 over degrees of freedom, makes that likely.
+    excess = 1.0
+    for _ in range(10):
+        left = half.shape[1] - np.trace(np.linalg.solve(exact / excess + rest, exact)) / excess
+        change = np.linalg.solve(exact / excess + rest, told / excess + few * total[4] - prior @ start)
+        square = np.sum((half.T @ (answered - response @ change)) ** 2)
+        last, excess = excess, max(1.0, square / max(left, 1.0) - bootstrap)
+        if abs(excess / last - 1) < 0.01:
+            break
     known = exact / excess + rest
     answer = told / excess + few * total[4] + (known - prior) @ start
     densities = np.concatenate([np.asarray(laplacians(series, part), float) for (part,) in chunks(places(series))])
@@ -261,7 +268,7 @@ def usable(gradients: Gradients, series: PotentialSeries, edge: float) -> tuple[
 def star_by_star(
     rows, drift, prior, constant: Any = 0.0, *, weight: float, outlier: float
 ) -> tuple[np.ndarray, float, np.ndarray]:
-    """Robust least squares of rows @ c = drift: c, the median residual, and the inverse covariance of c.
+    """Robust least squares of rows @ c = drift: c, the median residual, and the inverse covariance without the prior.
 
     Args:
         rows: (N, K).
@@ -279,7 +286,7 @@ def star_by_star(
         c = np.linalg.solve(normal + prior, right + constant)
         residual, reach = drift - rows @ c.astype(np.float32), outlier
         unit = np.median(np.abs(residual))
-    return c, float(unit), normal + prior
+    return c, float(unit), normal
 
 
 @eqx.filter_jit

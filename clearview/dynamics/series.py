@@ -45,7 +45,7 @@ class PotentialConfig:
             |a| / |x| at the center.
         slab: tides of plain slabs, of this size in those units, come on top without a cost for their change.
         positive: weight of the prior against negative mass densities, in units of the halo's.
-        symmetry: any of `SYMMETRIES` that the potential is taken to have, to `ASYMMETRY` of the force at the center. An
+        symmetry: any of `SYMMETRIES` that the potential is taken to have, to about a hundredth of the force. An
             assumption: the map names it.
 
     `fit_efficiency` heeds neither ``stars`` nor ``positive``.
@@ -68,9 +68,10 @@ class PotentialConfig:
     symmetry: tuple[str, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "symmetry", tuple(self.symmetry))  # a header brings a list
-        if unknown := set(self.symmetry) - set(SYMMETRIES):
+        given = (self.symmetry,) if isinstance(self.symmetry, str) else tuple(self.symmetry or ())
+        if unknown := set(given) - set(SYMMETRIES):
             raise ValueError(f"Expected symmetries among {SYMMETRIES}, got {sorted(unknown)}; correct them.")
+        object.__setattr__(self, "symmetry", tuple(name for name in SYMMETRIES if name in given))
         if not (isinstance(self.stars, int) and isinstance(self.degree, int) and 1 <= self.degree <= 40):
             raise ValueError(
                 f"Expected whole numbers of stars and degrees, at most 40 of these, got {self}; correct it."
@@ -80,6 +81,18 @@ class PotentialConfig:
         weights = self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical, self.slab, self.positive
         if not (0 < self.edge <= 1 and min(weights) >= 0):
             raise ValueError(f"Expected 0 < edge <= 1 and no negative weight, got {self}; correct them.")
+
+    @property
+    def assumed(self) -> str:
+        """A sentence, after a blank, about the symmetries; or nothing."""
+        words = {SYMMETRIES[0]: "the same north and south of the plane", SYMMETRIES[1]: "axisymmetric"}
+        named = " and ".join(words[name] for name in self.symmetry)
+        return f" The potential is taken to be {named}." if named else ""
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What a field of the potential is to tell of it."""
+        return {"symmetry_assumed": ", ".join(self.symmetry)} if self.symmetry else {}
 
     @property
     def size(self) -> int:
@@ -97,8 +110,8 @@ class PotentialSeries(eqx.Module):
         coefficients: (K,).
         spread: (K, K), coefficients = mean + spread @ standard normals; the prior against negative densities is left
             out of it.
-        strain: rms difference, at the stars, from the force of the equation star by star, in standard errors. Where
-            it is large, the stars end elsewhere than at the ball's edge or are not in equilibrium.
+        strain: rms difference, at the stars, from the force of the equation star by star, in standard errors of
+            independent stars. Where it is large, the stars end elsewhere than at the ball's edge or are not at rest.
         center: (3,) kpc.
         radius, height: kpc.
         degree, horizontal: see `PotentialConfig`.
