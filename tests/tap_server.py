@@ -101,6 +101,7 @@ class TapServer(ThreadingHTTPServer):
         file = votable.from_table(table)
         for field in file.get_first_table().fields:
             field.ID = field.name.upper()  # as the archive does
+            field.name = field.name.replace("source_id", "SOURCE_ID")  # and did for a time
         file.resources[0].type = "results"
         file.resources[0].infos.append(votable.tree.Info(name="QUERY_STATUS", value=status))
         file.get_first_table().format = "binary2"
@@ -131,7 +132,8 @@ class Handler(BaseHTTPRequestHandler):
             case None:
                 return False
             case "hang":
-                self.server.closing.wait(2)
+                self.server.closing.wait(30)
+                self.send(400)  # whoever waited so long is told off
             case "drop":
                 pass
             case status:

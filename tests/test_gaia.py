@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,22 @@ from clearview.catalogs import GaiaBall, GaiaCancelled, GaiaError, GaiaPatch, ga
 
 N = 3000
 PATCH = GaiaPatch(ra=359.0, dec=70.0, radius=40.0, parallax_max=1.0)
+
+
+def column(table, name):
+    return np.ma.filled(table[name].astype(float), np.nan)
+
+
+def zero_points(table):
+    """The recipe as its authors give it, at the edge of its range beyond it, mas."""
+    zpt.load_tables()
+    solved = np.where(column(table, "astrometric_params_solved") == 95, 95, 31)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are at the edge
+        return zpt.get_zpt(
+            column(table, "phot_g_mean_mag"), np.clip(column(table, "nu_eff_used_in_astrometry"), 1.1, 1.9),
+            np.clip(column(table, "pseudocolour"), 1.24, 1.72), column(table, "ecl_lat"), solved,
+        )  # fmt: skip
 
 
 def gaia_source():
@@ -41,6 +58,12 @@ def gaia_source():
     table["random_index"] = MaskedColumn(rng.choice(gaia._SOURCES, N, replace=False))
     table["astrometric_params_solved"] = MaskedColumn(solved.astype(np.int16))
     table["rv_nb_transits"] = MaskedColumn(rng.integers(1, 40, N).astype(np.int16), mask=gone["radial_velocity"])
+    # Every other star is just inside of an edge, once its parallax is corrected.
+    edges = np.full(N, 1 / 4), np.full(N, 1.0), 100 * 10 ** ((14 - 5 * np.log10(400) - floats["phot_g_mean_mag"]) / 5)
+    edge = np.choose(np.arange(N) // 2 % 4, (*edges, 3 * floats["parallax_error"]))
+    edge += zero_points(table) + np.choose(np.arange(N) // 2 % 4, (1e-5, -1e-5, -1e-5, 1e-5))
+    table["parallax"][::2] = edge[::2]
+    table["parallax"].mask = solved == 3
     return table
 
 
@@ -67,28 +90,15 @@ def ask(server, path, sample=GaiaBall(), **options):  # noqa: B008
     return query_gaia(sample, path, server=server.url, **{"timeout": 0.5, "chunk_rows": 150, **options})
 
 
-def column(name):
-    return np.ma.filled(SOURCE[name].astype(float), np.nan)
-
-
-def zero_points():
-    """The recipe as its authors give it, at the edge of its range beyond it."""
-    zpt.load_tables()
-    solved = np.where(column("astrometric_params_solved") == 95, 95, 31)
-    with pytest.warns(UserWarning, match="outside"):
-        return zpt.get_zpt(
-            column("phot_g_mean_mag"), np.clip(column("nu_eff_used_in_astrometry"), 1.1, 1.9),
-            np.clip(column("pseudocolour"), 1.24, 1.72), column("ecl_lat"), solved,
-        )  # fmt: skip
-
-
 def ball(zero_point=True, snr=3.0):
     """The source_id of the stars in the ball, by plain numpy."""
-    parallax = column("parallax") - (zero_points() if zero_point else 0)
+    parallax = column(SOURCE, "parallax") - (zero_points(SOURCE) if zero_point else 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        keep = (parallax >= 1 / 4) & (parallax >= snr * column("parallax_error")) & ~SOURCE["radial_velocity"].mask
-        keep &= column("phot_g_mean_mag") + 5 * np.log10(np.abs(parallax) / 100) <= 14 - 5 * np.log10(400)
-        keep &= column("phot_g_mean_mag") <= 14
+        keep = (
+            (parallax >= 1 / 4) & (parallax >= snr * column(SOURCE, "parallax_error")) & ~SOURCE["radial_velocity"].mask
+        )
+        keep &= column(SOURCE, "phot_g_mean_mag") + 5 * np.log10(np.abs(parallax) / 100) <= 14 - 5 * np.log10(400)
+        keep &= column(SOURCE, "phot_g_mean_mag") <= 14
     return set(SOURCE["source_id"][keep].tolist())
 
 
@@ -107,17 +117,20 @@ def test_the_ball_is_the_ball(server, tmp_path, zero_point):
     assert 200 < len(truth) < N / 2
     stars = ask(server, tmp_path / "ball.parquet", GaiaBall(zero_point=zero_point))
     assert ids(stars) == truth
+    assert len(server.queries) == 1 + 2 * stars.meta["gaia"]["parts"]
     order = np.argsort(SOURCE["source_id"])
     rows = order[np.searchsorted(SOURCE["source_id"][order], stars["source_id"])]
-    shift = zero_points()[rows] if zero_point else 0
-    np.testing.assert_allclose(stars["parallax"], column("parallax")[rows] - shift, rtol=0, atol=1e-15)
+    shift = zero_points(SOURCE)[rows] if zero_point else 0
+    np.testing.assert_allclose(stars["parallax"], column(SOURCE, "parallax")[rows] - shift, rtol=0, atol=1e-15)
     if zero_point:
-        np.testing.assert_array_equal(stars["parallax_raw"], column("parallax")[rows])
+        np.testing.assert_array_equal(stars["parallax_raw"], column(SOURCE, "parallax")[rows])
         assert ball(False) != truth
     assert ("parallax_raw" in stars) == zero_point
     for name in gaia._STANDARD:
         if name != "parallax":
-            np.testing.assert_array_equal(np.ma.filled(stars[name].astype(float), np.nan), column(name)[rows], name)
+            np.testing.assert_array_equal(
+                np.ma.filled(stars[name].astype(float), np.nan), column(SOURCE, name)[rows], name
+            )
     assert stars.unit("pmra") == "mas / yr"
     assert stars["source_id"].dtype == np.int64
 
@@ -147,12 +160,14 @@ def test_the_file_tells_all_and_is_read_again_without_a_server(server, tmp_path)
 
 
 def test_a_patch(server, tmp_path):
-    shift, dec = zero_points(), np.radians(SOURCE["dec"])
-    cosine = np.sin(dec) * np.sin(np.radians(70)) + np.cos(dec) * np.cos(np.radians(70)) * np.cos(
+    shift, dec = zero_points(SOURCE), np.radians(SOURCE["dec"])
+    cosine = np.sin(dec) * np.sin(np.radians(30)) + np.cos(dec) * np.cos(np.radians(30)) * np.cos(
         np.radians(SOURCE["ra"] - 359.0)
     )
-    inside = (cosine >= np.cos(np.radians(40))) & (column("parallax") - shift <= 1) & (column("ruwe") <= 1.5)
-    stars = ask(server, tmp_path / "patch.parquet", replace(PATCH, ruwe=1.5), chunk_rows=50)
+    inside = (
+        (cosine >= np.cos(np.radians(80))) & (column(SOURCE, "parallax") - shift <= 1) & (column(SOURCE, "ruwe") <= 1.5)
+    )
+    stars = ask(server, tmp_path / "patch.parquet", replace(PATCH, dec=30.0, radius=80.0, ruwe=1.5))
     assert ids(stars) == set(SOURCE["source_id"][inside].tolist())
     assert stars.to_stream("GD-1").columns
 
@@ -315,6 +330,20 @@ def test_a_damaged_part_is_fetched_again(server, tmp_path, damage):
     stars = ask(server, path)
     assert ids(stars) == ball()
     assert sum("COUNT" not in query for query in server.queries) == stars.meta["gaia"]["parts"] - 1
+
+
+def test_parts_that_are_not_all_are_no_sample(server, tmp_path):
+    path = tmp_path / "a.parquet"
+    cancelled_at(server, path, 300)
+    plan = path.with_name("a.parquet.parts") / "plan.json"
+    told = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**told, "total": told["total"] + 1}))
+    with pytest.raises(
+        GaiaError, match=rf"^Expected the {told['total'] + 1:,} rows .*, got {told['total']:,} in parts"
+    ):
+        ask(server, path)
+    assert not path.exists()
+    assert ids(ask(server, path)) == ball()
 
 
 def test_parts_of_another_query_are_not_taken(server, tmp_path):
