@@ -58,6 +58,8 @@ def gaia_source():
     table["random_index"] = MaskedColumn(rng.choice(gaia._SOURCES, N, replace=False))
     table["astrometric_params_solved"] = MaskedColumn(solved.astype(np.int16))
     table["rv_nb_transits"] = MaskedColumn(rng.integers(1, 40, N).astype(np.int16), mask=gone["radial_velocity"])
+    table["duplicated_source"] = MaskedColumn(rng.random(N) < 0.5)
+    table["phot_variable_flag"] = MaskedColumn(rng.choice(["VARIABLE", "NOT_AVAILABLE"], N))
     # Every other star is just inside of an edge, once its parallax is corrected.
     edges = np.full(N, 1 / 4), np.full(N, 1.0), 100 * 10 ** ((14 - 5 * np.log10(400) - floats["phot_g_mean_mag"]) / 5)
     edge = np.choose(np.arange(N) // 2 % 4, (*edges, 3 * floats["parallax_error"]))
@@ -138,13 +140,13 @@ def test_the_ball_is_the_ball(server, tmp_path, zero_point):
 def test_the_file_tells_all_and_is_read_again_without_a_server(server, tmp_path):
     path = tmp_path / "ball.parquet"
     sample = GaiaBall(ruwe=1.4, distances=True)
-    stars = ask(server, path, sample, columns=["l", "b"])
+    stars = ask(server, path, sample, columns=gaia._COLUMNS)
     server.close()
     assert list(tmp_path.iterdir()) == [path]
-    again = ask(server, path, sample, columns=["l", "b"])
+    again = ask(server, path, sample, columns=gaia._COLUMNS)
     assert stars.digest(stars.columns) == again.digest(again.columns) == read_catalog(path).digest(stars.columns)
     told = read_catalog(path).meta["gaia"]
-    assert told["adql"] == sample.adql((*gaia._STANDARD, "l", "b"))
+    assert told["adql"] == sample.adql(gaia._COLUMNS)
     assert told["server"] == server.url
     assert told["rows"] == stars.report[0].before
     assert stars.report[-1].after == len(stars)
@@ -155,6 +157,8 @@ def test_the_file_tells_all_and_is_read_again_without_a_server(server, tmp_path)
     np.testing.assert_array_equal(np.isfinite(stars["r_med_geo"]), near)
     assert 0 < near.sum() < len(stars)
     assert stars.unit("r_hi_photogeo") == "pc"
+    assert stars["duplicated_source"].dtype == bool
+    assert set(stars["phot_variable_flag"].tolist()) == {"VARIABLE", "NOT_AVAILABLE"}
     assert len(stars.to_galactocentric(distance="r_med_geo")) > 0
     assert "Gaia archive; Gaia DR3" in repr(stars)
 

@@ -181,7 +181,7 @@ class GaiaBall(_Sample):
         low, high = self._bounds()
         told = [*super().conditions(), f"g.parallax >= {_adql(1 / self.radius + low)}"]
         if self.parallax_snr is not None:
-            told.append(f"g.parallax - ({_adql(low)}) >= {_adql(self.parallax_snr)} * g.parallax_error")
+            told.append(f"g.parallax + {_adql(abs(low))} >= {_adql(self.parallax_snr)} * g.parallax_error")
         # M_G as a bound on the parallax: the logarithm of a parallax below zero would end the query.
         bright = f"100.0 * POWER(10.0, ({_adql(self._limit())} - g.phot_g_mean_mag) / 5.0)"
         return [*told, f"g.parallax <= {bright} + {_adql(high)}"]
