@@ -11,6 +11,9 @@ __version__ = "0.1.0"
 _HOME = {
     "Catalog": "catalogs",
     "read_catalog": "catalogs",
+    "query_gaia": "catalogs",
+    "GaiaBall": "catalogs",
+    "GaiaPatch": "catalogs",
     "load_sample": "samples",
     "load_first_map": "samples",
     "mock_galaxy": "mocks",

@@ -3,6 +3,7 @@
 from .catalog import Catalog
 from .errors import Resampled, resample
 from .frames import STREAMS, GreatCircle, to_cylindrical, to_galactocentric, to_patch, to_sky, to_stream
+from .gaia import GaiaBall, GaiaCancelled, GaiaError, GaiaPatch, query_gaia
 from .particles import Particles, read_particles
 from .read import read_catalog
 from .select import (
@@ -32,6 +33,10 @@ __all__ = [
     "CutReport",
     "Distance",
     "Finite",
+    "GaiaBall",
+    "GaiaCancelled",
+    "GaiaError",
+    "GaiaPatch",
     "GreatCircle",
     "ParallaxQuality",
     "Particles",
@@ -40,6 +45,7 @@ __all__ = [
     "Resampled",
     "Speed",
     "completeness_limit",
+    "query_gaia",
     "read_catalog",
     "read_particles",
     "resample",

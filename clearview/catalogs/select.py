@@ -240,6 +240,18 @@ def judge(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutRepor
         TypeError: if something is not a cut.
         ValueError: if no star is left, naming the cut that removed the last.
     """
+    keep, reports = tally(catalog, cuts)
+    for name, before, after, lost in reports:
+        if not after:
+            raise ValueError(
+                f"Expected stars to be left, got none after {name}, which removed the last {before:,}"
+                f"{f' ({lost:,} without a finite value)' if lost else ''}; widen that cut or check its units."
+            )
+    return keep, reports
+
+
+def tally(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutReport]]:
+    """As `judge`, but no star need be left."""
     cuts, keep, reports = list(cuts), np.ones(len(catalog), bool), []
     for cut in cuts:
         if not isinstance(cut, Cut):
@@ -249,11 +261,6 @@ def judge(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutRepor
         before, lost = np.count_nonzero(keep), np.count_nonzero(keep & ~inside & ~outside)
         keep &= inside
         reports.append(CutReport(cut.name, int(before), int(np.count_nonzero(keep)), int(lost)))
-        if not reports[-1].after:
-            raise ValueError(
-                f"Expected stars to be left, got none after {cut.name}, which removed the last {before:,}"
-                f"{f' ({lost:,} without a finite value)' if lost else ''}; widen that cut or check its units."
-            )
     return keep, reports
 
 
