@@ -241,7 +241,7 @@ def query_gaia(
     on_progress: OnProgress = None,
     overwrite: bool = False,
 ) -> Catalog:
-    """Fetches a sample of Gaia DR3 from the archive into a Parquet file, once; needs ``clearview-galaxy[gaia]``.
+    """Fetches a sample of Gaia DR3 from the archive into a Parquet file, once; needs pyvo and gaiadr3-zeropoint.
 
     The sample is asked for in parts of random_index, each an asynchronous TAP job whose rows must be as many as the
     archive counts, none twice, and all of the part; all parts together must be as many as it counts in all. A part
@@ -547,8 +547,7 @@ def _package(name: str) -> Any:
         return import_module(name)
     except ImportError:
         raise ImportError(
-            f"Expected the package {name} to query Gaia, got none; install it with pip install "
-            "'clearview-galaxy[gaia]'."
+            f"Expected the package {name} to query Gaia, got none; install it with pip install pyvo gaiadr3-zeropoint."
         ) from None
 
 

@@ -33,7 +33,7 @@ def to_gala(source, *, outer: Any = None, units=None):
         from gala.potential import PotentialBase
         from gala.units import galactic
     except ImportError as missing:
-        raise ImportError('Expected gala, got none; run pip install "clearview-galaxy[gala]".') from missing
+        raise ImportError("Expected gala, got none; run pip install gala.") from missing
 
     class MapPotential(PotentialBase):
         """A `BallPotential` in gala."""
