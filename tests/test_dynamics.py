@@ -124,16 +124,17 @@ def test_stars_in_clumps_count_for_fewer(model, stars):
     gradients = score_gradients(model, *stars)
     few = type(gradients)(*(a[:5000] for a in gradients))
     clumped = type(gradients)(*(np.tile(a, (4, *(1,) * (a.ndim - 1))) for a in few))
-    exact_only = PotentialConfig(degree=10, pointwise=0.0, smooth=0.01, smooth_density=0.01)
+    exact_only = PotentialConfig(degree=6, pointwise=0.0, smooth=0.01, smooth_density=0.01)
+    series = PotentialSeries(SUN.position, RADIUS, 0.5, exact_only)
     wide, as_wide, narrow = (
-        np.linalg.norm(fitted(g, stars[0], exact_only)[1].acceleration_covariance(SUN.position)) ** 0.5
+        np.linalg.norm(fit_potential(series, g, exact_only).acceleration_covariance(SUN.position)) ** 0.5
         for g in (few, clumped, gradients)
     )
     assert narrow < 0.75 * wide
-    assert as_wide == pytest.approx(wide, rel=0.1)
+    assert as_wide == pytest.approx(wide, rel=0.25)  # half as wide if each copy counted
 
 
-@pytest.mark.parametrize("names", [(), ("north-south",), ("axisymmetric",), ("north-south", "axisymmetric")])
+@pytest.mark.parametrize("names", [("north-south",), ("axisymmetric",)])
 def test_symmetries_are_assumed_where_asked_for(model, stars, rng, names):
     x, v = (s[:4000] for s in stars)
     config = PotentialConfig(degree=6, symmetry=names, pointwise=1.0)

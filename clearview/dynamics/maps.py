@@ -246,7 +246,7 @@ def fit_map(
         if resume.stopped == "preview":
             raise ValueError("Expected a cancelled fit to resume, got a preview of one; cancel the training first.")
         fit = dataclasses.replace(resume)
-        if fit.complete:
+        if fit.complete and fit.stopped == "finished":
             return fit
     config = fit.config
     inside = _distance(x, config) < fit.radius * EDGE
