@@ -400,7 +400,8 @@ def _merge(parts: list[Path], path: Path, sample: _Sample, told: dict) -> None:
                 raise GaiaError("Expected each star once, got some twice; ask again with another chunk_rows.")
             if writer is None:
                 raise ValueError(f"Expected stars in the sample, got none for {sample} after the cuts; widen it.")
-            cuts = [CutReport(one[0].name, *np.sum([r[1:] for r in one], 0).tolist()) for one in zip(*reports)]  # noqa: B905
+            each = zip(*reports, strict=True)  # one cut in every part
+            cuts = [CutReport(cut[0].name, *np.sum([r[1:] for r in cut], 0).tolist()) for cut in each]
             writer.add_key_value_metadata({HEADER: json.dumps({"meta": meta, "report": cuts})})
         finally:
             if writer is not None:

@@ -39,9 +39,8 @@ FORMS = ("velocities", "joint")
 
 CORRELATED = 5.0
 """Variance of the equations' noise over that of ``pointwise`` independent residuals: errors of learnt gradients are
-alike over large regions. Found on dusty mocks of 300,000 stars with the default flows and config (seeds 98, 100, 101):
-the force then lies within the stated error at 66 to 69 % of the places, and with 1 at 40 %. Flows trained more shortly
-err by more."""
+alike over large regions. Chosen on dusty mocks of 300,000 stars with the default flows and config (seeds 98, 100, 101),
+so that ``acc_formal_pull`` of tests/benchmarks/dust.py comes near 1. Flows trained more shortly err by more."""
 
 FINEST = 80
 """Kernels in the ball's radius at most: their grid of (4 x 80)^3 cells takes 2 GB."""

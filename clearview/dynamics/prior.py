@@ -11,7 +11,7 @@ from clearview.dynamics.series import PotentialConfig, PotentialSeries, chunks, 
 
 ASYMMETRY = 0.002
 """Each independent way to break a symmetry that is assumed is expected to have this fraction of the force at the
-center: together they leave some 1.5 % of it, before the stars tell."""
+center: there are dozens, which together leave several times that before the stars tell."""
 
 
 @eqx.filter_jit
