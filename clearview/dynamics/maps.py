@@ -21,7 +21,7 @@ from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, P
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history, unpack_history
-from clearview.units import ACCELERATION_UNIT, SUN
+from clearview.units import ACCELERATION_UNIT, SUN, Sun
 
 FEWEST = 1000
 """Stars below which six dimensions cannot be learnt."""
@@ -42,7 +42,8 @@ class MapConfig:
 
     Attributes:
         radius: of the ball around ``center`` that is mapped, kpc; None takes the farthest star's distance.
-        center: of the ball, kpc.
+        center: of the ball, kpc; the default is `clearview.units.SUN`'s place, and stars that were placed with another
+            Sun want ``center=stars.sun.position``.
         positions, velocities: sizes of the flows n(x) and p(v | x).
         training: of both flows.
         potential: of the potential; None learns the density only.
@@ -90,6 +91,7 @@ class MapFit:
         message: one sentence about how it ended.
         history: losses, columns stage, step, train, validation.
         state: where an unfinished stage stands, or None.
+        source: the catalogue's meta, with the Sun that it was placed with.
     """
 
     config: MapConfig
@@ -111,6 +113,12 @@ class MapFit:
         return np.asarray(self.config.center)
 
     @property
+    def sun(self) -> Sun:
+        """The Sun that the stars were placed with."""
+        told = self.source.get("sun")
+        return Sun.from_dict(told) if isinstance(told, dict) else SUN
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Where its fields come from: plain values for the attributes of a Dataset."""
         told = {
@@ -118,6 +126,7 @@ class MapFit:
             "data_digest": self.data_digest,
             "radius_kpc": self.radius,
             "seed": self.config.seed,
+            "sun": ", ".join(f"{key} {value}" for key, value in self.sun.to_dict().items() if value != ""),
         }
         told |= {k: v for k, v in self.source.items() if k == EXTRAPOLATED}
         return told | (self.config.potential.provenance if self.config.potential else {})
@@ -215,7 +224,7 @@ def fit_map(
 
     Args:
         catalog: stars with 6-D phase space.
-        config: what to do; not with ``resume``, which brings its own.
+        config: what to do, by default a ball around the catalogue's own Sun; not with ``resume``, which brings its own.
         on_progress: called about four times a second with `Progress`, whose ``fraction`` and ``remaining`` cover
             all stages; returning False cancels.
         on_preview: called with the unfinished fit, to be looked at, not saved: f(x, v) as it is learnt, and from the
@@ -234,7 +243,8 @@ def fit_map(
     x, v = np.split(np.asarray(catalog.phase_space, np.float32), 2, axis=1)
     digest = catalog.digest()
     if resume is None:
-        fit = _begin(x, v, config or MapConfig(), digest, dict(catalog.meta))
+        source = {**catalog.meta, "sun": catalog.sun.to_dict()}
+        fit = _begin(x, v, config or MapConfig(center=tuple(catalog.sun.position)), digest, source)
     else:
         if config is not None and config != resume.config:
             raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
@@ -320,6 +330,11 @@ def fit_map(
         what = "Map" if fit.has_potential else "Density"
         fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
         fit.message += config.potential.assumed if config.potential else ""
+        if 1e-3 < (off := float(np.linalg.norm(fit.center - fit.sun.position))) < 1.0:  # farther off is no mistake
+            fit.message += (
+                f" The ball lies {1000 * off:.0f} pc off the Sun of the stars; MapConfig(center=stars.sun.position) "
+                "puts it there."
+            )
         if (strain := float(fit.series.strain)) > STRAIN:
             fit.message += (
                 f" Two ways to the force differ by {strain:.0f} standard errors: the stars may be cut off elsewhere "
