@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clearview.dynamics import identifiability, identifiability_field
+from clearview.catalogs import Ball, Speed
+from clearview.dynamics import MapConfig, fit_map, identifiability, identifiability_field
 from clearview.dynamics.identifiability import LIMIT, _conditioning, readings
 from clearview.dynamics.maps import MapFit
 from clearview.field import Axis
-from clearview.samples import load_first_map
+from clearview.samples import load_first_map, load_sample
 from clearview.units import SUN
 
 KEY = jax.random.key(0)
@@ -109,6 +110,16 @@ def test_wild_gradients_do_not_pretend_to_be_information():
     wild = g.copy()
     wild[:3] *= 1e3
     assert _conditioning(v, drift, wild, True)[1] > LIMIT
+
+
+@pytest.mark.slow
+def test_real_stars_within_300_pc_do_not_constrain_the_force():
+    """RAVE x TGAS: over 300 pc the expected error is as large as the force itself, at nearly all stars."""
+    stars = load_sample("rave_tgas").to_galactocentric().select(Speed(max=300), Ball(radius=0.3))
+    fit = fit_map(stars, MapConfig(radius=0.3, potential=None))
+    x = stars.phase_space[np.random.default_rng(0).integers(0, len(stars), 40), :3]
+    assert identifiability(fit, x, draws=500).constrained.mean() < 0.3  # 0.05
+    assert identifiability(fit, x, draws=500, dust=False).constrained.mean() < 0.4  # 0.10
 
 
 def test_field_flags_the_ball_and_nothing_outside(shipped):

@@ -6,6 +6,7 @@ from .errors import Resampled, resample
 from .frames import STREAMS, GreatCircle, to_cylindrical, to_galactocentric, to_patch, to_sky, to_stream
 from .gaia import GaiaBall, GaiaCancelled, GaiaError, GaiaPatch, query_gaia
 from .particles import Particles, read_particles
+from .quality import Quality, quality
 from .read import read_catalog
 from .select import (
     AbsoluteMagnitude,
@@ -47,11 +48,13 @@ __all__ = [
     "Particles",
     "Positive",
     "ProperMotionWindow",
+    "Quality",
     "Resampled",
     "Speed",
     "Unique",
     "completeness_limit",
     "deredden",
+    "quality",
     "query_gaia",
     "read_catalog",
     "read_particles",
