@@ -206,7 +206,7 @@ def _spread(values: np.ndarray) -> Spread | None:
 def _counts(name: str, label: str, axes: tuple[Axis, ...], *columns: np.ndarray) -> xr.Dataset:
     edges = [np.linspace(a.low, a.high, a.size + 1) for a in axes]
     counts = np.histogramdd(np.stack(columns, -1), edges)[0]
-    return make_field(axes, {name: Quantity(counts.astype(np.float32), "", label)})
+    return make_field(axes, {name: Quantity(counts.astype(np.int32), "", label)})
 
 
 def _astrometry(catalog: Catalog, found: dict[str, Any], fields: list) -> None:

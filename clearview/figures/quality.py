@@ -30,7 +30,7 @@ def quality_views(fields: xr.Dataset) -> hv.Layout:
         if name in fields:
             counts = fields[name]
             if counts.ndim == 2:
-                views.append(slice_image(counts.where(counts > 0), scale="log", label=title))
+                views.append(slice_image(counts, scale="log", label=title))
             else:
                 views.append(marginal(_trimmed(counts)).relabel(title))
     if found := [name for name in _VELOCITIES if name in fields]:
