@@ -15,6 +15,7 @@ from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
+from clearview.dynamics.identifiability import identifiability
 from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
@@ -31,6 +32,12 @@ EXTRAPOLATED = "simex_draws"
 
 EDGE = 1 - 1e-5
 """Stars are taken up to this fraction of the radius: in float32 one at the very edge may count as outside."""
+
+PLACES = 50
+"""At so many stars a doubtful map is asked whether the velocities there constrain the force."""
+
+DOUBTFUL = 0.2
+"""Stated error of the force over the force from which on a map is doubtful."""
 
 ROUGH = PotentialConfig(stars=4096, degree=6)
 """The potential of a preview, at most: of the finished flows of the first map it is good to 1.5 % (median)."""
@@ -340,7 +347,26 @@ def fit_map(
                 f" Two ways to the force differ by {strain:.0f} standard errors: the stars may be cut off elsewhere "
                 "than at the edge of the ball, or not be in equilibrium; do not trust it."
             )
+        fit.message += _unconstrained(fit, x, keys[3])
     return fit
+
+
+def _unconstrained(fit: MapFit, x, key) -> str:
+    """A sentence if velocities alone leave the force open where stars are, else nothing."""
+    if not fit.has_potential:
+        return ""
+    places = x[np.asarray(random.permutation(key, len(x))[:PLACES])]
+    force = np.linalg.norm(fit.acceleration(places), axis=1)
+    error = np.sqrt(np.trace(fit.acceleration_covariance(places), axis1=1, axis2=2))
+    if float(fit.series.strain) <= STRAIN and np.nanmedian(error / force) < DOUBTFUL:
+        return ""  # the look at each place compiles for seconds
+    open_ = 1 - float(identifiability(fit, places, dust=False, draws=300).constrained.mean())
+    if open_ < 0.5:
+        return ""
+    return (
+        f" At {open_:.0%} of the stars' places the velocities there do not constrain the force to better than its own "
+        "size: the sample is too small or reaches not far enough."
+    )
 
 
 def _distance(x, config: MapConfig) -> np.ndarray:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -276,12 +277,13 @@ def optimise(
     _, static = eqx.partition(model, eqx.is_inexact_array)
     kept = 1 - math.exp(-1 / (config.average * total)) if config.average else 0.0
     each = 0 if members is not None and stars.mapped else None
+    devices, of_members = stars.devices, members is not None
 
     def vmapped(function, axes):
-        return function if members is None else jax.vmap(function, axes)
+        return function if members is None else jax.vmap(function, axes, spmd_axis_name=devices.axis)
 
     def value(params, key, batch):
-        return loss(eqx.combine(params, static), key, *batch)
+        return loss(eqx.combine(params, static), key, *map(devices.split, batch))
 
     def learn(params, average, optimiser, rows, data, key, first):
         chosen = lax.dynamic_slice_in_dim(rows, first, batch_size)
@@ -290,7 +292,10 @@ def optimise(
         params = optax.apply_updates(params, update)
         return params, jax.tree.map(lambda a, p: a + kept * (p - a), average, params), optimiser, current
 
-    @jax.jit
+    begin = State.begin(model, config, members, total)
+    lies = None if devices.mesh is None else (devices.where(begin, of_members), devices.where(0.0, False))
+
+    @partial(jax.jit, out_shardings=lies)
     def advance(state: State, rows, data, origin, until, key):
         def one(carry):
             params, average, optimiser, step, summed = carry
@@ -307,7 +312,7 @@ def optimise(
         finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
         return new, jnp.where(finite, (summed / jnp.maximum(until - state.step, 1)).mean(), jnp.nan)
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=lies)
     def judge(state: State, validation, key):
         """The state with its best weights, and the losses of the present ones."""
         now = state.average if config.average else state.params
@@ -322,7 +327,7 @@ def optimise(
         waited = jnp.where(better, 0, state.waited + 1)
         return state._replace(best=best, best_loss=jnp.minimum(losses, state.best_loss), waited=waited), losses.mean()
 
-    state, history = State.begin(model, config, members, total), pd.DataFrame(columns=HISTORY)
+    state, history = begin, pd.DataFrame(columns=HISTORY)
     if resume is not None:
         if resume.stopped == "finished":
             return resume
@@ -336,6 +341,7 @@ def optimise(
                 f"of {int(resume.state.total)} steps or of another model; pass the same, or train anew."
             )
         state, history = resume.state, pd.DataFrame(resume.history[resume.history.stage == stage])
+    state = devices.put(state, of_members)
     rows_of_history = history.to_dict("records")
     validation_loss = float(rows_of_history[-1]["validation"]) if rows_of_history else np.nan
     step = first_step = int(state.step)
@@ -397,7 +403,7 @@ def optimise(
             stopped = "cancelled"
         if on_model is not None and stopped == "finished":
             tick, params = time.monotonic(), state.average if config.average else state.params
-            on_model(lambda params=params: eqx.combine(params, static))
+            on_model(lambda params=params: eqx.combine(devices.gather(params), static))
             timed_from += time.monotonic() - tick  # a step takes no longer for it
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",
@@ -405,6 +411,7 @@ def optimise(
         "diverged": f"{stage}: the loss was not finite at step {step} of {total}; the last good state is kept, try a "
         f"learning rate below {config.learning_rate:g} or cut stars that the model cannot have.",
     }[stopped]
+    state = devices.gather(state)
     return Fit(
         eqx.combine(state.best, static), stopped, message, pd.DataFrame(rows_of_history, columns=HISTORY), state
     )  # fmt: skip
