@@ -4,6 +4,7 @@ from .catalog import Catalog
 from .errors import Resampled, resample
 from .frames import STREAMS, GreatCircle, to_cylindrical, to_galactocentric, to_patch, to_sky, to_stream
 from .gaia import GaiaBall, GaiaCancelled, GaiaError, GaiaPatch, query_gaia
+from .large import LargeCancelled, LargeCatalog, load_prepared, open_catalog
 from .particles import Particles, read_particles
 from .read import read_catalog
 from .select import (
@@ -38,6 +39,8 @@ __all__ = [
     "GaiaError",
     "GaiaPatch",
     "GreatCircle",
+    "LargeCancelled",
+    "LargeCatalog",
     "ParallaxQuality",
     "Particles",
     "Positive",
@@ -45,6 +48,8 @@ __all__ = [
     "Resampled",
     "Speed",
     "completeness_limit",
+    "load_prepared",
+    "open_catalog",
     "query_gaia",
     "read_catalog",
     "read_particles",

@@ -5,7 +5,7 @@ from clearview.figures.frame import frame_of, pack
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
-from clearview.figures.stars import count_field
+from clearview.figures.stars import count_batches, count_field
 from clearview.figures.style import Named, colours, limits_of
 from clearview.figures.training import loss_curve
 
@@ -15,6 +15,7 @@ __all__ = [
     "arrows",
     "colours",
     "contours",
+    "count_batches",
     "count_field",
     "data_of",
     "frame_of",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 
-from clearview.flows.networks import generator
+from clearview.flows.networks import generator, permutation
 
 if TYPE_CHECKING:
     from clearview.flows.fit import FitConfig
@@ -28,7 +28,7 @@ class Batches:
                     raise ValueError(
                         f"Expected finite numbers in the training data of {stage}, got NaN or inf; cut those rows."
                     )
-        order = generator(key, 0).permutation(size)
+        order = permutation(generator(key, 0), size)
         held_out = round(config.validation * size)
         self.count = size - held_out
         if self.count < 32:
@@ -43,7 +43,9 @@ class Batches:
         # In equal parts, since the whole held-out set at once would take memory in proportion.
         parts = max(1, math.ceil(held_out / 8192))
         kept = order[: held_out - held_out % parts]
-        self.validation = tuple(jnp.asarray(np.stack(np.split(_rows(d, kept), parts))) for d in data)
+        self.validation = tuple(
+            jnp.asarray(_rows(d, kept).reshape(parts, len(kept) // parts, *d.shape[1:])) for d in data
+        )
         self.mapped = any(isinstance(d, np.memmap) for d in data)
         self.data, self.order, self.key, self.members, self.bootstrap = data, order[held_out:], key, members, bootstrap
         self.batch_size, self.per_epoch, self.total = config.plan(self.count)
@@ -58,6 +60,7 @@ class Batches:
         epoch, begun = divmod(step, self.per_epoch)
         begun -= begun % self.window
         if self._orders[0] != epoch:
+            self._orders = -1, np.empty(0)  # let go before there is another
             self._orders = epoch, np.stack([self._order(epoch, m) for m in range(self.members or 1)])
         rows, data = self._orders[1], self.all
         if data is None:
@@ -72,10 +75,10 @@ class Batches:
         return rows, data, first, min(first + self.window, (epoch + 1) * self.per_epoch)
 
     def _order(self, epoch: int, member: int) -> np.ndarray:
-        order = generator(self.key, 1, epoch, member).permutation(self.count)[: self.per_epoch * self.batch_size]
+        order = permutation(generator(self.key, 1, epoch, member), self.count)[: self.per_epoch * self.batch_size]
         if self.bootstrap:
             order = generator(self.key, 2, member).integers(0, self.count, self.count)[order]
-        return order.astype(np.int32)
+        return order.astype(np.int32, copy=False)
 
 
 def _rows(data: np.ndarray, rows: np.ndarray) -> np.ndarray:
