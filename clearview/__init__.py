@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Catalog": "catalogs",
     "read_catalog": "catalogs",
+    "open_catalog": "catalogs",
     "query_gaia": "catalogs",
     "quality": "catalogs",
     "GaiaBall": "catalogs",

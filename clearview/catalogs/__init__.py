@@ -5,6 +5,7 @@ from .deredden import LAWS, deredden
 from .errors import Resampled, resample
 from .frames import STREAMS, GreatCircle, to_cylindrical, to_galactocentric, to_patch, to_sky, to_stream
 from .gaia import GaiaBall, GaiaCancelled, GaiaError, GaiaPatch, query_gaia
+from .large import LargeCancelled, LargeCatalog, load_prepared, open_catalog
 from .particles import Particles, read_particles
 from .quality import Quality, quality
 from .read import read_catalog
@@ -43,6 +44,8 @@ __all__ = [
     "GaiaError",
     "GaiaPatch",
     "GreatCircle",
+    "LargeCancelled",
+    "LargeCatalog",
     "Outliers",
     "ParallaxQuality",
     "Particles",
@@ -54,6 +57,8 @@ __all__ = [
     "Unique",
     "completeness_limit",
     "deredden",
+    "load_prepared",
+    "open_catalog",
     "quality",
     "query_gaia",
     "read_catalog",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from astropy import units as u
 from astropy.table import Table
 
@@ -21,7 +20,7 @@ from .columns import (
     HEADER,
     PHASE_SPACE,
     ColumnError,
-    from_arrow,
+    from_frame,
     listed,
     name_and_measure,
     plain,
@@ -75,13 +74,7 @@ class Catalog:
     @classmethod
     def from_pandas(cls, data: "pd.DataFrame", names=None, units=None, *, frame: str = "clearview") -> "Catalog":
         """From a copy of a pandas frame; units may be in ``data.attrs["units"]``, as `to_pandas` writes."""
-        try:
-            arrow = pa.Table.from_pandas(data, preserve_index=False)
-        except (pa.ArrowException, TypeError) as problem:
-            raise ValueError(f"Expected columns of one type each, got {problem}; clean the table.") from None
-        table: Any = from_arrow(arrow, data.attrs.get("units"))
-        table.meta.update(data.attrs.get("meta", {}))
-        return cls.from_table(table, names, units, frame=frame)
+        return cls.from_table(from_frame(data), names, units, frame=frame)
 
     @classmethod
     def from_phase_space(cls, x, v, *, columns: Mapping[str, Any] | None = None, meta=None) -> "Catalog":

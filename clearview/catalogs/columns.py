@@ -135,6 +135,45 @@ def canonical_names(
     return found
 
 
+def wanted_columns(columns: Iterable[str] | None) -> list[str] | None:
+    """The columns asked for, in a list; None for all.
+
+    Raises:
+        ValueError: if there is none in it.
+    """
+    wanted = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    if wanted == []:
+        raise ValueError("Expected at least one column in columns=, got none; leave it out to read all of them.")
+    return wanted
+
+
+def choose_columns(available: Iterable[str], wanted: list[str] | None, names, units) -> tuple[list[str], Any, Any]:
+    """The columns of a file to read, and what of ``names`` and ``units`` is about them.
+
+    Args:
+        available: the names of the file.
+        wanted: those asked for, by either name; None for all.
+        names, units: as `clearview.catalogs.read_catalog` takes them.
+
+    Raises:
+        ColumnError: if one is not there.
+    """
+    available = list(available)
+    if wanted is None:
+        return available, names, units
+    called = {column: column for column in available}  # canonical name, or the file's own, to the file's own
+    called |= {name: column for column, (name, _) in canonical_names(available, names).items()}
+    for name in wanted:
+        if name not in called:
+            raise unknown(name, called)
+    # What was told about the columns left out was right, but has no place any more.
+    here = {called[name]: None for name in wanted}
+    names = {name: column for name, column in (names or {}).items() if column in here}
+    if isinstance(units, Mapping):
+        units = {name: unit for name, unit in units.items() if called.get(name) in {*here, None}}
+    return list(here), names, units
+
+
 def name_and_measure(table: Any, names=None, units=None, frame="clearview") -> Table:
     """A raw table under canonical names, each column in the unit that the caller, the file or its name tells.
 
@@ -286,6 +325,21 @@ def from_arrow(arrow: pa.Table, units: Mapping[str, str] | None = None) -> Table
         unit = (said.get(b"unit") or said.get(b"units") or b"").decode() or (units or {}).get(field.name)
         values.unit = parse_unit(unit) if unit else None
         table.add_column(values, name=field.name, copy=False)
+    return table
+
+
+def from_frame(data: Any) -> Any:
+    """The raw table of a pandas frame, without its index.
+
+    Raises:
+        ValueError: if a column is of several types.
+    """
+    try:
+        arrow = pa.Table.from_pandas(data, preserve_index=False)
+    except (pa.ArrowException, TypeError) as problem:
+        raise ValueError(f"Expected columns of one type each, got {problem}; clean the table.") from None
+    table: Any = from_arrow(arrow, data.attrs.get("units"))
+    table.meta.update(data.attrs.get("meta", {}))
     return table
 
 

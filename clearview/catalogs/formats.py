@@ -82,6 +82,12 @@ def check_beginning(path: Path, kind: Format) -> None:
             raise FormatError(f"Expected a {kind.name} file by the name {path.name}, got {found} inside; rename it.")
 
 
+def unreadable(kind: str, name: str, problem: Exception) -> ValueError:
+    """The error for a damaged file, with the beginning of what a library says of it."""
+    said = " ".join(str(problem).split())[:120] or type(problem).__name__
+    return ValueError(f"Expected a readable {kind} file, got {name}, which could not be read ({said}); check the file.")
+
+
 def _choose(found: Mapping[str, T], which: str | None, path: Path) -> T:
     """The table that was asked for, or the only one."""
     if which is not None and which in found:
@@ -124,8 +130,12 @@ def _text(value) -> Any:
 
 def _read_parquet(path: Path, pick: Pick, which: str | None) -> Table:
     _only(which, path)
-    with pq.ParquetFile(path) as file:
-        arrow = file.read(columns=pick(file.schema_arrow.names))
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return parquet_table(file.read(columns=pick(file.schema_arrow.names)))
+
+
+def parquet_table(arrow: pa.Table) -> Table:
+    """The raw table of what was read from a Parquet file, with the units and the meta that it tells."""
     said = {_text(key): _text(value) for key, value in (arrow.schema.metadata or {}).items()}
     attrs = json.loads(said.pop("PANDAS_ATTRS", "{}"))
     table: Any = from_arrow(arrow, attrs.get("units"))
@@ -139,8 +149,9 @@ def _write_parquet(table: Any, path: Path, header: str) -> None:
     floats: Any = [f.name for f in arrow.schema if pa.types.is_floating(f.type)]  # no value comes twice
     others: Any = [name for name in arrow.column_names if name not in floats]
     pq.write_table(
-        arrow, path, compression="zstd", use_dictionary=others or False, use_byte_stream_split=floats or False
-    )
+        arrow, path, compression="zstd", use_dictionary=others or False, use_byte_stream_split=floats or False,
+        write_page_checksum=True,
+    )  # fmt: skip
 
 
 # FITS

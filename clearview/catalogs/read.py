@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .catalog import Catalog
-from .columns import ColumnError, canonical_names, unknown
-from .formats import FormatError, check_beginning, file_format
+from .columns import ColumnError, choose_columns, wanted_columns
+from .formats import FormatError, check_beginning, file_format, unreadable
 
 
 def read_catalog(
@@ -59,19 +59,12 @@ def read_catalog(
         raise IsADirectoryError(f"Expected a catalogue file, got {path}, which is a folder; name a file in it.")
     kind = file_format(path)
 
-    wanted = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
-    if wanted == []:
-        raise ValueError("Expected at least one column in columns=, got none; leave it out to read all of them.")
-    called: dict[str, str] = {}  # canonical name, or the file's own, to the file's own
+    wanted, told = wanted_columns(columns), (names, units)
 
     def pick(available: Iterable[str]) -> list[str]:
-        available = list(available)
-        called.update((column, column) for column in available)
-        called.update((name, column) for column, (name, _) in canonical_names(available, names).items())
-        for name in wanted or ():
-            if name not in called:
-                raise unknown(name, called)
-        return available if wanted is None else list(dict.fromkeys(called[name] for name in wanted))
+        nonlocal told
+        chosen, *told = choose_columns(available, wanted, names, units)
+        return chosen
 
     try:
         check_beginning(path, kind)
@@ -79,14 +72,6 @@ def read_catalog(
     except (ColumnError, FormatError, MemoryError):
         raise
     except Exception as problem:  # each library has its own kinds for a damaged file
-        said = " ".join(str(problem).split())[:120] or type(problem).__name__
-        raise ValueError(
-            f"Expected a readable {kind.name} file, got {path.name}, which could not be read ({said}); check the file."
-        ) from problem
-    if wanted is not None:  # what was told about the columns left out was right, but has no place any more
-        here = set(raw.colnames)
-        names = {name: column for name, column in (names or {}).items() if column in here}
-        if isinstance(units, Mapping):
-            units = {name: unit for name, unit in units.items() if called.get(name) in {*here, None}}
+        raise unreadable(kind.name, path.name, problem) from problem
     file = {"name": path.name, "format": kind.name, "rows": len(raw), "bytes": path.stat().st_size}
-    return Catalog._of_raw(raw, names, units, frame, file)
+    return Catalog._of_raw(raw, *told, frame, file)

@@ -37,6 +37,14 @@ class CutReport(NamedTuple):
         return f"{self.name}: {self.removed:,} of {self.before:,} stars removed{why}"
 
 
+class NoStars(ValueError):
+    """No star passed the cuts; ``reports`` tell where they went."""
+
+    def __init__(self, sentence: str, reports: list[CutReport]):
+        super().__init__(sentence)
+        self.reports = reports
+
+
 class Cut:
     """A condition on stars. Bounds are included, and stand in the catalogue's units.
 
@@ -357,13 +365,23 @@ def judge(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutRepor
         ValueError: if no star is left, naming the cut that removed the last.
     """
     keep, reports = tally(catalog, cuts)
+    check_left(reports)
+    return keep, reports
+
+
+def check_left(reports: list[CutReport]) -> None:
+    """Refuses cuts that left no star.
+
+    Raises:
+        NoStars: naming the cut that removed the last.
+    """
     for name, before, after, lost in reports:
         if not after:
-            raise ValueError(
+            raise NoStars(
                 f"Expected stars to be left, got none after {name}, which removed the last {before:,}"
-                f"{f' ({lost:,} without a finite value)' if lost else ''}; widen that cut or check its units."
+                f"{f' ({lost:,} without a finite value)' if lost else ''}; widen that cut or check its units.",
+                reports,
             )
-    return keep, reports
 
 
 def tally(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutReport]]:

@@ -17,11 +17,13 @@ from clearview import flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.identifiability import identifiability
 from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
+from clearview.dynamics.prepare import distances, look, parts, some, velocity_inputs, within
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history, unpack_history
+from clearview.flows.networks import generator, permutation
 from clearview.units import ACCELERATION_UNIT, SUN, Sun
 
 FEWEST = 1000
@@ -247,11 +249,10 @@ def fit_map(
         ValueError: for too few stars, stars that do not fill the ball or do not differ in a coordinate, or a
             ``resume`` of other stars.
     """
-    x, v = np.split(np.asarray(catalog.phase_space, np.float32), 2, axis=1)
-    digest = catalog.digest()
+    points, digest = catalog.phase_space, catalog.digest()
     if resume is None:
         source = {**catalog.meta, "sun": catalog.sun.to_dict()}
-        fit = _begin(x, v, config or MapConfig(center=tuple(catalog.sun.position)), digest, source)
+        fit = _begin(points, config or MapConfig(center=tuple(catalog.sun.position)), digest, source)
     else:
         if config is not None and config != resume.config:
             raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
@@ -266,12 +267,16 @@ def fit_map(
         if fit.complete and fit.stopped == "finished":
             return fit
     config = fit.config
-    inside = _distance(x, config) < fit.radius * EDGE
-    x, v = x[inside], v[inside]
-    w, q = (np.asarray(a) for a in fit.density.velocity_input(x, v))
+    points = within(points, config.center, fit.radius * EDGE)
+    x, v = points[:, :3], points[:, 3:]
+    w, q = velocity_inputs(fit.density, points)
     keys = random.split(random.key(config.seed), 4)
     plan = _Plan(config, len(x), on_progress, fit.history)
     previews = Previews(on_preview, preview)
+
+    def chosen(number: int) -> np.ndarray:
+        """Rows of as many stars, drawn at random."""
+        return permutation(generator(keys[2]), len(x))[:number]
 
     def so_far(part: str, model):
         """The fit with a flow that is still trained."""
@@ -284,17 +289,17 @@ def fit_map(
                 rough = dataclasses.replace(
                     config.potential, stars=ROUGH.stars, degree=min(ROUGH.degree, config.potential.degree)
                 )
-                some = np.asarray(random.permutation(keys[2], len(x))[: min(rough.stars, config.potential.stars)])
+                few = chosen(min(rough.stars, config.potential.stars))
                 series = PotentialSeries(config.center, fit.radius, fit.series.height, rough)
                 try:
-                    found = score_gradients(density, x[some], v[some], on_batch=plan.going)
+                    found = score_gradients(density, x[few], v[few], on_batch=plan.going)
                     series = found and fit_potential(series, found, rough, on_batch=plan.going)
                 except (ValueError, np.linalg.LinAlgError):  # so early the flow may be too rough for one
                     return now
                 if series is None:
                     return None
                 now.series, now.stage = series, 3
-                now.message = f"Velocities: still learning; a rough potential of {len(some):,} stars."
+                now.message = f"Velocities: still learning; a rough potential of {len(few):,} stars."
         return now
 
     resumed = None if fit.state is None else Fit(None, "cancelled", "", fit.history, fit.state)
@@ -320,9 +325,9 @@ def fit_map(
             return fit
         fit.stage, fit.state = fit.stage + 1, None
     if config.potential is not None and not fit.complete:
-        chosen = np.asarray(random.permutation(keys[2], len(x))[: config.potential.stars])
+        rows = chosen(config.potential.stars)
         try:
-            gradients = score_gradients(fit.density, x[chosen], v[chosen], on_batch=plan.part("gradients", 2))
+            gradients = score_gradients(fit.density, x[rows], v[rows], on_batch=plan.part("gradients", 2))
             series = gradients and fit_potential(
                 fit.series, gradients, config.potential, on_batch=plan.part("potential", 3)
             )  # fmt: skip
@@ -355,7 +360,7 @@ def _unconstrained(fit: MapFit, x, key) -> str:
     """A sentence if velocities alone leave the force open where stars are, else nothing."""
     if not fit.has_potential:
         return ""
-    places = x[np.asarray(random.permutation(key, len(x))[:PLACES])]
+    places = np.asarray(x[generator(key).integers(0, len(x), PLACES)])
     force = np.linalg.norm(fit.acceleration(places), axis=1)
     error = np.sqrt(np.trace(fit.acceleration_covariance(places), axis1=1, axis2=2))
     if float(fit.series.strain) <= STRAIN and np.nanmedian(error / force) < DOUBTFUL:
@@ -369,32 +374,31 @@ def _unconstrained(fit: MapFit, x, key) -> str:
     )
 
 
-def _distance(x, config: MapConfig) -> np.ndarray:
-    return np.linalg.norm(x - np.asarray(config.center), axis=1).astype(float)
-
-
-def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapFit:
+def _begin(points, config: MapConfig, digest: str, source: dict[str, Any]) -> MapFit:
     """The untrained fit, after a look at the stars."""
-    if len(x) < FEWEST:
-        raise ValueError(f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(x):,}.")
-    distance = _distance(x, config)
-    radius = float(distance.max() * (1 + 1e-4)) if config.radius is None else float(config.radius)
-    inside = distance < radius * EDGE
-    if inside.sum() < FEWEST:
+    if len(points) < FEWEST:
+        raise ValueError(f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(points):,}.")
+    radius = config.radius
+    if radius is None:
+        radius = max(part.max() for part in distances(points, config.center)) * (1 + 1e-4)
+    radius = float(radius)
+    inside = within(points, config.center, radius * EDGE)
+    if len(inside) < FEWEST:
         raise ValueError(
-            f"Expected at least {FEWEST:,} stars within {radius:.3g} kpc of {config.center}, got {inside.sum():,}; "
+            f"Expected at least {FEWEST:,} stars within {radius:.3g} kpc of {config.center}, got {len(inside):,}; "
             f"check the frame or give a larger radius."
         )
     if (p := config.potential) is not None:
         least = max(FEWEST, least_stars(p.size))
-        within = int((distance < p.edge * radius).sum() * min(1.0, 0.95 * p.stars / inside.sum()))
-        if within < least:
+        near = sum(np.count_nonzero(part < p.edge * radius) for part in distances(points, config.center))
+        near = int(near * min(1.0, 0.95 * p.stars / len(inside)))
+        if near < least:
             raise ValueError(
-                f"Expected at least {least:,} stars for the potential, got {within:,} (within {p.edge} of the radius, "
+                f"Expected at least {least:,} stars for the potential, got {near:,} (within {p.edge} of the radius, "
                 f"and potential.stars is {p.stars:,}); use more stars, a lower potential.degree, or potential=None for "
                 "the density only."
             )
-    typical = float(np.quantile(distance[inside], 0.99))
+    typical = float(np.quantile(np.concatenate([*distances(some(inside), config.center)]), 0.99))
     if typical < 0.5 * radius:
         raise ValueError(
             f"Expected stars that fill the ball of {radius:.3g} kpc, got 99% of them within {typical:.3g} kpc; cut the "
@@ -404,10 +408,11 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
         raise ValueError(
             f"Expected a ball that leaves out the Galaxy's axis, got radius {radius:.3g} kpc; give a smaller one."
         )
-    x, v = x[inside], v[inside]
-    u = np.asarray(jax.vmap(soft_ball)(jnp.asarray((x - np.asarray(config.center)) / radius, jnp.float32))[0])
-    w = np.asarray(rotate(jnp.asarray(x), jnp.asarray(v)))
-    spread = np.concatenate([np.ptp(x, axis=0), np.ptp(w, axis=0)])
+    soft = jax.vmap(lambda q: soft_ball(q)[0])
+    u = look(parts(inside, lambda a: soft(jnp.asarray((a[:, :3] - np.asarray(config.center)) / radius, jnp.float32))))
+    x = look(parts(inside[:, :3]))
+    w = look(parts(inside, lambda a: rotate(jnp.asarray(a[:, :3]), jnp.asarray(a[:, 3:]))))
+    spread = np.concatenate([x.spread, w.spread])
     if not (spread > 0).all():
         name = ("x", "y", "z", "v_R", "v_phi", "v_z")[int(np.argmin(spread))]
         raise ValueError(
@@ -415,12 +420,12 @@ def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapF
         )
     k_n, k_p = random.split(random.fold_in(random.key(config.seed), 1), 3)[:2]
     density = PhaseSpace(
-        Ball(Standardised(MAF(3, None, config.positions, key=k_n), u.mean(0), u.std(0)), config.center, radius),
-        Standardised(MAF(3, 3, config.velocities, key=k_p), w.mean(0), w.std(0)),
+        Ball(Standardised(MAF(3, None, config.positions, key=k_n), u.mean, u.std), config.center, radius),
+        Standardised(MAF(3, 3, config.velocities, key=k_p), w.mean, w.std),
     )
-    height = max(float(np.median(np.abs(x[:, 2]))), 1e-3 * radius)
+    height = max(float(np.median(np.abs(some(inside)[:, 2]))), 1e-3 * radius)
     series = PotentialSeries(config.center, radius, height, config.potential)
-    return MapFit(config, density, series, radius, int(inside.sum()), digest, source=source)
+    return MapFit(config, density, series, radius, len(inside), digest, source=source)
 
 
 class _Plan:
@@ -511,7 +516,7 @@ def estimate_seconds(stars: int | Catalog, config: MapConfig | None = None) -> f
     config = config or MapConfig()
     if isinstance(stars, Catalog):
         far = np.inf if config.radius is None else config.radius
-        stars = int((_distance(np.asarray(stars.phase_space)[:, :3], config) < far).sum())
+        stars = sum(int(np.count_nonzero(part < far)) for part in distances(stars.phase_space, config.center))
     compiling = compile_seconds(config.positions) + compile_seconds(config.velocities)
     return slowness() * (compiling + sum(_costs(config, stars)[0]))
 

@@ -6,7 +6,7 @@ from clearview.figures.marginals import marginal, star_points
 from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
-from clearview.figures.stars import count_field
+from clearview.figures.stars import count_batches, count_field
 from clearview.figures.style import Named, colours, limits_of
 from clearview.figures.training import loss_curve
 
@@ -16,6 +16,7 @@ __all__ = [
     "arrows",
     "colours",
     "contours",
+    "count_batches",
     "count_field",
     "data_of",
     "frame_of",

@@ -1,6 +1,7 @@
 """Stars counted on a grid; colour comes later, so that counts can be tested and compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -35,3 +36,22 @@ def count_field(x, y, axes: Sequence[Axis]) -> xr.DataArray:
     counts = np.asarray(canvas.points(table, "x", "y", datashader.count()).values).T
     coords = {k.name: (k.name, k.values, {"units": k.units, "long_name": k.label or k.name}) for k in axes}
     return xr.DataArray(counts, coords, [a.name, b.name], "stars", {"units": "", "long_name": "stars per cell"})
+
+
+def count_batches(batches: Iterable[Any], axes: Sequence[Axis]) -> xr.DataArray:
+    """`count_field` of stars that come in batches, as those of a `clearview.catalogs.LargeCatalog` do.
+
+    Args:
+        batches: each gives columns by the names of the axes, in their units.
+        axes: the two axes, whose sizes are the numbers of cells.
+
+    Raises:
+        ValueError: if there are not two axes, or no batches.
+    """
+    total = None
+    for batch in batches:
+        counts = count_field(batch[axes[0].name], batch[axes[1].name], axes)
+        total = counts if total is None else total + counts.values
+    if total is None:
+        raise ValueError("Expected at least one batch of stars to count, got none; check what they come from.")
+    return total

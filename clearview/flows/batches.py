@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clearview.flows.devices import Devices
-from clearview.flows.networks import generator
+from clearview.flows.networks import generator, permutation
 
 if TYPE_CHECKING:
     from clearview.flows.fit import FitConfig
@@ -29,7 +29,7 @@ class Batches:
                     raise ValueError(
                         f"Expected finite numbers in the training data of {stage}, got NaN or inf; cut those rows."
                     )
-        order = generator(key, 0).permutation(size)
+        order = permutation(generator(key, 0), size)
         held_out = round(config.validation * size)
         self.count = size - held_out
         if self.count < 32:
@@ -48,7 +48,9 @@ class Batches:
         self.data, self.order, self.key, self.members, self.bootstrap = data, order[held_out:], key, members, bootstrap
         self.batch_size, self.per_epoch, self.total = config.plan(self.count)
         self.devices = Devices(members, self.batch_size)
-        self.validation = self.devices.put(tuple(jnp.asarray(np.stack(np.split(_rows(d, kept), parts))) for d in data))
+        self.validation = self.devices.put(
+            tuple(jnp.asarray(_rows(d, kept).reshape(parts, len(kept) // parts, *d.shape[1:])) for d in data)
+        )
         self.window = max(1, min(self.per_epoch, self.WINDOW // self.batch_size)) if self.mapped else self.per_epoch
         self.all = None if self.mapped else self.devices.put(tuple(jnp.asarray(_rows(d, self.order)) for d in data))
         self._orders: tuple[int, np.ndarray] = (-1, np.empty(0))
@@ -60,6 +62,7 @@ class Batches:
         epoch, begun = divmod(step, self.per_epoch)
         begun -= begun % self.window
         if self._orders[0] != epoch:
+            self._orders = -1, np.empty(0)  # let go before there is another
             self._orders = epoch, np.stack([self._order(epoch, m) for m in range(self.members or 1)])
         rows, data = self._orders[1], self.all
         if data is None:
@@ -76,10 +79,10 @@ class Batches:
         return self.devices.put(rows, self.members is not None), data, first, last
 
     def _order(self, epoch: int, member: int) -> np.ndarray:
-        order = generator(self.key, 1, epoch, member).permutation(self.count)[: self.per_epoch * self.batch_size]
+        order = permutation(generator(self.key, 1, epoch, member), self.count)[: self.per_epoch * self.batch_size]
         if self.bootstrap:
             order = generator(self.key, 2, member).integers(0, self.count, self.count)[order]
-        return order.astype(np.int32)
+        return order.astype(np.int32, copy=False)
 
 
 def _rows(data: np.ndarray, rows: np.ndarray) -> np.ndarray:

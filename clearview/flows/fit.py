@@ -202,7 +202,7 @@ def fit(
     Args:
         model: where to start; whatever has ``dim``, ``condition_dim`` and ``loss(key, x, condition)``.
         data: (N, dim) points, in the model's units. Of a `numpy.memmap` the training rows are read as they are used,
-            and the result is the same; in memory are then their order (some 12 bytes a row) and the held-out rows.
+            and the result is the same; in memory are then their order (some 8 bytes a row) and the held-out rows.
         config: how to train.
         key: of the split and the batches; the same key, data and config give the same fit.
         condition: (N, condition_dim), for a conditional model.

@@ -15,6 +15,13 @@ def generator(key: PRNGKeyArray, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([*np.asarray(random.key_data(key)).ravel().tolist(), *numbers])
 
 
+def permutation(rng: np.random.Generator, size: int) -> np.ndarray:
+    """What ``rng.permutation(size)`` gives, in half the memory."""
+    order = np.arange(size, dtype=np.int32 if size < 2**31 else np.int64)
+    rng.shuffle(order)
+    return order
+
+
 def normal(key: PRNGKeyArray, numbers: tuple[int, ...], shape: tuple[int, ...]):
     """Standard-normal float32 numbers; under a JAX transformation, where a key has no value yet, by JAX."""
     if isinstance(key, Tracer):

@@ -1,0 +1,312 @@
+"""Catalogues larger than memory: read in batches, cut and turned on the way, and kept as columns on the disk."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from clearview.units import Sun
+
+from .catalog import Catalog
+from .columns import (
+    ColumnError,
+    canonical_names,
+    choose_columns,
+    wanted_columns,
+)
+from .frames import GreatCircle
+from .partitions import ParquetPart, check_alike, dask_parts, parquet_parts
+from .prepared import HEADER, Written, header_of, load_prepared, opened, put, sweep
+from .select import Cut, CutReport, NoStars, check_left
+
+OnProgress = Callable[[int, int], object] | None
+"""Called with (done, total), rows of the files or partitions of a Dask object; returning False cancels."""
+
+_FRAMES = ("sun", "distance", "patch", "stream")  # what columns of one meaning have to share
+
+
+class LargeCancelled(RuntimeError):
+    """A pass over a large catalogue was cancelled; nothing of it is kept."""
+
+
+def open_catalog(
+    path: Any,
+    *,
+    names: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | str | None = None,
+    columns: Iterable[str] | None = None,
+    frame: str = "clearview",
+) -> "LargeCatalog":
+    """Opens a catalogue that need not fit into memory; nothing but the names of its columns is read yet.
+
+    Args:
+        path: a Parquet file, several, a folder of them, a pattern such as ``"gaia/*.parquet"``, the folder of a HATS
+            catalogue, or a Dask DataFrame or LSDB catalogue (whatever has ``columns`` and ``to_delayed()``).
+        names, units, columns, frame: as `clearview.read_catalog` takes them.
+
+    Raises:
+        FileNotFoundError: if there is no such file or partition.
+        KeyError: if a column that was asked for is not in it.
+        ValueError: if a file cannot be read, or has other columns, types or units than the first, or there are no rows.
+    """
+    wanted = wanted_columns(columns)
+    if hasattr(path, "to_delayed"):
+        chosen, names, units = choose_columns(map(str, path.columns), wanted, names, units)
+        parts = dask_parts(path if wanted is None else path[chosen])
+        file = {"name": type(path).__name__, "format": "Dask", "files": len(parts)}
+    else:
+        files, file = parquet_parts(path)
+        chosen, names, units = choose_columns(files[0].columns, wanted, names, units)
+        for part in files:
+            check_alike(part, files[0], chosen if wanted else {**files[0].kinds, **part.kinds})
+        parts = [replace(part, columns=tuple(chosen)) for part in files if part.rows]
+        if not parts:
+            raise ValueError(f"Expected a catalogue with at least one star, got none in {file['name']}; check it.")
+        file |= {"rows": sum(part.rows for part in parts), "bytes": sum(part.size for part in parts)}
+    canonical_names(chosen, names)  # refuses two columns of one name now
+    return LargeCatalog(tuple(parts), (names, units, frame, file))
+
+
+class _Tally:
+    """The reports of batches as one: what each cut removed is added up."""
+
+    def __init__(self):
+        self.stars, self.rows = 0, []
+
+    def add(self, stars: int, reports: Iterable[CutReport]) -> None:
+        self.stars += stars
+        at = 0
+        for report in reports:
+            found = next((i for i in range(at, len(self.rows)) if self.rows[i][0] == report.name), None)
+            if found is None:  # nothing of the kind was removed before
+                found = at
+                self.rows.insert(at, [report.name, 0, 0])
+            self.rows[found][1] += report.removed
+            self.rows[found][2] += report.nonfinite
+            at = found + 1
+
+    def reports(self, quiet: bool) -> list[CutReport]:
+        found, before = [], self.stars
+        for name, removed, lost in self.rows:
+            if removed or not quiet:
+                found.append(CutReport(name, before, before - removed, lost))
+            before -= removed
+        return found
+
+
+class LargeCatalog:
+    """Stars in files or partitions, of which a batch at a time is in memory; `open_catalog` makes one.
+
+    It does not change: `select`, `to_galactocentric` and their like give another one that does so to each batch, as the
+    methods of `Catalog` of these names do to all stars. Iterating gives the batches, each a `Catalog`; `prepare` goes
+    over them once and gives a `Catalog` whose columns stay on the disk.
+
+    Attributes:
+        rows: of all files, before any cut; of a Dask object the number of partitions.
+    """
+
+    def __init__(self, parts: tuple[Any, ...], told: tuple[Any, ...], steps: tuple[tuple[str, tuple, dict], ...] = ()):
+        self._parts, self._told, self._steps = parts, told, steps
+        self.rows = sum(part.rows for part in parts)
+
+    def select(self, *cuts: Cut) -> "LargeCatalog":
+        """With the stars that pass all cuts; see `Catalog.select`.
+
+        Raises:
+            ValueError: for a cut that compares stars with each other, which a batch does not know of all.
+        """
+        for cut in cuts:
+            if getattr(cut, "relative", False):
+                raise ValueError(
+                    f"Expected cuts that look at each star alone, got {cut}, which compares stars; apply it to what "
+                    "prepare() gives."
+                )
+        return self._and("select", *cuts)
+
+    def to_galactocentric(self, sun: Sun | str | None = None, distance: str | None = None) -> "LargeCatalog":
+        """With x, y, z, vx, vy, vz; see `clearview.catalogs.to_galactocentric`."""
+        return self._and("to_galactocentric", sun, distance)
+
+    def to_patch(self, center: tuple[float, float]) -> "LargeCatalog":
+        """With lon, lat, pm_lon, pm_lat around ``center`` (ra, dec); see `clearview.catalogs.to_patch`."""
+        return self._and("to_patch", center)
+
+    def to_stream(self, stream: str | GreatCircle = "GD-1", *, reflex_distance: float | None = None) -> "LargeCatalog":
+        """With phi1, phi2, pm_phi1, pm_phi2 along a stream; see `clearview.catalogs.to_stream`."""
+        return self._and("to_stream", stream, reflex_distance=reflex_distance)
+
+    def _and(self, method: str, *given: Any, **named: Any) -> "LargeCatalog":
+        return LargeCatalog(self._parts, self._told, (*self._steps, (method, given, named)))
+
+    def __iter__(self) -> Iterator[Catalog]:
+        """The batches that have stars left, in the order of the files.
+
+        Raises:
+            FileNotFoundError: if a file has vanished since.
+            ValueError: if one cannot be read, has changed since or does not go with the others, or no star is left.
+        """
+        return iter(_Pass(self))
+
+    def head(self) -> Catalog:
+        """The first batch that has stars left, to look at."""
+        return next(islice(self, 1))
+
+    def prepare(
+        self, folder: str | Path, *, columns: Iterable[str] | None = None, on_progress: OnProgress = None
+    ) -> Catalog:
+        """Goes over all stars once and keeps the columns as files, which the catalogue it gives reads as they are used.
+
+        That is an ordinary `Catalog`, the same as if all stars had been read into memory, down to its digest; maps are
+        learnt from it and panels show it in little memory. What makes new columns or picks most of the stars puts them
+        into memory: cut before. The folder is there when all is written; if a run is stopped, the next begins again.
+
+        Args:
+            folder: for the files, 24 bytes a star and the columns' own. If it was prepared from the same files in the
+                same way, it is taken as it is.
+            columns: those to keep; by default all of numbers.
+            on_progress: called with (done, total); returning False cancels.
+
+        Raises:
+            FileExistsError: if something else is in the folder.
+            KeyError: if a column is not there.
+            LargeCancelled: if it was cancelled.
+            OSError: if the disk is full.
+            ValueError: as iterating does; and if phase space is not finite, or a column has no numbers.
+        """
+        folder, keep = Path(folder), wanted_columns(columns)
+        key = self._key(keep)
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            if header_of(folder).get("key") != key:
+                raise FileExistsError(
+                    f"Expected a new folder or one prepared from the same files in the same way, got {folder}, which "
+                    "is another; name a new one, or delete it."
+                )
+            return load_prepared(folder)
+        if not folder.absolute().parent.is_dir():
+            raise FileNotFoundError(
+                f"Expected a folder to write to, got {folder.parent}, which is none; make it first."
+            )
+        sweep(folder)
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        unfinished.mkdir()
+        try:
+            with ExitStack() as stack:
+                written = Written(unfinished, keep, stack)
+                going = _Pass(self, on_progress)
+                for batch in going:
+                    with _named(going.label):
+                        written.add(batch)
+                header = written.finish() | {"key": key, "meta": going.meta, "report": going.report}
+                file = opened(unfinished / HEADER, stack)
+                put(file, json.dumps(header).encode())
+                os.fsync(file.fileno())
+            if folder.exists():
+                folder.rmdir()
+            unfinished.replace(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return load_prepared(folder)
+
+    def _key(self, columns) -> str:
+        """Recognises the files and all that is done with them."""
+        files = [(p.label, p.size, p.changed, p.columns) for p in self._parts if isinstance(p, ParquetPart)]
+        if len(files) == len(self._parts):
+            with suppress(Exception):  # of a cut that cannot be pickled
+                return hashlib.sha256(pickle.dumps((files, self._told, self._steps, columns))).hexdigest()
+        return uuid.uuid4().hex  # nor can what Dask computes be recognised
+
+    def __repr__(self):
+        name = self._told[3]
+        of = "partitions" if name["format"] == "Dask" else "stars"
+        steps = ""
+        for method, given, named in self._steps:
+            words = [repr(one) for one in given if one is not None]
+            words += [f"{key}={value!r}" for key, value in named.items() if value is not None]
+            steps += f"\n  then: {method}({', '.join(words)})"
+        return f"LargeCatalog of {self.rows:,} {of} in {name['name']} ({name['format']}), not in memory{steps}"
+
+
+class _Pass:
+    """One pass over the batches of a catalogue; ``meta`` and ``report`` are those of all stars in the end."""
+
+    def __init__(self, large: LargeCatalog, on_progress: OnProgress = None):
+        self.large, self.on_progress, self.label = large, on_progress, ""
+        self.meta: Any = None
+        self._history, self._tallies = _Tally(), [_Tally() for _ in large._steps]
+
+    @property
+    def report(self) -> list[CutReport]:
+        # As in memory, select tells of each cut, the others only of those that removed stars.
+        told = (t.reports(step[0] != "select") for t, step in zip(self._tallies, self.large._steps, strict=True))
+        return [*self._history.reports(False), *(report for reports in told for report in reports)]
+
+    def __iter__(self) -> Iterator[Catalog]:
+        done = 0
+        self._tell(done)
+        for part in self.large._parts:
+            self.label, rows = part.label, 0
+            for raw in part.tables():
+                with _named(self.label):
+                    batch = Catalog._of_raw(raw, *self.large._told)
+                    if not rows:
+                        before = batch.report[0].before if batch.report else part.rows
+                        self._history.add(before, batch.report)
+                    rows += len(raw)
+                    batch = self._stepped(batch)
+                    if batch is not None:
+                        self._compare(batch.meta)
+                if batch is not None:
+                    yield batch
+                if isinstance(part, ParquetPart):
+                    self._tell(done + rows)
+            done += part.rows
+            self._tell(done)
+        if self.meta is None:
+            check_left(self.report)
+            raise ValueError(
+                "Expected a catalogue with at least one star, got none in its partitions; check the query."
+            )
+
+    def _stepped(self, batch: Catalog) -> Catalog | None:
+        for tally, (method, given, named) in zip(self._tallies, self.large._steps, strict=True):
+            stars, known = len(batch), len(batch.report)
+            try:
+                batch = getattr(batch, method)(*given, **named)
+            except NoStars as none:
+                tally.add(stars, none.reports)
+                return None
+            tally.add(stars, batch.report[known:])
+        return batch
+
+    def _compare(self, meta: dict[str, Any]) -> None:
+        """Keeps of the meta what all batches share."""
+        self.meta = meta if self.meta is None else self.meta
+        for name in _FRAMES:
+            if self.meta.get(name) != meta.get(name):
+                raise ValueError(f"Expected {name} in the meta as in the first file, got another; prepare them apart.")
+        self.meta = {name: value for name, value in self.meta.items() if meta.get(name) == value}
+
+    def _tell(self, done: int) -> None:
+        if self.on_progress is not None and self.on_progress(done, self.large.rows) is False:
+            raise LargeCancelled(
+                f"Expected to go over all stars, was cancelled after {done:,}; call again to begin anew."
+            )
+
+
+@contextmanager
+def _named(label: str) -> Iterator[None]:
+    """What is wrong with the stars of a batch, said with the file that they are from."""
+    try:
+        yield
+    except ColumnError as problem:
+        raise ColumnError(f"In {label}: {problem}") from None
+    except ValueError as problem:
+        raise ValueError(f"In {label}: {problem}") from problem
