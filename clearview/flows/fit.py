@@ -156,8 +156,9 @@ OnProgress = Callable[[Progress], object] | None
 
 OnPreview = Callable[[Any], object] | None
 
-OnModel = Callable[[Callable[[], Any]], object] | None
-"""Gets, after each report of a training, a function that gives the model so far."""
+OnModel = Callable[[Callable[[], Fit]], object] | None
+"""Gets, after each report of a training, a function that gives the fit so far: its model has the present weights, and
+it can be resumed as a cancelled one."""
 
 
 class Previews:
@@ -206,7 +207,7 @@ def fit(
         key: of the split and the batches; the same key, data and config give the same fit.
         condition: (N, condition_dim), for a conditional model.
         on_progress: called with `Progress`; returning False cancels.
-        on_model: called after each report with a function that gives the model so far.
+        on_model: called after each report with a function that gives the fit so far; see `OnModel`.
         resume: a cancelled fit of the same stars, key and config, to go on with.
         stage: its name in the progress and history.
 
@@ -395,9 +396,12 @@ def optimise(
         rows_of_history.append(dict(zip(HISTORY, (stage, step, train_loss, validation_loss), strict=True)))
         if not tell(train_loss) and step < total and stopped == "finished":
             stopped = "cancelled"
-        if on_model is not None and stopped == "finished":
+        if on_model is not None and stopped == "finished" and step < total:
             tick, params = time.monotonic(), state.average if config.average else state.params
-            on_model(lambda params=params: eqx.combine(params, static))
+            on_model(lambda state=state, params=params, step=step: Fit(
+                eqx.combine(params, static), "cancelled", f"{stage}: cut off after step {step}.",
+                pd.DataFrame(rows_of_history, columns=HISTORY), state,
+            ))  # fmt: skip
             timed_from += time.monotonic() - tick  # a step takes no longer for it
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",
