@@ -175,7 +175,7 @@ def error_budget(
         stage = p.stage if name in ("central", p.stage) else f"{name}: {p.stage}"
         return on_progress(p._replace(stage=stage, seconds=took, remaining=remaining, fraction=fraction)) is not False
 
-    written = dict.fromkeys(("central", *PARTS), 0)
+    written: dict[str, int] = {name: 0 for name in ("central", *PARTS)}
 
     def save(budget: ErrorBudget) -> None:
         if path is not None:
@@ -194,7 +194,7 @@ def error_budget(
     budget = central(fit)
     price = {} if resume is not None and resume.central.complete else {"training": clock() - begun}
     save(budget)
-    written["central"], checkpoints = 1, Previews(save, checkpoint)
+    written["central"] = 1
     stars, kept = thinned(fit, catalog) if fit.complete else catalog, []
     for name in PARTS:
         have = budget.parts[name]
@@ -207,7 +207,7 @@ def error_budget(
             tick, before = clock(), {n: len(maps) for n, maps in budget.parts.items()}
             done = 1 + sum(work[n] * count for n, count in before.items())
             if name == "training":
-                _train(budget, catalog, stars, checkpoints, missing, tell)
+                _train(budget, catalog, stars, save, checkpoint, missing, tell)
             else:
                 _redraw(budget, stars, name, tell, kept)
             if (made := len(have) - before[name]) > 0:
@@ -248,7 +248,7 @@ def _bootstrap(fit: MapFit, gradients: Gradients, number: int, on_batch) -> MapF
     return solved and dataclasses.replace(fit, series=solved)
 
 
-def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, checkpoints: Previews, count: int, tell) -> None:
+def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, save, checkpoint: float, count: int, tell) -> None:
     """More members of "training", together, or ``budget.stopped`` and what there is in ``budget.group``."""
     fit, have, config = budget.central, budget.parts["training"], budget.central.config
     if budget.group is None:
@@ -263,6 +263,7 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, checkpoints: P
         lambda key: eqx.tree_at(lambda d: d.inner.inner, fit.density.n, MAF(3, None, config.positions, key=key)),
         lambda key: eqx.tree_at(lambda d: d.inner, fit.density.p, MAF(3, 3, config.velocities, key=key)),
     )
+    checkpoints = Previews(save, checkpoint)
 
     def so_far(group: Group, made: Fit) -> ErrorBudget:
         return dataclasses.replace(budget, group=group._replace(state=made.state, history=made.history))
@@ -284,7 +285,7 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, checkpoints: P
         budget.group, budget.stopped = group, result.stopped
         if not ended:
             return
-        checkpoints.show(budget)
+        save(budget)
     share = 0.9 * group.count - before
     while (i := len(have) - group.first) < group.count:
         flows_of_one = group.n.member(i), group.p.member(i)
@@ -297,7 +298,7 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, checkpoints: P
             budget.stopped = "cancelled"
             return
         have.append(member)
-        checkpoints.show(budget)
+        save(budget)
     budget.group = None
 
 
@@ -362,21 +363,25 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
         state = State.begin((n, p)[g["stage"]], central.config.training, g["count"]) if g["state"] else None
         return Ensemble(n), Ensemble(p), state
 
-    header, arrays = read("budget", lambda file: flows.load(file, "budget", build)) or (None, None)
-    if header is None:  # the parts that are made one by one need no list of them
-        lost += ["The list of members is lost: those of training are made again."] if lost is not None else []
+    header: Any
+    arrays: Any
+    header, arrays = read("budget", lambda file: flows.load(file, "budget", build)) or ({}, None)
+    if not header:  # the parts that are made one by one need no list of them
+        if lost:
+            lost.append("The list of members is lost; those of training are made again.")
         some = {name: len(list(path.glob(f"{name}-*"))) for name in PARTS if name != "training"}
         header = dict(members={"training": 0, **some}, stopped="cancelled", message="Cut off.", group=None)
     parts: dict[str, list[MapFit]] = {}
     for name in PARTS:
-        found = [read(f"{name}-{i}", load_map) for i in range(header["members"][name])]
-        parts[name] = list(takewhile(lambda member: member is not None, found))
-        if len(parts[name]) < len(found):
+        members = [read(f"{name}-{i}", load_map) for i in range(header["members"][name])]
+        parts[name] = list(takewhile(lambda member: member is not None, members))
+        if missing := len(members) - len(parts[name]):
             header |= dict(stopped="cancelled", message=f"Cut off: members of {name} were lost.")
             if name == "training":  # they are made together
                 parts[name], header["group"] = [], None
             if lost is not None:
-                lost.append(f"{len(found) - len(parts[name])} members of {name} are lost and made again.")
+                again = "all of them" if name == "training" else f"the last {missing}"
+                lost.append(f"Members of {name} are lost; {again} are made again.")
     group = None
     if (g := header["group"]) is not None:
         n, p, state = arrays
