@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from clearview import Job, jobs, mock_galaxy
-from clearview.dynamics import MapConfig, PotentialConfig, load_map, save_map
+from clearview.dynamics import MapConfig, load_map, save_map
 from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress, checkpoint
 from clearview.flows.fit import HISTORY
 from clearview.panels import JobPanel
@@ -27,7 +27,7 @@ WAIT = 120
 CONFIG = MapConfig(
     radius=4.0, positions=FlowConfig(1, 4), velocities=FlowConfig(1, 4),
     training=FitConfig(epochs=2, min_steps=0, batch_size=256, seconds_per_report=0.0),
-    potential=PotentialConfig(stars=3000, degree=2),
+    potential=None,
 )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_cut_off_at_any_checkpoint_it_ends_as_if_undisturbed(real, tmp_path):
     job, copies = real
     stages = [load_map(copy / "map.clearview").stage for copy in copies]
     assert stages == sorted(stages)
-    assert {0, 1, 2, 3} == set(stages)
+    assert set(stages) == {0, 1, 2}
     last = [len(stages) - 1 - stages[::-1].index(stage) for stage in (0, 1)]
     for number in last:  # in the middle of the positions, and of the velocities
         there = Job(shutil.copytree(job.directory, tmp_path / str(number)))

@@ -68,7 +68,7 @@ class JobPanel(W.VBox):
             self.counts.value = small(f"Tasks: {counts}." if len(self.job.configs) > 1 else "")
             self.fraction.value, self.fraction.bar_style = status.fraction, _STYLES.get(status.state, "")
             self.go.disabled, self.stop.disabled = running or status.state == "finished", not running
-            self.go.description = "Run" if status.state in ("waiting", "finished") else "Resume"
+            self.go.description = "Resume" if status.state in ("stopped", "cancelled", "failed") else "Run"
             self.go.tooltip = "It runs." if running else "It is finished." if self.go.disabled else ""
             self.stop.tooltip = "" if running else "It does not run."
         if len(status.history):  # outside of the lock, for it waits for the browser, and that for the kernel

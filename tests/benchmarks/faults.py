@@ -4,10 +4,11 @@
 
 The job is an error budget of a small map. Every time its result must be that of the job left alone: ``resumed_equal``
 is the fraction of the drills in which it is, ``max_rel_difference`` the largest relative difference of any number in
-the maps. ``kills`` counts the SIGKILLs, each at a random moment of the time that the whole job takes; ``lost_seconds``
-are those between a kill and the checkpoint before it. ``damaged``: one wrong byte, or half of the file gone, in each of the
-job's files, one after the other; ``refused`` of them (the plan and the stars) in a sentence, the others made good.
-``tmpfs`` is 1 where the disk was a real one that was full (root on Linux), 0 where that was only played.
+the maps. ``kills`` counts the SIGKILLs, each at a random moment of the time that the whole job takes;
+``lost_seconds_median`` are those between a kill and the checkpoint before it. ``damaged``: one wrong byte, or half of
+the file gone, in each of the job's files, one after the other; ``refused`` of them (the plan and the stars) in a
+sentence, the others made good. ``tmpfs`` is 1 where the disk was a real one that was full (root on Linux), 0 where that
+was only played.
 
 Each run is forked from this process, which has loaded everything and computed nothing, since JAX takes seconds to load.
 """
@@ -166,10 +167,7 @@ def kill(drill: Drill, rng, count: int) -> list[float]:
             os.kill(pid, signal.SIGKILL)
             now = time.time()
             os.waitpid(pid, 0)
-            times = []
-            for file in checkpoints(path):
-                times.append(file.stat().st_mtime)
-            lost.append(max(0.0, now - max([began, *times])))
+            lost.append(max(0.0, now - max([began, *(file.stat().st_mtime for file in checkpoints(path))])))
         else:
             drill.judge("killed", path)
             path = drill.copy(drill.fresh)
@@ -269,7 +267,7 @@ def run(seed, args):
         shutil.rmtree(folder, ignore_errors=True)
     return dict(
         kills=len(lost), resumed_equal=1 - drill.unequal / (drill.unequal + len(drill.differences)),
-        max_rel_difference=max(drill.differences, default=np.inf), lost_seconds=float(np.median(lost)),
+        max_rel_difference=max(drill.differences, default=np.inf), lost_seconds_median=float(np.median(lost)),
         undisturbed_seconds=drill.seconds, damaged=damaged, refused=refused, tmpfs=float(real),
     )  # fmt: skip
 
