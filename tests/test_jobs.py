@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_says_so(real, tmp_
 
 
 def test_a_job_is_written_down_once(fake, path, tmp_path):
-    given = dict(scan={"seed": range(2), "potential.degree": [2]}, every=5)
+    given = dict(scan={"seed": range(2), "training.epochs": [2]}, every=5)
     job = Job.create(tmp_path / "job", path, CONFIG, **given)
     assert [config.seed for config in job.configs] == [0, 1]
     assert repr(Job.create(tmp_path / "job", path, CONFIG, **given)) == repr(job)
@@ -323,16 +323,24 @@ def test_a_status_that_cannot_be_read_is_none(fake, path, tmp_path, text):
 
 
 def test_the_signs_go_on_while_the_work_says_nothing(fake, path, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "SILENT", 1.0)
-    fake.pause, fake.steps = 3.0, 1
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fit(*args, **kwargs):
+        begun.set()
+        go_on.wait(WAIT)
+        return fake(*args, **kwargs)
+
+    monkeypatch.setattr(jobs, "fit_map", fit)
     job = Job.create(tmp_path / "job", path, CONFIG)
     thread = threading.Thread(target=job.run)
     thread.start()
-    until(lambda: fake.begun)
-    time.sleep(2.0)
-    states = {job.status.state for _ in range(5)}
+    assert begun.wait(WAIT)
+    for file in (job.directory / "status.json", job._folder(0) / "status.json"):
+        first = jobs._read_status(file)["until"]
+        until(lambda file=file, first=first: jobs._read_status(file)["until"] > first)
+    assert job.status.state == "running"
+    go_on.set()
     thread.join(WAIT)
-    assert states <= {"running", "finished"}
     assert job.status.state == "finished"
 
 
