@@ -12,6 +12,7 @@ _HOME = {
     "Catalog": "catalogs",
     "read_catalog": "catalogs",
     "query_gaia": "catalogs",
+    "quality": "catalogs",
     "GaiaBall": "catalogs",
     "GaiaPatch": "catalogs",
     "load_sample": "samples",

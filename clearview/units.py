@@ -5,7 +5,9 @@ those of astropy's ``Galactocentric``: the Sun sits at x = +8.122 kpc and the di
 L_z = x v_y - y v_x < 0 and v_phi = -L_z / R > 0 for the disc.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -40,8 +42,54 @@ class Sun(NamedTuple):
         """(3,) velocity, km/s."""
         return np.array([-self.v_radial, -self.v_phi, self.v_z])
 
+    @property
+    def name(self) -> str:
+        """Its name in `SUNS`; empty if it is none of them."""
+        return next((name for name, sun in SUNS.items() if sun == self), "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and numbers, plain JSON values."""
+        return {"name": self.name, **self._asdict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Sun":
+        """The inverse of `to_dict`: the numbers alone count."""
+        return cls(**{field: float(values[field]) for field in cls._fields})
+
+    @classmethod
+    def of(cls, sun: "Sun | str") -> "Sun":
+        """A Sun, or the one of that name in `SUNS`.
+
+        Raises:
+            ValueError: for another name, or numbers that no Sun can have.
+        """
+        if isinstance(sun, str):
+            if sun not in SUNS:
+                near = get_close_matches(sun.lower(), SUNS, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "choose one, or give Sun(R=, z=, v_radial=, ...)."
+                raise ValueError(f"Expected a Sun among {', '.join(SUNS)}, got {sun!r}; {hint}")
+            return SUNS[sun]
+        if not isinstance(sun, Sun) or not np.isfinite(sun).all() or not abs(sun.z) < sun.R:
+            raise ValueError(f"Expected a Sun of finite numbers with |z| < R, or its name, got {sun!r}; correct it.")
+        return sun
+
 
 SUN = Sun()
+
+SUNS = {
+    "gravity2018": SUN,
+    "gravity2019": Sun(8.178, 0.0208, 11.1, 248.5, 8.5),
+    "gravity2021": Sun(8.275, 0.0208, 8.4, 251.8, 8.4),
+    "schoenrich2010": Sun(8.3, 0.027, 11.1, 232.24, 7.25),
+}
+"""Published choices by name.
+
+gravity2018: the default, see `Sun`. gravity2019: R of GRAVITY Collaboration 2019 (arXiv:1904.05721), height of Bennett
+& Bovy 2019, v_phi and v_z as the motion of Sgr A* by Reid & Brunthaler 2020 (arXiv:2001.04386: 6.411 and 0.219 mas/yr)
+seen from there, v_radial of Schoenrich, Binney & Dehnen 2010 (arXiv:0912.3693). gravity2021: R of GRAVITY Collaboration
+2021 (A&A 647, A59), velocity as in Hunt et al. 2022 (arXiv:2206.06125), height of Bennett & Bovy 2019.
+schoenrich2010: velocity of Schoenrich, Binney & Dehnen 2010 on 220 km/s, R of Gillessen et al. 2009 (arXiv:0810.4674)
+and height of Chen et al. 2001, as in astropy's ``pre-v4.0`` parameter set."""
 
 
 def strip(values, unit, *, name="the column") -> np.ndarray:

@@ -135,7 +135,7 @@ def test_the_history_is_kept_and_does_not_grow(tmp_path):
         assert len(stars.report) == 1
     assert len(set(lengths)) == 1
     assert stars.meta["patch"] == {"center": [148.6, 24.2]}
-    assert stars.meta["stream"]["reflex"] == {"distance": 8.0, "sun": stars.sun._asdict()}
+    assert stars.meta["stream"]["reflex"] == {"distance": 8.0, "sun": stars.sun.to_dict()}
     for shown in (repr(stars), stars._repr_html_()):
         assert "from: 9.h5 (HDF5, 1 rows); first query.fits (FITS, 2 rows); Gaia DR3; lon, lat around ra, dec" in shown
     assert "phi1, phi2 along GD-1, the Sun's motion taken out of pm_phi1, pm_phi2 at 8 kpc" in repr(stars)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearview.catalogs import Catalog, Distance, to_cylindrical, to_galactocentric, to_sky
-from clearview.units import SUN, Sun
+from clearview.units import SUN, SUNS, Sun
 
 SKY = ("ra", "dec", "distance", "pmra", "pmdec", "radial_velocity")
 SUFFIX = ("deg", "deg", "kpc", "masyr", "masyr", "kms")
@@ -188,6 +188,36 @@ def test_the_sun_is_remembered():
     assert placed.to_galactocentric().phase_space is not None
     with pytest.raises(ValueError, match=r"another Sun"):
         placed.to_galactocentric(SUN)
+
+
+def test_suns_by_name():
+    star = sky((0, 0, 1, 0, 0, 0))
+    placed = star.to_galactocentric("gravity2021")
+    assert placed.sun == SUNS["gravity2021"] == Sun(8.275, 0.0208, 8.4, 251.8, 8.4)
+    assert placed.meta["sun"] == {"name": "gravity2021", **placed.sun._asdict()}
+    assert "with the Sun at 8.275 kpc (gravity2021)" in repr(placed)
+    assert star.to_galactocentric().meta["sun"]["name"] == "gravity2018"
+    assert star.to_galactocentric(Sun(8.0, 0.0)).meta["sun"]["name"] == ""
+    numbers = star.with_columns({}, meta={"sun": SUNS["gravity2019"]._asdict()})  # as files had them before the names
+    assert numbers.sun.name == "gravity2019"
+    # The motion of Sgr A* across the sky, 4.74 kpc (mas/yr) to km/s.
+    assert SUNS["gravity2019"].v_phi == pytest.approx(4.74047 * 6.411 * 8.178, abs=0.1)
+    assert SUNS["gravity2019"].v_z == pytest.approx(4.74047 * 0.219 * 8.178, abs=0.1)
+    with pytest.raises(
+        ValueError, match=r"Expected a Sun among gravity2018, .*got 'Gravity2012'; did you mean 'gravity"
+    ):
+        star.to_galactocentric("Gravity2012")
+    for wrong in (Sun(R=np.nan), Sun(R=0.01, z=0.02), 8.1):
+        with pytest.raises(ValueError, match=r"Expected a Sun of finite numbers .*; correct it"):
+            star.to_galactocentric(wrong)
+
+
+@pytest.mark.parametrize(("name", "release"), [("gravity2018", "v4.0"), ("schoenrich2010", "pre-v4.0")])
+def test_suns_are_astropys(name, release):
+    theirs = coord.galactocentric_frame_defaults.get_from_registry(release)["parameters"]
+    sun = SUNS[name]
+    assert [sun.R, sun.z] == pytest.approx([theirs["galcen_distance"].to_value("kpc"), theirs["z_sun"].to_value("kpc")])
+    assert sun.velocity * [-1, -1, 1] == pytest.approx(theirs["galcen_v_sun"].xyz.to_value("km/s"))
 
 
 def test_errors():

@@ -15,10 +15,12 @@ from clearview.catalogs import (
     CutReport,
     Distance,
     Finite,
+    Outliers,
     ParallaxQuality,
     Positive,
     ProperMotionWindow,
     Speed,
+    Unique,
     completeness_limit,
 )
 from clearview.units import SUN
@@ -204,5 +206,72 @@ def test_errors(stars):
         lambda: Ball(1, centre=(1, 2)), lambda: Distance(1, 2), lambda: Speed(float("nan")),
         lambda: Speed(1, of="me"), lambda: ParallaxQuality(np.nan), lambda: AbsoluteMagnitude("bright"),
     ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^Expected .*, got .*; "):
+            wrong()
+
+
+def test_unique_by_identifier_keeps_the_best():
+    table = Table(
+        {"source_id": [7, 7, 8, 9, 9, 9], "parallax_error_mas": [0.2, 0.1, 0.3, np.nan, 0.5, 0.5], "i": range(6)}
+    )
+    stars = Catalog.from_table(table)
+    kept = stars.select(Unique())
+    assert kept["i"].tolist() == [1, 2, 4]
+    assert kept.report == (CutReport("Unique(angle=0.4, motion=2.0)", 6, 3, 0),)
+    assert stars.select(~Unique())["i"].tolist() == [0, 3, 5]
+    large = 2**62 + np.arange(3)  # through floats these would be one
+    assert len(Catalog.from_table(Table({"source_id": large})).select(Unique())) == 3
+    gaps = Table(
+        {"source_id": np.ma.masked_array([1, 1, 1, 1], [False, False, True, True]), "i": range(4)}, masked=True
+    )
+    assert Catalog.from_table(gaps).select(Unique())["i"].tolist() == [0, 2, 3]
+
+
+def test_unique_by_place_and_motion():
+    arcsec = 1 / 3600
+    table = Table({
+        "ra_deg": [0.1 * arcsec, 360 - 0.1 * arcsec, 50, 50, 80, 80, 120.0, 240.0],
+        "dec_deg": [0, 0, 10, 10 + 0.3 * arcsec, 20, 20 + 0.6 * arcsec, 90 - 0.1 * arcsec, 90 - 0.1 * arcsec],
+        "pmra_masyr": [1, 2, 5, 9, 1, 1, 0, 0.0], "pmdec_masyr": np.zeros(8), "i": range(8),
+    })  # fmt: skip
+    stars = Catalog.from_table(table)
+    # Over the seam and at the pole they are one, where they move apart, or are farther apart, two.
+    assert stars.select(Unique())["i"].tolist() == [0, 2, 3, 4, 5, 6]
+    assert stars.select(Unique(angle=0.7))["i"].tolist() == [0, 2, 3, 4, 6]
+    assert stars.select(Unique(motion=5))["i"].tolist() == [0, 2, 4, 5, 6]
+    assert len(stars.with_columns({"source_id": np.arange(8)}).select(Unique(angle=0))) == 8
+
+
+def test_unique_of_phase_space(mock):
+    twice = Catalog.from_phase_space(*(np.concatenate([a, a[:30]]) for a in np.split(mock.phase_space, 2, axis=1)))
+    assert twice.select(Unique()).report[0].removed == 30
+    assert mock.select(Unique()).report[0].removed == 0
+    with pytest.raises(KeyError, match="call to_galactocentric"):
+        Catalog.from_table(Table({"n": [1, 1]})).select(Unique())
+
+
+def test_relative_cuts_look_at_what_is_left():
+    """The better entry of a star must not take the other away when it is cut itself."""
+    stars = Catalog.from_table(Table({"source_id": [1, 1], "parallax_error_mas": [0.1, 0.2], "ruwe": [3.0, 1.0]}))
+    assert stars.select(Box(ruwe=(None, 1.4)), Unique())["ruwe"].tolist() == [1.0]
+    assert stars.select(Box(ruwe=(None, 1.4)), ~~Unique())["ruwe"].tolist() == [1.0]
+
+
+def test_outliers(rng):
+    v = rng.normal(-220, 30, (5000, 2))
+    v[:3, 0], v[3, 1], v[4, 1] = [900, -900, np.nan], -2000, np.inf
+    stars = Catalog.from_table(Table({"a": v[:, 0], "c": v[:, 1]}))
+    kept = stars.select(Outliers("a", "c", k=8))
+    assert kept.report == (CutReport("Outliers(a, c, k=8)", 5000, 4995, 2),)
+    low, mid, high = np.percentile(v[np.isfinite(v[:, 0]), 0], [15.865, 50, 84.135])
+    check(stars, Outliers("a", k=2), np.abs(np.nan_to_num(v[:, 0], nan=1e9) - mid) <= high - low, 1)
+    with pytest.raises(ValueError, match="values of a that spread"):
+        Catalog.from_table(Table({"a": [1.0] * 10 + [5.0]})).select(Outliers("a"))
+    for wrong in (
+        lambda: Outliers(),
+        lambda: Outliers("a", k=0.5),
+        lambda: Unique(angle=-1),
+        lambda: Unique(motion="a"),
+    ):
         with pytest.raises(ValueError, match=r"^Expected .*, got .*; "):
             wrong()

@@ -99,7 +99,7 @@ def test_reflex_against_astropy(rng):
         expected = to_stream(sky(rest.ra.deg, rest.dec.deg, rest.pm_ra_cosdec.value, rest.pm_dec.value))
         np.testing.assert_allclose(got["pm_phi1"], expected["pm_phi1"], atol=1e-7)
         np.testing.assert_allclose(got["pm_phi2"], expected["pm_phi2"], atol=1e-7)
-    assert got.meta["stream"]["reflex"] == {"distance": distance, "sun": sun._asdict()}
+    assert got.meta["stream"]["reflex"] == {"distance": distance, "sun": sun.to_dict()}
     assert got.meta["stream"]["name"] is None
     assert to_stream(stars).meta["stream"]["reflex"] is None
     far = to_stream(stars, reflex_distance=1e9)

@@ -89,7 +89,7 @@ def quick(monkeypatch):
 
 
 def ask(server, path, sample=GaiaBall(), **options):  # noqa: B008
-    return query_gaia(sample, path, server=server.url, **{"timeout": 60.0, "chunk_rows": 150, **options})
+    return query_gaia(sample, path, server=server.url, **{"timeout": 60.0, "chunk_rows": 300, **options})
 
 
 def ball(zero_point=True, snr=3.0):
@@ -308,7 +308,7 @@ def cancelled_at(server, path, stars, **options):
 
 def test_a_cancelled_query_resumes(server, tmp_path):
     path = tmp_path / "a.parquet"
-    seen = cancelled_at(server, path, 300)
+    seen = cancelled_at(server, path, 400)
     assert seen[0] == (0, 0)
     assert seen[-1][1] == json.loads((tmp_path / "a.parquet.parts" / "plan.json").read_text())["total"]
     assert not path.exists()
@@ -325,7 +325,7 @@ def test_a_cancelled_query_resumes(server, tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_part_is_fetched_again(server, tmp_path, damage):
     path = tmp_path / "a.parquet"
-    cancelled_at(server, path, 300)
+    cancelled_at(server, path, 400)
     part = path.with_name("a.parquet.parts") / "00001.parquet"
     body = bytearray(part.read_bytes())
     if damage == "flip":
@@ -339,7 +339,7 @@ def test_a_damaged_part_is_fetched_again(server, tmp_path, damage):
 
 def test_parts_that_are_not_all_are_no_sample(server, tmp_path):
     path = tmp_path / "a.parquet"
-    cancelled_at(server, path, 300)
+    cancelled_at(server, path, 400)
     plan = path.with_name("a.parquet.parts") / "plan.json"
     told = json.loads(plan.read_text())
     plan.write_text(json.dumps({**told, "total": told["total"] + 1}))
@@ -353,7 +353,7 @@ def test_parts_that_are_not_all_are_no_sample(server, tmp_path):
 
 def test_parts_of_another_query_are_not_taken(server, tmp_path):
     path = tmp_path / "a.parquet"
-    cancelled_at(server, path, 300, sample=GaiaBall(parallax_snr=10.0))
+    cancelled_at(server, path, 400, sample=GaiaBall(parallax_snr=10.0))
     assert ids(ask(server, path)) == ball()
 
 

@@ -1,16 +1,19 @@
 """Force and dust can be told apart where velocities are not normal, and only there."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clearview.dynamics import identifiability, identifiability_field
+from clearview.catalogs import Speed
+from clearview.dynamics import fit_map, identifiability, identifiability_field
 from clearview.dynamics.identifiability import LIMIT, _conditioning, readings
 from clearview.dynamics.maps import MapFit
 from clearview.field import Axis
-from clearview.samples import load_first_map
+from clearview.samples import load_first_map, load_sample
 from clearview.units import SUN
 
 KEY = jax.random.key(0)
@@ -136,3 +139,10 @@ def test_refusals(shipped):
     unfinished.config = shipped[1].config
     with pytest.raises(ValueError, match="Expected a trained density"):
         identifiability(unfinished, PLACES)
+
+
+def test_a_map_says_where_its_stars_say_nothing(tiny_config, tiny_map):
+    stars = load_sample("rave_tgas").to_galactocentric().select(Speed(max=300))
+    fit = fit_map(stars, dataclasses.replace(tiny_config, radius=0.3))
+    assert "% of the stars' places the velocities there do not constrain the force" in fit.message
+    assert "do not constrain" not in tiny_map.message

@@ -25,7 +25,7 @@ from clearview.field import Axis
 from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress
 from clearview.flows.fit import HISTORY
 from clearview.mocks import Truth
-from clearview.units import SUN
+from clearview.units import SUN, SUNS
 
 
 def arrays(fit):
@@ -305,3 +305,26 @@ def test_what_is_left_is_that_of_all_stages(tiny_config):
     assert told[-1].remaining == pytest.approx(10 * (1 + 2 * sum(others) / first))
     plan.stage(1)(half._replace(stage="velocities", remaining=None, fraction=0.0))  # while it compiles
     assert told[-1].remaining == pytest.approx(20 * sum(others) / first)
+
+
+def test_a_map_keeps_the_sun_of_its_stars(mock, tiny_config, tiny_map, tmp_path):
+    assert tiny_map.sun == SUN
+    assert tiny_map.provenance["sun"].startswith("name gravity2018, R 8.122, z 0.0208, ")
+    assert "off the Sun" not in tiny_map.message
+    other = SUNS["gravity2021"]
+    moved = mock.with_columns({}, meta={"sun": other.to_dict()})
+    quick = dataclasses.replace(tiny_config, potential=None, training=FitConfig(epochs=1, min_steps=0))
+    fit = fit_map(moved, quick)
+    save_map(fit, tmp_path / "map")
+    fit = load_map(tmp_path / "map")
+    assert fit.sun == other
+    assert fit.source["sun"]["name"] == "gravity2021"
+    assert "The ball lies 153 pc off the Sun of the stars; MapConfig(center=stars.sun.position)" in fit.message
+    there = fit_map(moved, dataclasses.replace(quick, center=other.position))
+    assert "off the Sun" not in there.message
+
+
+def test_without_a_config_the_ball_is_around_the_catalogues_sun(mock):
+    moved = mock.with_columns({}, meta={"sun": SUNS["gravity2021"].to_dict()})
+    fit = fit_map(moved, on_progress=lambda p: False)
+    np.testing.assert_allclose(fit.center, SUNS["gravity2021"].position)

@@ -136,3 +136,97 @@ def test_bad_input(stars):
     for call in (lambda: add_errors(stars, scale=-1), lambda: resample(noisy, 1, scale=np.nan)):
         with pytest.raises(ValueError, match="scale of at least 0"):
             call()
+
+
+FIVE = ("ra", "dec", "parallax", "pmra", "pmdec")
+PAIRS = [(i, j) for i in range(5) for j in range(i + 1, 5)]
+
+
+def with_covariance(catalog, correlation, error=0.1):
+    """Errors of the place, too [mas], and the ten correlations of (5, 5), or of (N, 5, 5)."""
+    correlation = np.broadcast_to(correlation, (len(catalog), 5, 5))
+    columns = {f"{name}_error": np.full(len(catalog), error) * u.mas for name in ("ra", "dec")}
+    names = {(i, j): f"{FIVE[i]}_{FIVE[j]}_corr" for i, j in PAIRS}
+    return catalog.with_columns(columns | {name: correlation[:, i, j].copy() for (i, j), name in names.items()})
+
+
+def draws_of(again, noisy):
+    """(5, N) draws over their errors; ra along the sphere."""
+    step = [(again[n] - noisy[n].astype(float)) * 3.6e6 / noisy[f"{n}_error"] for n in ("ra", "dec")]
+    step[0] = ((step[0] + 1.8e9) % 3.6e9 - 1.8e9) * np.cos(np.deg2rad(noisy["dec"]))
+    return np.stack([*step, *(pulls(again, noisy, name) for name in FIVE[2:])])
+
+
+def test_the_full_covariance(stars, rng):
+    noisy = add_errors(stars, seed=1)
+    # As large as the parallax's, else positions in degrees would keep too few digits of it.
+    factor = rng.normal(size=(5, 5))
+    covariance = factor @ factor.T + np.eye(5)
+    root = np.sqrt(covariance.diagonal())
+    wanted = covariance / root / root[:, None]
+    full = with_covariance(noisy, wanted.astype(np.float32), error=50.0)
+    found = draws_of(resample(full, seed=3).catalog, full)
+    np.testing.assert_allclose(np.cov(found), wanted, atol=6 / np.sqrt(N))
+    assert np.abs(found.mean(1)).max() < 5 / np.sqrt(N)
+    for k in range(5):
+        assert stats.kstest(found[k], "norm").pvalue > 1e-3
+    half = resample(full, seed=3, scale=0.5).catalog
+    np.testing.assert_allclose(draws_of(half, full), found / 2, rtol=1e-3, atol=2e-3)
+    assert half["ra"].dtype == float
+
+
+def test_each_star_has_its_own_covariance(stars):
+    noisy = add_errors(stars, seed=1)
+    correlation = np.broadcast_to(np.eye(5), (N, 5, 5)).copy()
+    correlation[: N // 2, 0, 4] = correlation[: N // 2, 4, 0] = 0.9
+    full = with_covariance(noisy, correlation, error=50.0)
+    found = draws_of(resample(full, seed=3).catalog, full)
+    assert np.corrcoef(found[:, : N // 2])[0, 4] == pytest.approx(0.9, abs=0.02)
+    assert abs(np.corrcoef(found[:, N // 2 :])[0, 4]) < 0.1
+
+
+def test_places_move_without_changing_other_draws(stars):
+    noisy = add_errors(stars, seed=1)
+    three = {"parallax_pmra_corr": 0.6, "parallax_pmdec_corr": -0.5, "pmra_pmdec_corr": 0.2}
+    noisy = noisy.with_columns({name: np.full(N, value) for name, value in three.items()})
+    still = resample(noisy, seed=5).catalog
+    assert np.array_equal(still["ra"], noisy["ra"])
+    # What the three-by-three block alone gave, written out.
+    e = np.random.default_rng([5, 0x5A3E]).standard_normal((4, N))
+    b = 0.6 * e[0] + 0.8 * e[1]
+    np.testing.assert_allclose(pulls(still, noisy, "parallax"), e[0], atol=2e-3)
+    np.testing.assert_allclose(pulls(still, noisy, "pmra"), b, atol=5e-3)
+    moving = noisy.with_columns({f"{name}_error": np.full(N, 20.0) * u.mas for name in ("ra", "dec")})
+    moved = resample(moving, seed=5).catalog
+    for name in MEASURED:
+        np.testing.assert_array_equal(moved[name], still[name])
+    assert np.std(draws_of(moved, moving)[:2], axis=1) == pytest.approx([1, 1], abs=0.05)
+
+
+def test_places_at_the_pole_and_the_seam(stars):
+    noisy = add_errors(stars, seed=1)
+    ra, dec = np.full(N, 359.9999999), np.full(N, 89.9999999)
+    dec[N // 2 :] = 0.0
+    polar = noisy.with_columns({"ra": ra * u.deg, "dec": dec * u.deg})
+    polar = polar.with_columns({f"{name}_error": np.full(N, 5000.0) * u.mas for name in ("ra", "dec")})
+    again = resample(polar, seed=2).catalog
+    assert ((again["ra"] >= 0) & (again["ra"] < 360)).all()
+    assert again["dec"].max() <= 90
+    off = np.deg2rad(90 - again["dec"][: N // 2]) / np.deg2rad(5 / 3600)
+    assert np.mean(off**2) == pytest.approx(2, abs=0.15)  # two directions, each of one sigma
+
+
+def test_rounded_correlations_pass_and_impossible_ones_do_not(stars):
+    noisy = add_errors(stars, seed=1)
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(N, 5, 2))  # of rank 2: not one direction is free
+    covariance = factor @ factor.transpose(0, 2, 1)
+    root = np.sqrt(covariance.diagonal(axis1=1, axis2=2))
+    edge = (covariance / root[:, None] / root[:, :, None]).astype(np.float32)
+    resample(with_covariance(noisy, edge), seed=1)
+    impossible = np.eye(5)
+    for (i, j), value in {(2, 3): 1.0, (2, 4): 1.0, (3, 4): -1.0}.items():
+        impossible[i, j] = impossible[j, i] = value
+    for wrong in (impossible, np.where(np.eye(5) > 0, 1, -0.6), np.full((5, 5), np.nan)):
+        with pytest.raises(ValueError, match=r"possible correlations of .*, got 4,000 stars without; leave them out"):
+            resample(with_covariance(noisy, wrong), seed=1)

@@ -28,6 +28,7 @@ from .columns import (
     standardise,
     unknown,
 )
+from .deredden import Reddening, deredden
 from .formats import file_format
 from .frames import GreatCircle, to_galactocentric, to_patch, to_stream
 from .select import Cut, CutReport, judge
@@ -185,7 +186,7 @@ class Catalog:
     def sun(self) -> Sun:
         """The Sun of the frame: that of ``meta["sun"]`` if it says so, else `clearview.units.SUN`."""
         sun = self._meta.get("sun")
-        return Sun(**sun) if isinstance(sun, dict) else SUN
+        return Sun.from_dict(sun) if isinstance(sun, dict) else SUN
 
     @property
     def has_phase_space(self) -> bool:
@@ -276,9 +277,13 @@ class Catalog:
             table[name] = values
         return Catalog(table, meta={**self._meta, **(meta or {})}, report=self._report)
 
-    def to_galactocentric(self, sun: Sun | None = None, distance: str | None = None) -> "Catalog":
+    def to_galactocentric(self, sun: Sun | str | None = None, distance: str | None = None) -> "Catalog":
         """With x, y, z, vx, vy, vz; see `clearview.catalogs.to_galactocentric`."""
         return to_galactocentric(self, sun, distance)
+
+    def deredden(self, ebv: Reddening, *, law: str | None = None, distance: float | None = None) -> "Catalog":
+        """With phot_g_mean_mag0 and bp_rp0, without dust; see `clearview.catalogs.deredden`."""
+        return deredden(self, ebv, law=law, distance=distance)
 
     def to_patch(self, center: tuple[float, float]) -> "Catalog":
         """With lon, lat, pm_lon, pm_lat around ``center`` (ra, dec); see `clearview.catalogs.to_patch`."""
@@ -337,13 +342,19 @@ class Catalog:
         ]
         parts += [str(self._meta[key]) for key in ("source", "release") if self._meta.get(key)]
         if self.has_phase_space and "distance" in self._meta:
-            parts.append(f"x, y, z by {self._meta['distance']} with the Sun at {self.sun.R:g} kpc")
+            name = f" ({self.sun.name})" if self.sun.name else ""
+            parts.append(f"x, y, z by {self._meta['distance']} with the Sun at {self.sun.R:g} kpc{name}")
         if "center" in told.get("patch", ()):
             parts.append("lon, lat around ra, dec = {:g}, {:g}".format(*told["patch"]["center"]))
         if "pole" in told.get("stream", ()):
             parts.append(f"phi1, phi2 along {told['stream'].get('name') or 'a great circle'}")
             if reflex := told["stream"].get("reflex"):
                 parts[-1] += f", the Sun's motion taken out of pm_phi1, pm_phi2 at {reflex['distance']:g} kpc"
+        if "law" in (dust := told.get("dereddened", {})):
+            parts.append(f"phot_g_mean_mag0, bp_rp0 by {dust['law']} with E(B-V) from {dust['E(B-V)']}")
+            lost = [(dust[key], key.replace("_", " ")) for key in ("no_colour", "no_reddening", "out_of_range")]
+            if any(count for count, _ in lost):
+                parts[-1] += f" (NaN: {', '.join(f'{count:,} {why}' for count, why in lost if count)})"
         return "; ".join(part if len(part) < 160 else f"{part[:157]}..." for part in parts)
 
     def _described(self) -> list[str]:

@@ -30,6 +30,7 @@ _OURS = {
     "km / s": "vx vy vz",
     "deg": "lon lat phi1 phi2",
     "mas / yr": "pm_lon pm_lat pm_phi1 pm_phi2",
+    "mag": "phot_g_mean_mag0 bp_rp0",
 }
 
 

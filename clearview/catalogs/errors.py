@@ -1,6 +1,6 @@
 """Measurement errors: a catalogue measured once more, for errors carried through by Monte Carlo."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +9,16 @@ from astropy.table import Table
 
 from .catalog import Catalog
 from .columns import PHASE_SPACE
-from .frames import to_galactocentric
+from .frames import _basis, to_galactocentric
 from .select import Finite, Positive, judge
 
 MEASURED = ("parallax", "pmra", "pmdec", "radial_velocity")
+_PLACE = ("ra", "dec")
+_FIVE = (*_PLACE, *MEASURED[:3])  # the order in which Gaia names its correlations
+_MAS = np.deg2rad(1 / 3.6e6)
+_CHUNK = 500_000
+_ROUNDED = 1 - 2e-6
+"""By this all correlations are shrunk: rounded to float32, possible ones may miss being so by 3e-7."""
 
 
 class Resampled(NamedTuple):
@@ -30,11 +36,12 @@ def without(catalog: Catalog, names: Iterable[str]) -> Catalog:
 
 
 def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
-    """Draws parallax, pmra, pmdec and radial_velocity again within their errors.
+    """Draws parallax, pmra, pmdec and radial_velocity again within their errors, and the place on the sky with them.
 
-    The astrometry is correlated where ``parallax_pmra_corr``, ``parallax_pmdec_corr`` and ``pmra_pmdec_corr`` (those of
-    Gaia) are there, else independent; places on the sky stay. If the catalogue has phase space, it is made anew. The
-    drawn stars carry the errors twice, those of the measurement and these.
+    The astrometry is correlated as Gaia's ``*_corr`` columns tell (``ra_dec_corr`` to ``pmra_pmdec_corr``), where they
+    are there, else independent. Places move where ``ra_error`` (along the sphere) and ``dec_error`` are there; whether
+    they do changes no other draw. If the catalogue has phase space, it is made anew. The drawn stars carry the errors
+    twice, those of the measurement and these.
 
     Args:
         catalog: with ra, dec, the four measurements and their ``_error`` columns.
@@ -46,13 +53,15 @@ def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
         ValueError: if an error is negative or not finite, a correlation impossible, the phase space was not made from
             the parallax, or no star is left.
     """
-    errors = tuple(f"{name}_error" for name in MEASURED)
-    catalog.require((*MEASURED, *errors))
+    catalog.require((*MEASURED, *(f"{name}_error" for name in MEASURED)))
+    moves = all(name in catalog and f"{name}_error" in catalog for name in _PLACE)
+    names = (*MEASURED, *(_PLACE if moves else ()))
+    errors = tuple(f"{name}_error" for name in names)
     if not (np.isfinite(scale) and scale >= 0):
         raise ValueError(f"Expected a scale of at least 0, got {scale}; 1 draws from the errors as they are.")
     anew = catalog.has_phase_space
     if anew:
-        catalog.require(("ra", "dec"))
+        catalog.require(_PLACE)
         if (used := catalog.meta.get("distance")) != "parallax":
             raise ValueError(
                 f"Expected phase space made from the parallax, got it from {used or 'somewhere else'}; "
@@ -64,12 +73,19 @@ def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
             f"Expected errors of at least 0, got {bad:,} of {len(catalog):,} stars without; "
             f"cut them with Box({errors[0]}=(0, None), ...)."
         )
-    noise = np.random.default_rng([seed, 0x5A3E]).standard_normal((4, len(catalog)))
-    noise[:3] = _correlated(catalog, noise[:3])
+    rng = np.random.default_rng([seed, 0x5A3E])
+    noise = rng.standard_normal((4, len(catalog)))
+    if moves:  # behind the others, which so are the same with and without
+        noise = np.concatenate([noise, rng.standard_normal((2, len(catalog)))])
+    sky = [i for i, name in enumerate(names) if name in _FIVE]
+    noise[sky] = _correlated(catalog, [names[i] for i in sky], noise[sky])
     drawn = {}
-    for name, error, e in zip(MEASURED, sigma, noise, strict=True):
+    for name, error, e in zip(MEASURED, sigma, noise, strict=False):
         values = catalog[name]
         drawn[name] = u.Quantity((values + scale * error * e).astype(values.dtype), catalog.unit(name))
+    if moves:
+        place = _moved(*(np.asarray(catalog[name], float) for name in _PLACE), *(scale * sigma[4:] * noise[4:]))
+        drawn |= {name: u.Quantity(value, u.deg) for name, value in zip(_PLACE, place, strict=True)}
     told = {"resampled": {"seed": int(seed), "scale": float(scale)}}
     stars = catalog.with_columns(drawn, meta=told)
     keep, reports = judge(stars, [Finite("parallax"), Positive("parallax")])
@@ -80,19 +96,43 @@ def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
     return Resampled(stars, len(catalog) - len(stars))
 
 
-def _correlated(catalog: Catalog, noise: np.ndarray) -> np.ndarray:
-    """Unit noise (3, N) of parallax, pmra, pmdec with the correlations of the catalogue, by Cholesky."""
-    ab, ac, bc = (
-        np.asarray(catalog[name], float) if name in catalog else np.zeros(len(catalog))
-        for name in ("parallax_pmra_corr", "parallax_pmdec_corr", "pmra_pmdec_corr")
-    )
-    b2 = 1 - ab**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cb = np.where(b2 > 0, (bc - ab * ac) / np.sqrt(b2), 0.0)
-    c2 = 1 - ac**2 - cb**2
-    if bad := np.count_nonzero(~((b2 >= 0) & (c2 >= -1e-6))):  # Gaia's are rounded
+def _correlated(catalog: Catalog, names: Sequence[str], noise: np.ndarray) -> np.ndarray:
+    """Unit noise (K, N) of the astrometry ``names`` with the correlations of the catalogue, by Cholesky."""
+    size, pairs = len(names), {}
+    for i in range(size):
+        for j in range(i):
+            a, b = sorted((names[i], names[j]), key=_FIVE.index)
+            if f"{a}_{b}_corr" in catalog:
+                pairs[i, j] = f"{a}_{b}_corr"
+    out, bad = noise.copy(), 0
+    for start in range(0, noise.shape[1] if pairs else 0, _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        given = {at: np.asarray(np.ma.filled(catalog[name][rows], np.nan), float) for at, name in pairs.items()}
+        count = noise[0, rows].size
+        factor, wrong = np.zeros((size, size, count)), np.zeros(count, bool)
+        for i in range(size):
+            for j in range(i):
+                left = _ROUNDED * given.get((i, j), 0.0) - (factor[i, :j] * factor[j, :j]).sum(0)
+                factor[i, j] = left / factor[j, j]
+            left = 1 - (factor[i, :i] ** 2).sum(0)
+            wrong |= ~(left > 0)
+            factor[i, i] = np.sqrt(np.where(left > 0, left, 1.0))
+        bad += np.count_nonzero(wrong)
+        out[:, rows] = np.einsum("ijn,jn->in", factor, noise[:, rows])
+    if bad:
         raise ValueError(
-            f"Expected possible correlations of parallax, pmra and pmdec, got {bad:,} stars without; leave them out."
+            f"Expected possible correlations of {', '.join(names[:-1])} and {names[-1]}, got {bad:,} stars without; "
+            "leave them out."
         )
-    a, b, c = noise
-    return np.stack([a, ab * a + np.sqrt(b2) * b, ac * a + cb * b + np.sqrt(np.maximum(c2, 0)) * c])
+    return out
+
+
+def _moved(ra, dec, east, north) -> tuple[np.ndarray, np.ndarray]:
+    """Places (N,) [deg] moved by so many mas along the sphere, at its poles and its seam, too."""
+    ra, dec = ra.copy(), dec.copy()
+    for start in range(0, len(ra), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        out, along, up = _basis(ra[rows], dec[rows])
+        x, y, z = (out + _MAS * (east[rows, None] * along + north[rows, None] * up)).T
+        ra[rows], dec[rows] = np.rad2deg(np.arctan2(y, x)) % 360, np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    return ra, dec

@@ -32,7 +32,7 @@ def _frame(sun: Sun) -> Galactocentric:
     )
 
 
-def to_galactocentric(catalog: "Catalog", sun: Sun | None = None, distance: str | None = None) -> "Catalog":
+def to_galactocentric(catalog: "Catalog", sun: Sun | str | None = None, distance: str | None = None) -> "Catalog":
     """Adds x, y, z [kpc] and vx, vy, vz [km/s] (float32) in the internal frame.
 
     Stars with a non-finite needed value or a distance that is not positive are removed and reported. A
@@ -40,16 +40,17 @@ def to_galactocentric(catalog: "Catalog", sun: Sun | None = None, distance: str 
 
     Args:
         catalog: with ra, dec, pmra, pmdec, radial_velocity and a distance or parallax.
-        sun: the Sun to assume; by default ``catalog.sun``, `clearview.units.SUN` unless meta says else.
+        sun: the Sun to assume, or its name in `clearview.units.SUNS`, such as "gravity2021"; by default
+            ``catalog.sun``, `clearview.units.SUN` unless meta says else. ``meta["sun"]`` keeps name and numbers.
         distance: the column that gives the distance: any in a unit of length, or ``"parallax"`` for its
             inverse; by default ``distance`` if there is one, else ``parallax``.
 
     Raises:
         KeyError: if columns are missing.
-        ValueError: if no star is left, a declination is beyond 90 deg, the column is no distance, or the
-            catalogue has phase space and another Sun or distance is asked for.
+        ValueError: if no star is left, a declination is beyond 90 deg, the column is no distance, the Sun is not
+            known, or the catalogue has phase space and another Sun or distance is asked for.
     """
-    sun = sun or catalog.sun
+    sun = catalog.sun if sun is None else Sun.of(sun)
     if catalog.has_phase_space:
         if distance is not None or sun != catalog.sun:
             raise ValueError(
@@ -85,7 +86,7 @@ def to_galactocentric(catalog: "Catalog", sun: Sun | None = None, distance: str 
         out[rows, 3:] = point.differentials["s"].d_xyz.to_value("km/s").T * _FLIP
     units = ("kpc",) * 3 + ("km / s",) * 3
     columns = {n: u.Quantity(out[:, i], units[i], copy=False) for i, n in enumerate(PHASE_SPACE)}
-    return stars.with_columns(columns, meta={"sun": sun._asdict(), "distance": distance})
+    return stars.with_columns(columns, meta={"sun": sun.to_dict(), "distance": distance})
 
 
 def to_sky(catalog: "Catalog") -> "Catalog":
@@ -218,7 +219,7 @@ def to_stream(
             raise ValueError(f"Expected a positive reflex_distance in kpc, got {reflex_distance!r}; give one number.")
         catalog.require(("ra", "dec", "pmra", "pmdec"))
         drift = _solar_velocity(catalog.sun) / (_KMS_PER_MASYR_KPC * reflex_distance)
-        reflex = {"distance": float(reflex_distance), "sun": catalog.sun._asdict()}
+        reflex = {"distance": float(reflex_distance), "sun": catalog.sun.to_dict()}
     told = {"name": name, **{key: value for key, value in circle._asdict().items() if value is not None}}
     return _turned(catalog, axes, ("phi1", "phi2"), {"stream": {**told, "reflex": reflex}}, drift)
 

@@ -160,7 +160,7 @@ class Particles:
                 f"Expected particles within {radius:g} kpc of the Sun at R = {R:g} kpc, got none; choose another place."
             )
         meta = {
-            "source": "simulation", "sun": sun._asdict(),
+            "source": "simulation", "sun": sun.to_dict(),
             "simulation": {**self.meta, "sun_phi_deg": float(phi), "radius_kpc": float(radius)},
         }  # fmt: skip
         columns = {"mass": u.Quantity(self.mass[near].astype(np.float32), "Msun")}

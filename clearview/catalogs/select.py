@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from .columns import ColumnError, listed
 
@@ -39,7 +42,11 @@ class Cut:
 
     A star without a finite value is neither in nor out: it is removed and counted apart, also under ``~``;
     under ``|`` the other condition may still keep it.
+
+    A ``relative`` cut compares stars with each other: it is asked about those that the cuts before it have kept.
     """
+
+    relative = False
 
     @property
     def name(self) -> str:
@@ -68,6 +75,10 @@ class _Composed(Cut):
 
     def __repr__(self):
         return self.text.format(*self.cuts)
+
+    @property
+    def relative(self):
+        return any(cut.relative for cut in self.cuts)
 
     def test(self, catalog):
         return self.rule(*(cut.test(catalog) for cut in self.cuts))
@@ -170,7 +181,10 @@ class Speed(Cut):
 
 @dataclass(frozen=True, init=False, repr=False)
 class Box(Cut):
-    """Any columns between bounds: ``Box(x=(6, 10), bp_rp=(None, 1))``, where None leaves a side open."""
+    """Any columns between bounds: ``Box(x=(6, 10), bp_rp=(None, 1))``, where None leaves a side open.
+
+    ``Box(ruwe=(None, 1.4))`` leaves out what is no single star to Gaia (Lindegren 2018, GAIA-C3-TN-LU-LL-124).
+    """
 
     limits: tuple[tuple[str, tuple[float, float]], ...]
 
@@ -223,6 +237,108 @@ class Positive(Cut):
         return _within(_numbers(catalog, self.column), np.finfo(np.float32).tiny, np.inf)
 
 
+@dataclass(frozen=True)
+class Unique(Cut):
+    """Each star once: of stars with one ``source_id``, or close together with the same motion, the best one.
+
+    The best has the smallest ``parallax_error``, and is the first of those that have the same, or none. A catalogue
+    with neither identifiers nor places on the sky is searched for stars of the very same phase space. It goes behind
+    the other cuts: of two entries of a star it may keep one that they would not.
+
+    Args:
+        angle: of a pair on the sky, arcsec; 0 looks at the identifiers only. Gaia DR3 tells apart what is
+            0.18 arcsec and more apart.
+        motion: largest difference of the proper motions of a pair, mas/yr; places count only with proper motions.
+    """
+
+    angle: float = 0.4
+    motion: float = 2.0
+
+    relative = True
+
+    def __post_init__(self):
+        _bounds("angle", (0, self.angle))
+        _bounds("motion", (0, self.motion))
+
+    def test(self, catalog):
+        n, links = len(catalog), [np.empty((0, 2), int)]
+        named, placed = "source_id" in catalog, {"ra", "dec", "pmra", "pmdec"} <= set(catalog.columns)
+        if named:
+            links.append(_same(catalog["source_id"]))
+        if placed and self.angle > 0:
+            links.append(self._close(catalog))
+        if not (named or placed):
+            links.append(_same(np.ascontiguousarray(catalog.phase_space).view("V24").ravel()))
+        a, b = np.concatenate(links).T
+        group = connected_components(coo_array((np.ones(len(a), bool), (a, b)), (n, n)), directed=False)[1]
+        error = _numbers(catalog, "parallax_error") if "parallax_error" in catalog else np.zeros(n)
+        order = np.lexsort((np.arange(n), error, group))  # what is not finite comes last
+        inside = np.zeros(n, bool)
+        inside[order[np.unique(group[order], return_index=True)[1]]] = True
+        return inside, ~inside
+
+    def _close(self, catalog) -> np.ndarray:
+        """(P, 2) rows of pairs on the sky that move alike."""
+        ra, dec, pmra, pmdec = (np.asarray(_numbers(catalog, k), float) for k in ("ra", "dec", "pmra", "pmdec"))
+        rows = np.flatnonzero(np.isfinite(ra + dec + pmra + pmdec))
+        l, b = np.deg2rad(ra[rows]), np.deg2rad(dec[rows])
+        way = np.stack([np.cos(b) * np.cos(l), np.cos(b) * np.sin(l), np.sin(b)], -1)
+        near = KDTree(way).query_pairs(2 * np.sin(np.deg2rad(self.angle / 3600) / 2), output_type="ndarray")
+        pairs = rows[near.astype(int)].reshape(-1, 2)
+        apart = np.hypot(*(np.diff(k[pairs])[:, 0] for k in (pmra, pmdec)))
+        return pairs[apart <= self.motion]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Outliers(Cut):
+    """Stars within ``k`` robust half widths (half of the 16th to the 84th percentile) of the median, in each column.
+
+    ``Outliers("vx", "vy", "vz", k=10)`` takes bad spectra away; the halo's velocities are no errors, so choose k wide.
+
+    Args:
+        columns: one or more names.
+        k: in half widths, which of a normal distribution are standard deviations.
+    """
+
+    columns: tuple[str, ...]
+    k: float
+
+    relative = True
+
+    def __init__(self, *columns: str, k: float = 10.0):
+        if not columns:
+            raise ValueError('Expected at least one column, got none; write for example Outliers("vx", "vy", "vz").')
+        _bounds("k", (1, k))
+        object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "k", float(k))
+
+    def __repr__(self):
+        return f"Outliers({', '.join(self.columns)}, k={self.k:g})"
+
+    def test(self, catalog):
+        inside, outside = np.ones(len(catalog), bool), np.zeros(len(catalog), bool)
+        for name in self.columns:
+            values = np.asarray(_numbers(catalog, name), float)
+            finite = values[np.isfinite(values)]
+            low, middle, high = np.percentile(finite, [15.865, 50, 84.135]) if finite.size else [np.nan] * 3
+            if not high > low:
+                raise ValueError(
+                    f"Expected values of {name} that spread, got one and the same for most stars; use another column."
+                )
+            reach = self.k * (high - low) / 2
+            verdict = _within(values, middle - reach, middle + reach)
+            inside, outside = inside & verdict[0], outside | verdict[1]
+        return inside, outside
+
+
+def _same(keys: np.ndarray) -> np.ndarray:
+    """(P, 2) rows with one key, each beside the next with it; a masked key is none."""
+    rows = np.flatnonzero(~np.ma.getmaskarray(keys))
+    order = rows[np.argsort(np.asarray(keys)[rows], kind="stable")]
+    pairs = np.stack([order[:-1], order[1:]], 1)
+    return pairs[np.asarray(keys)[pairs[:, 0]] == np.asarray(keys)[pairs[:, 1]]]
+
+
 def completeness_limit(g_limit: float = 14, distance: float = 4) -> float:
     """Absolute magnitude [mag] to which a survey complete to ``g_limit`` [mag] is so at ``distance`` [kpc].
 
@@ -257,11 +373,20 @@ def tally(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutRepor
         if not isinstance(cut, Cut):
             raise TypeError(f"Expected cuts, got {cut!r}; use for example Box(x=(6, 10)).")
     for cut in cuts:
-        inside, outside = cut.test(catalog)
+        inside, outside = _judged(cut, catalog, keep)
         before, lost = np.count_nonzero(keep), np.count_nonzero(keep & ~inside & ~outside)
         keep &= inside
         reports.append(CutReport(cut.name, int(before), int(np.count_nonzero(keep)), int(lost)))
     return keep, reports
+
+
+def _judged(cut: Cut, catalog: "Catalog", keep: np.ndarray) -> Verdict:
+    if not cut.relative or keep.all():
+        return cut.test(catalog)
+    inside, outside = np.zeros(len(keep), bool), np.zeros(len(keep), bool)
+    if keep.any():
+        inside[keep], outside[keep] = cut.test(catalog.take(keep))
+    return inside, outside
 
 
 def sun_distance(catalog: "Catalog") -> np.ndarray:

@@ -33,7 +33,6 @@ from clearview.dynamics.prior import tide_prior
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places, chunks, in_full
 from clearview.field import Axis, Quantity, make_field
 from clearview.flows import PhaseSpace
-from clearview.units import SUN
 
 FORMS = ("velocities", "joint")
 
@@ -221,7 +220,7 @@ def fit_efficiency(
     config = config or EfficiencyConfig()
     if not seen.has_density:
         raise ValueError(f"Expected a trained density, this fit stopped before ({seen.message}) Resume it first.")
-    if np.linalg.norm(seen.center - SUN.position) > 0.05:
+    if np.linalg.norm(seen.center - seen.sun.position) > 0.05:
         raise ValueError(f"Expected a ball about the Sun, where sight lines begin, got its center at {seen.center}.")
     if catalog.digest() != seen.data_digest:
         raise ValueError(

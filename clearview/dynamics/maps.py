@@ -15,13 +15,14 @@ from jax import random
 
 from clearview import flows
 from clearview.catalogs import Catalog
+from clearview.dynamics.identifiability import identifiability
 from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history, unpack_history
-from clearview.units import ACCELERATION_UNIT, SUN
+from clearview.units import ACCELERATION_UNIT, SUN, Sun
 
 FEWEST = 1000
 """Stars below which six dimensions cannot be learnt."""
@@ -31,6 +32,12 @@ EXTRAPOLATED = "simex_draws"
 
 EDGE = 1 - 1e-5
 """Stars are taken up to this fraction of the radius: in float32 one at the very edge may count as outside."""
+
+PLACES = 50
+"""At so many stars a doubtful map is asked whether the velocities there constrain the force."""
+
+DOUBTFUL = 0.2
+"""Stated error of the force over the force from which on a map is doubtful."""
 
 ROUGH = PotentialConfig(stars=4096, degree=6)
 """The potential of a preview, at most: of the finished flows of the first map it is good to 1.5 % (median)."""
@@ -42,7 +49,8 @@ class MapConfig:
 
     Attributes:
         radius: of the ball around ``center`` that is mapped, kpc; None takes the farthest star's distance.
-        center: of the ball, kpc.
+        center: of the ball, kpc; the default is `clearview.units.SUN`'s place, and stars that were placed with another
+            Sun want ``center=stars.sun.position``.
         positions, velocities: sizes of the flows n(x) and p(v | x).
         training: of both flows.
         potential: of the potential; None learns the density only.
@@ -90,6 +98,7 @@ class MapFit:
         message: one sentence about how it ended.
         history: losses, columns stage, step, train, validation.
         state: where an unfinished stage stands, or None.
+        source: the catalogue's meta, with the Sun that it was placed with.
     """
 
     config: MapConfig
@@ -111,6 +120,12 @@ class MapFit:
         return np.asarray(self.config.center)
 
     @property
+    def sun(self) -> Sun:
+        """The Sun that the stars were placed with."""
+        told = self.source.get("sun")
+        return Sun.from_dict(told) if isinstance(told, dict) else SUN
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """Where its fields come from: plain values for the attributes of a Dataset."""
         told = {
@@ -118,6 +133,7 @@ class MapFit:
             "data_digest": self.data_digest,
             "radius_kpc": self.radius,
             "seed": self.config.seed,
+            "sun": ", ".join(f"{key} {value}" for key, value in self.sun.to_dict().items() if value != ""),
         }
         told |= {k: v for k, v in self.source.items() if k == EXTRAPOLATED}
         return told | (self.config.potential.provenance if self.config.potential else {})
@@ -217,7 +233,7 @@ def fit_map(
 
     Args:
         catalog: stars with 6-D phase space.
-        config: what to do; not with ``resume``, which brings its own.
+        config: what to do, by default a ball around the catalogue's own Sun; not with ``resume``, which brings its own.
         on_progress: called about four times a second with `Progress`, whose ``fraction`` and ``remaining`` cover
             all stages; returning False cancels.
         on_preview: called with the unfinished fit, to be looked at, not saved: f(x, v) as it is learnt, and from the
@@ -239,7 +255,8 @@ def fit_map(
     x, v = np.split(np.asarray(catalog.phase_space, np.float32), 2, axis=1)
     digest = catalog.digest()
     if resume is None:
-        fit = _begin(x, v, config or MapConfig(), digest, dict(catalog.meta))
+        source = {**catalog.meta, "sun": catalog.sun.to_dict()}
+        fit = _begin(x, v, config or MapConfig(center=tuple(catalog.sun.position)), digest, source)
     else:
         if config is not None and config != resume.config:
             raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
@@ -338,12 +355,36 @@ def fit_map(
         what = "Map" if fit.has_potential else "Density"
         fit.stopped, fit.message = "finished", f"{what} finished: {fit.stars:,} stars within {fit.radius:.3g} kpc."
         fit.message += config.potential.assumed if config.potential else ""
+        if 1e-3 < (off := float(np.linalg.norm(fit.center - fit.sun.position))) < 1.0:  # farther off is no mistake
+            fit.message += (
+                f" The ball lies {1000 * off:.0f} pc off the Sun of the stars; MapConfig(center=stars.sun.position) "
+                "puts it there."
+            )
         if (strain := float(fit.series.strain)) > STRAIN:
             fit.message += (
                 f" Two ways to the force differ by {strain:.0f} standard errors: the stars may be cut off elsewhere "
                 "than at the edge of the ball, or not be in equilibrium; do not trust it."
             )
+        fit.message += _unconstrained(fit, x, keys[3])
     return fit
+
+
+def _unconstrained(fit: MapFit, x, key) -> str:
+    """A sentence if velocities alone leave the force open where stars are, else nothing."""
+    if not fit.has_potential:
+        return ""
+    places = x[np.asarray(random.permutation(key, len(x))[:PLACES])]
+    force = np.linalg.norm(fit.acceleration(places), axis=1)
+    error = np.sqrt(np.trace(fit.acceleration_covariance(places), axis1=1, axis2=2))
+    if float(fit.series.strain) <= STRAIN and np.nanmedian(error / force) < DOUBTFUL:
+        return ""  # the look at each place compiles for seconds
+    open_ = 1 - float(identifiability(fit, places, dust=False, draws=300).constrained.mean())
+    if open_ < 0.5:
+        return ""
+    return (
+        f" At {open_:.0%} of the stars' places the velocities there do not constrain the force to better than its own "
+        "size: the sample is too small or reaches not far enough."
+    )
 
 
 def _distance(x, config: MapConfig) -> np.ndarray:

@@ -3,6 +3,7 @@
 from clearview.figures.data import data_of
 from clearview.figures.frame import frame_of, pack
 from clearview.figures.marginals import marginal, star_points
+from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
 from clearview.figures.stars import count_field
@@ -28,6 +29,7 @@ __all__ = [
     "picture",
     "points",
     "profile",
+    "quality_views",
     "save_figure",
     "show",
     "slice_image",

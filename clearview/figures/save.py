@@ -65,7 +65,7 @@ class Still(NamedTuple):
 
 
 def show(*elements, dpi: int = 96) -> Still:
-    """Elements side by side, drawn as by `save_figure`, for a notebook: the last line of a cell shows it.
+    """Elements side by side, or one layout in its rows, as by `save_figure`, for a notebook's last line of a cell.
 
     Raises:
         TypeError: if a layer is of a kind that cannot be drawn.
@@ -73,7 +73,9 @@ def show(*elements, dpi: int = 96) -> Still:
     """
     if not elements:
         raise ValueError("Expected one or more elements, got none; pass what is to be shown.")
-    return Still(picture(*(frame_of(element) for element in elements), dpi=dpi, columns=len(elements)))
+    layout: Any = elements[0] if len(elements) == 1 and isinstance(elements[0], hv.Layout) else None
+    columns = len(elements) if layout is None else layout._max_cols
+    return Still(picture(*(frame_of(k) for k in layout or elements), dpi=dpi, columns=columns))
 
 
 def picture(*frames: dict[str, Any], fmt: str = "png", dpi: int = 96, columns: int = 4) -> bytes:

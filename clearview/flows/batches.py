@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 
+from clearview.flows.devices import Devices
 from clearview.flows.networks import generator
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ class Batches:
         # In equal parts, since the whole held-out set at once would take memory in proportion.
         parts = max(1, math.ceil(held_out / 8192))
         kept = order[: held_out - held_out % parts]
-        self.validation = tuple(jnp.asarray(np.stack(np.split(_rows(d, kept), parts))) for d in data)
         self.mapped = any(isinstance(d, np.memmap) for d in data)
         self.data, self.order, self.key, self.members, self.bootstrap = data, order[held_out:], key, members, bootstrap
         self.batch_size, self.per_epoch, self.total = config.plan(self.count)
+        self.devices = Devices(members, self.batch_size)
+        self.validation = self.devices.put(tuple(jnp.asarray(np.stack(np.split(_rows(d, kept), parts))) for d in data))
         self.window = max(1, min(self.per_epoch, self.WINDOW // self.batch_size)) if self.mapped else self.per_epoch
-        self.all = None if self.mapped else tuple(jnp.asarray(_rows(d, self.order)) for d in data)
+        self.all = None if self.mapped else self.devices.put(tuple(jnp.asarray(_rows(d, self.order)) for d in data))
         self._orders: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def at(self, step: int):
@@ -67,9 +69,11 @@ class Batches:
             taken = [[_rows(d, self.order[r]) for r in rows] for d in self.data]
             data = tuple(jnp.asarray(t[0] if self.members is None else np.stack(t)) for t in taken)
             rows = np.broadcast_to(np.arange(rows.shape[1], dtype=np.int32), rows.shape)
+            data = self.devices.put(data, self.members is not None)
         rows = jnp.asarray(rows[0] if self.members is None else rows, jnp.int32)
         first = epoch * self.per_epoch + begun
-        return rows, data, first, min(first + self.window, (epoch + 1) * self.per_epoch)
+        last = min(first + self.window, (epoch + 1) * self.per_epoch)
+        return self.devices.put(rows, self.members is not None), data, first, last
 
     def _order(self, epoch: int, member: int) -> np.ndarray:
         order = generator(self.key, 1, epoch, member).permutation(self.count)[: self.per_epoch * self.batch_size]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -277,12 +278,13 @@ def optimise(
     _, static = eqx.partition(model, eqx.is_inexact_array)
     kept = 1 - math.exp(-1 / (config.average * total)) if config.average else 0.0
     each = 0 if members is not None and stars.mapped else None
+    devices, of_members = stars.devices, members is not None
 
     def vmapped(function, axes):
-        return function if members is None else jax.vmap(function, axes)
+        return function if members is None else jax.vmap(function, axes, spmd_axis_name=devices.axis)
 
     def value(params, key, batch):
-        return loss(eqx.combine(params, static), key, *batch)
+        return loss(eqx.combine(params, static), key, *map(devices.split, batch))
 
     def learn(params, average, optimiser, rows, data, key, first):
         chosen = lax.dynamic_slice_in_dim(rows, first, batch_size)
@@ -291,7 +293,10 @@ def optimise(
         params = optax.apply_updates(params, update)
         return params, jax.tree.map(lambda a, p: a + kept * (p - a), average, params), optimiser, current
 
-    @jax.jit
+    begin = State.begin(model, config, members, total)
+    lies = None if devices.mesh is None else (devices.where(begin, of_members), devices.where(0.0, False))
+
+    @partial(jax.jit, out_shardings=lies)
     def advance(state: State, rows, data, origin, until, key):
         def one(carry):
             params, average, optimiser, step, summed = carry
@@ -308,7 +313,7 @@ def optimise(
         finite = jnp.stack([jnp.isfinite(p).all() for p in jax.tree.leaves(params)]).all()
         return new, jnp.where(finite, (summed / jnp.maximum(until - state.step, 1)).mean(), jnp.nan)
 
-    @jax.jit
+    @partial(jax.jit, out_shardings=lies)
     def judge(state: State, validation, key):
         """The state with its best weights, and the losses of the present ones."""
         now = state.average if config.average else state.params
@@ -323,7 +328,7 @@ def optimise(
         waited = jnp.where(better, 0, state.waited + 1)
         return state._replace(best=best, best_loss=jnp.minimum(losses, state.best_loss), waited=waited), losses.mean()
 
-    state, history = State.begin(model, config, members, total), pd.DataFrame(columns=HISTORY)
+    state, history = begin, pd.DataFrame(columns=HISTORY)
     if resume is not None:
         if resume.stopped == "finished":
             return resume
@@ -337,6 +342,7 @@ def optimise(
                 f"of {int(resume.state.total)} steps or of another model; pass the same, or train anew."
             )
         state, history = resume.state, pd.DataFrame(resume.history[resume.history.stage == stage])
+    state = devices.put(state, of_members)
     rows_of_history = history.to_dict("records")
     validation_loss = float(rows_of_history[-1]["validation"]) if rows_of_history else np.nan
     step = first_step = int(state.step)
@@ -355,6 +361,11 @@ def optimise(
         return on_progress(Progress(
             stage, step, total, now - began, remaining, train_loss, validation_loss, history, step / total
         )) is not False  # fmt: skip
+
+    def so_far(state: State, step: int) -> Fit:
+        model = eqx.combine(state.average if config.average else state.params, static)
+        history = pd.DataFrame(rows_of_history, columns=HISTORY)
+        return Fit(model, "cancelled", f"{stage}: cut off after step {step}.", history, state)
 
     def compile_both():
         window = stars.at(min(step, total - 1))
@@ -397,11 +408,8 @@ def optimise(
         if not tell(train_loss) and step < total and stopped == "finished":
             stopped = "cancelled"
         if on_model is not None and stopped == "finished" and step < total:
-            tick, params = time.monotonic(), state.average if config.average else state.params
-            on_model(lambda state=state, params=params, step=step: Fit(
-                eqx.combine(params, static), "cancelled", f"{stage}: cut off after step {step}.",
-                pd.DataFrame(rows_of_history, columns=HISTORY), state,
-            ))  # fmt: skip
+            tick = time.monotonic()
+            on_model(lambda state=state, step=step: so_far(devices.gather(state), step))
             timed_from += time.monotonic() - tick  # a step takes no longer for it
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",
@@ -409,6 +417,7 @@ def optimise(
         "diverged": f"{stage}: the loss was not finite at step {step} of {total}; the last good state is kept, try a "
         f"learning rate below {config.learning_rate:g} or cut stars that the model cannot have.",
     }[stopped]
+    state = devices.gather(state)
     return Fit(
         eqx.combine(state.best, static), stopped, message, pd.DataFrame(rows_of_history, columns=HISTORY), state
     )  # fmt: skip

@@ -67,5 +67,5 @@ def add_errors(catalog: Catalog, seed: int = 0, *, scale: float = 1.0, luminosit
         unit, noisy = sky.unit(name), sky[name] + scale * error * rng.standard_normal(len(G))
         columns[name] = u.Quantity(noisy.astype(np.float32), unit)
         columns[f"{name}_error"] = u.Quantity((scale * error).astype(np.float32), unit)
-    told = {"errors": {"seed": int(seed), "scale": float(scale)}, "sun": catalog.sun._asdict()}
+    told = {"errors": {"seed": int(seed), "scale": float(scale)}, "sun": catalog.sun.to_dict()}
     return without(sky.with_columns(columns, meta=told), (*PHASE_SPACE, "distance"))

@@ -15,17 +15,18 @@ CARTESIAN = {"x": "kpc", "y": "kpc", "z": "kpc", "vx": "km/s", "vy": "km/s", "vz
 ORDER = (
     "x", "y", "z", "R", "phi", "distance", "parallax", "vx", "vy", "vz", "vR", "vphi", "radial_velocity",
     "ra", "dec", "l", "b", "phi1", "phi2", "lon", "lat", "pmra", "pmdec", "pm_phi1", "pm_phi2", "pm_lon", "pm_lat",
-    "bp_rp", "phot_g_mean_mag", "M_G", "ps1_g_i", "ps1_g", "ps1_i",
+    "bp_rp", "phot_g_mean_mag", "bp_rp0", "phot_g_mean_mag0", "M_G", "ps1_g_i", "ps1_g", "ps1_i",
 )  # fmt: skip
 """Every other number with a unit comes behind these."""
 
 LABELS: dict[str, str] = {
     "vx": "v_x", "vy": "v_y", "vz": "v_z", "vR": "v_R", "vphi": "v_φ", "phi": "φ", "phi1": "φ1", "phi2": "φ2",
-    "pm_phi1": "pm_φ1", "pm_phi2": "pm_φ2", "bp_rp": "BP − RP", "phot_g_mean_mag": "G", "ps1_g_i": "g − i (PS1)",
-    "ps1_g": "g (PS1)", "ps1_i": "i (PS1)", "radial_velocity": "radial velocity",
+    "pm_phi1": "pm_φ1", "pm_phi2": "pm_φ2", "bp_rp": "BP − RP", "phot_g_mean_mag": "G", "bp_rp0": "(BP − RP)₀",
+    "phot_g_mean_mag0": "G₀", "ps1_g_i": "g − i (PS1)", "ps1_g": "g (PS1)", "ps1_i": "i (PS1)",
+    "radial_velocity": "radial velocity",
 }  # fmt: skip
 
-DOWNWARDS = {"phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "M_G", "ps1_g", "ps1_i"}
+DOWNWARDS = {"phot_g_mean_mag", "phot_g_mean_mag0", "phot_bp_mean_mag", "phot_rp_mean_mag", "M_G", "ps1_g", "ps1_i"}
 """Magnitudes: bright is up."""
 
 CENTRED = {"y", "z", "phi", "vx", "vz", "vR", "phi2", "lat", "b"}

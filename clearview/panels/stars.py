@@ -17,7 +17,7 @@ from clearview.panels.view import RasterView
 VIEWS = (
     (("phi1", "phi2"), ("lon", "lat"), ("l", "b"), ("ra", "dec")),
     MOTIONS[::-1],
-    (("bp_rp", "M_G"), ("bp_rp", "phot_g_mean_mag"), ("ps1_g_i", "ps1_g")),
+    (("bp_rp0", "phot_g_mean_mag0"), ("bp_rp", "M_G"), ("bp_rp", "phot_g_mean_mag"), ("ps1_g_i", "ps1_g")),
     (("x", "y"),),
     (("R", "z"),),
     (("vR", "vphi"),),
