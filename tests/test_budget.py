@@ -21,6 +21,7 @@ from clearview.dynamics import (
     extrapolation,
     fit_map,
     load_budget,
+    save_budget,
     score_gradients,
     simex,
     simex_map,
@@ -29,7 +30,7 @@ from clearview.dynamics import budget as module
 from clearview.dynamics.budget import _bootstrap
 from clearview.dynamics.extrapolation import in_ball
 from clearview.field import Axis
-from clearview.flows import FlowConfig
+from clearview.flows import CheckpointError, FlowConfig
 from clearview.mocks import add_errors
 from clearview.units import SUN
 
@@ -113,6 +114,35 @@ def test_cancelled_anywhere_saved_and_resumed_is_the_same(budget, stars, config,
         np.testing.assert_array_equal(forces(load_budget(path).parts[part]), forces(now.parts[part]))
     with pytest.raises(FileExistsError):
         error_budget(stars, config, path=path)
+
+
+def test_what_is_damaged_is_left_out_and_named(budget, tmp_path):
+    path = tmp_path / "budget"
+    save_budget(budget, path)
+    save_budget(budget, path, overwrite=True)  # so there is one before
+
+    def damage(*names):
+        for name in names:
+            (path / name).write_bytes((path / name).read_bytes()[:-7])
+
+    lost: list[str] = []
+    damage("statistics-1", "central")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_budget(path)
+    now = load_budget(path, lost)
+    assert {part: len(now.parts[part]) for part in PARTS} == {"statistics": 1, "measurement": 2, "training": 2}
+    assert (now.stopped, len(lost)) == ("cancelled", 3)
+    assert lost[-1] == "Members of statistics are lost; the last 2 are made again."
+    damage("training-0")
+    assert not load_budget(path, lost).parts["training"]
+    damage("budget")
+    assert len(load_budget(path, lost).parts["measurement"]) == 2
+    damage("budget.before")
+    now = load_budget(path, lost)
+    assert [len(now.parts[part]) for part in PARTS] == [1, 2, 0]
+    damage("central.before")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_budget(path, lost)
 
 
 class Clock:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clearview.flows import CheckpointError, load, save
+from clearview.flows import CheckpointError, checkpoint, load, save
 
 TREE = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.array(3)}
 
@@ -59,6 +59,38 @@ def test_one_wrong_byte(path):
         load(path, "map", build)
 
 
+def test_any_wrong_byte(path):
+    """Whichever is changed, the file is refused, or what it gives is the same."""
+    good = path.read_bytes()
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 2]) + good[place + 1 :])
+        try:
+            header, tree = load(path, "map", build)
+        except CheckpointError:
+            continue
+        assert header == {"size": 3}
+        np.testing.assert_array_equal(tree["a"], TREE["a"])
+
+
+def test_the_last_good_of_two(path):
+    def read(file):
+        return load(file, "map", build)[1]["b"]
+
+    for number in (4, 5):
+        save(path, "map", {"size": 3}, {**TREE, "b": jnp.array(number)}, overwrite=True, keep=True)
+    lost: list[str] = []
+    assert checkpoint.last_good(path, read, lost) == 5
+    path.write_bytes(path.read_bytes()[:-9])
+    assert checkpoint.last_good(path, read, lost) == 4
+    assert len(lost) == 1
+    assert "damaged" in lost[0]
+    path.unlink()
+    assert checkpoint.last_good(path, read, lost) == 4
+    checkpoint.before(path).write_bytes(b"")
+    assert checkpoint.last_good(path, read, lost) is None
+    assert len(lost) == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"{}\n", b'"clearview"\n', b"[1]\n", b"x,y\n1,2\n"])
 def test_foreign(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
@@ -71,7 +103,12 @@ def test_other_version_kind_and_shape(path):
     first = json.loads(line)
     with pytest.raises(CheckpointError, match="holds a map"):
         load(path, "stream", build)
-    path.write_bytes(json.dumps({**first, "header": {"size": 4}}).encode() + b"\n" + payload)
+    other = {"size": 4}
+    path.write_bytes(json.dumps({**first, "header": other}).encode() + b"\n" + payload)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load(path, "map", build)
+    told = {**first, "header": other, "sha256": checkpoint._digest(other, payload)}
+    path.write_bytes(json.dumps(told).encode() + b"\n" + payload)
     with pytest.raises(CheckpointError, match="shapes"):
         load(path, "map", build)
     path.write_bytes(json.dumps({**first, "version": 99}).encode() + b"\n" + payload)

@@ -16,6 +16,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +36,8 @@ from clearview.dynamics.maps import MapConfig, MapFit, fit_map, load_map, save_m
 from clearview.dynamics.potential import Gradients, fit_potential, score_gradients
 from clearview.dynamics.series import formal_members
 from clearview.flows import MAF, Ensemble, Fit, Progress, State
-from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
+from clearview.flows.checkpoint import last_good
+from clearview.flows.fit import HISTORY, OnProgress, Previews, pack_history, unpack_history
 
 PARTS = ("statistics", "measurement", "training")
 """In the order in which they are made: the cheap ones first."""
@@ -120,7 +122,7 @@ def _beside(variable: xr.DataArray, values, words: str):
 def error_budget(
     catalog: Catalog, config: MapConfig | None = None, *, training: int = 4, bootstrap: int = 4,
     measurement: int | None = None, seconds: float | None = None, on_progress: OnProgress = None,
-    resume: ErrorBudget | None = None, path=None, clock: Callable[[], float] = time.monotonic,
+    resume: ErrorBudget | None = None, path=None, checkpoint: float = 30.0, clock: Callable[[], float] = time.monotonic,
 ) -> ErrorBudget:  # fmt: skip
     """A map with its error budget; the parts are described at the top of the module.
 
@@ -135,7 +137,8 @@ def error_budget(
         on_progress: called with `clearview.flows.Progress`, whose ``fraction`` and ``remaining`` cover everything;
             returning False cancels.
         resume: a budget of the same stars, cancelled or with fewer members; what is finished is kept.
-        path: a directory where each member is saved as soon as it is there; see `load_budget`.
+        path: a directory where each member is saved as soon as it is there, and what is in training about every
+            ``checkpoint`` seconds; see `load_budget`.
         clock: gives seconds.
 
     Raises:
@@ -172,14 +175,26 @@ def error_budget(
         stage = p.stage if name in ("central", p.stage) else f"{name}: {p.stage}"
         return on_progress(p._replace(stage=stage, seconds=took, remaining=remaining, fraction=fraction)) is not False
 
+    written: dict[str, int] = {name: 0 for name in ("central", *PARTS)}
+
+    def save(budget: ErrorBudget) -> None:
+        if path is not None:
+            _save(dataclasses.replace(budget, stopped="cancelled", message="Cut off."), Path(path), written)
+            written.update({name: len(maps) for name, maps in budget.parts.items()})
+
+    def central(fit: MapFit) -> ErrorBudget:
+        now = dataclasses.replace(resume or ErrorBudget(fit), central=fit, stopped=fit.stopped)
+        now.parts = {name: list(now.parts[name]) for name in PARTS}
+        return now
+
     fit = fit_map(
-        catalog, config, on_progress=lambda p: tell("central", p.fraction, p), resume=resume and resume.central
+        catalog, config, on_progress=lambda p: tell("central", p.fraction, p), resume=resume and resume.central,
+        on_checkpoint=None if path is None else lambda fit: save(central(fit)), checkpoint=checkpoint,
     )  # fmt: skip
-    budget = dataclasses.replace(resume or ErrorBudget(fit), central=fit, stopped=fit.stopped)
-    budget.parts = {name: list(budget.parts[name]) for name in PARTS}
+    budget = central(fit)
     price = {} if resume is not None and resume.central.complete else {"training": clock() - begun}
-    if path is not None:
-        save_budget(budget, path, overwrite=resume is not None)
+    save(budget)
+    written["central"] = 1
     stars, kept = thinned(fit, catalog) if fit.complete else catalog, []
     for name in PARTS:
         have = budget.parts[name]
@@ -192,20 +207,19 @@ def error_budget(
             tick, before = clock(), {n: len(maps) for n, maps in budget.parts.items()}
             done = 1 + sum(work[n] * count for n, count in before.items())
             if name == "training":
-                _train(budget, catalog, stars, missing, tell)
+                _train(budget, catalog, stars, save, checkpoint, missing, tell)
             else:
                 _redraw(budget, stars, name, tell, kept)
             if (made := len(have) - before[name]) > 0:
                 price[name] = (clock() - tick) / made
-            if path is not None:
-                _save(budget, Path(path), before)
+            save(budget)
     ended, counts = budget.stopped, {name: len(budget.parts[name]) for name in PARTS}
     if seconds is not None and ended == "finished" and any(counts[name] < wanted[name] for name in PARTS):
         ended = f"ended with what could be afforded in {seconds:g} s"
     told = ", ".join(f"{counts[name]} of {wanted[name]} for {name}" for name in PARTS)
     budget.message = f"Error budget {ended}: members {told}.{note}"
     if path is not None:
-        _save(budget, Path(path), {n: len(maps) for n, maps in budget.parts.items()})
+        _save(budget, Path(path), written)
     return budget
 
 
@@ -234,7 +248,7 @@ def _bootstrap(fit: MapFit, gradients: Gradients, number: int, on_batch) -> MapF
     return solved and dataclasses.replace(fit, series=solved)
 
 
-def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, count: int, tell) -> None:
+def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, save, checkpoint: float, count: int, tell) -> None:
     """More members of "training", together, or ``budget.stopped`` and what there is in ``budget.group``."""
     fit, have, config = budget.central, budget.parts["training"], budget.central.config
     if budget.group is None:
@@ -249,11 +263,17 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, count: int, te
         lambda key: eqx.tree_at(lambda d: d.inner.inner, fit.density.n, MAF(3, None, config.positions, key=key)),
         lambda key: eqx.tree_at(lambda d: d.inner, fit.density.p, MAF(3, 3, config.velocities, key=key)),
     )
+    checkpoints = Previews(save, checkpoint)
+
+    def so_far(group: Group, made: Fit) -> ErrorBudget:
+        return dataclasses.replace(budget, group=group._replace(state=made.state, history=made.history))
+
     while group.stage < 2:
         k = group.stage
         result = flows.fit_ensemble(
             builds[k], (x, local)[k], config.training, key=keys[k], members=group.count, condition=(None, place)[k],
             on_progress=lambda p, k=k, group=group: tell("training", 0.45 * group.count * (k + p.fraction), p),
+            on_model=lambda made, group=group: checkpoints(lambda: so_far(group, made())),
             resume=None if group.state is None else Fit(None, "cancelled", "", group.history, group.state),
             stage=("positions", "velocities")[k],
         )  # fmt: skip
@@ -265,6 +285,7 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, count: int, te
         budget.group, budget.stopped = group, result.stopped
         if not ended:
             return
+        save(budget)
     share = 0.9 * group.count - before
     while (i := len(have) - group.first) < group.count:
         flows_of_one = group.n.member(i), group.p.member(i)
@@ -277,6 +298,7 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, count: int, te
             budget.stopped = "cancelled"
             return
         have.append(member)
+        save(budget)
     budget.group = None
 
 
@@ -294,16 +316,16 @@ def save_budget(budget: ErrorBudget, path, *, overwrite: bool = False) -> None:
     """
     if Path(path).exists() and not overwrite:
         raise FileExistsError(f"Expected a new directory, {path} exists; choose another name or pass overwrite=True.")
-    _save(budget, Path(path), dict.fromkeys(PARTS, 0))
+    _save(budget, Path(path), dict.fromkeys(("central", *PARTS), 0))
 
 
-def _save(budget: ErrorBudget, path: Path, first: dict[str, int]) -> None:
-    """The members from ``first`` on; the central map if that is 0 for all."""
-    if not any(first.values()):
-        save_map(budget.central, path / "central", overwrite=True)
+def _save(budget: ErrorBudget, path: Path, written: dict[str, int]) -> None:
+    """All but the maps that are ``written`` already."""
+    if not written["central"]:
+        save_map(budget.central, path / "central", overwrite=True, keep=True)
     for name in PARTS:
         for i, member in enumerate(budget.parts[name]):
-            if i >= first[name]:
+            if i >= written[name]:
                 save_map(member, path / f"{name}-{i}", overwrite=True)
     g = budget.group
     header = dict(
@@ -312,17 +334,27 @@ def _save(budget: ErrorBudget, path: Path, first: dict[str, int]) -> None:
         group=g and dict(first=g.first, count=g.count, stage=g.stage, state=g.state is not None,
                          history=pack_history(g.history)),
     )  # fmt: skip
-    flows.save(path / "budget", "budget", header, g and (g.n, g.p, g.state), overwrite=True)
+    flows.save(path / "budget", "budget", header, g and (g.n, g.p, g.state), overwrite=True, keep=True)
 
 
-def load_budget(path) -> ErrorBudget:
+def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
     """Read what `save_budget` wrote.
 
+    Args:
+        path: the directory.
+        lost: gets a sentence for each damaged file; what was in it is left out, and a resumed budget makes it again.
+            None refuses a damaged file.
+
     Raises:
-        FileNotFoundError, CheckpointError: see `clearview.flows.load`.
+        FileNotFoundError, CheckpointError: see `clearview.flows.load`; always for the central map.
     """
     path = Path(path)
-    central = load_map(path / "central")
+
+    def read(name: str, load: Callable[[Path], Any]) -> Any:
+        return load(path / name) if lost is None else last_good(path / name, load, lost)
+
+    if (central := read("central", load_map)) is None:
+        return load_budget(path)  # which says why not
 
     def build(header):
         if (g := header["group"]) is None:
@@ -331,8 +363,25 @@ def load_budget(path) -> ErrorBudget:
         state = State.begin((n, p)[g["stage"]], central.config.training, g["count"]) if g["state"] else None
         return Ensemble(n), Ensemble(p), state
 
-    header, arrays = flows.load(path / "budget", "budget", build)
-    parts = {name: [load_map(path / f"{name}-{i}") for i in range(header["members"][name])] for name in PARTS}
+    header: Any
+    arrays: Any
+    header, arrays = read("budget", lambda file: flows.load(file, "budget", build)) or ({}, None)
+    if not header:  # the parts that are made one by one need no list of them
+        if lost:
+            lost.append("The list of members is lost; those of training are made again.")
+        some = {name: len(list(path.glob(f"{name}-*"))) for name in PARTS if name != "training"}
+        header = dict(members={"training": 0, **some}, stopped="cancelled", message="Cut off.", group=None)
+    parts: dict[str, list[MapFit]] = {}
+    for name in PARTS:
+        members = [read(f"{name}-{i}", load_map) for i in range(header["members"][name])]
+        parts[name] = list(takewhile(lambda member: member is not None, members))
+        if missing := len(members) - len(parts[name]):
+            header |= dict(stopped="cancelled", message=f"Cut off: members of {name} were lost.")
+            if name == "training":  # they are made together
+                parts[name], header["group"] = [], None
+            if lost is not None:
+                again = "all of them" if name == "training" else f"the last {missing}"
+                lost.append(f"Members of {name} are lost; {again} are made again.")
     group = None
     if (g := header["group"]) is not None:
         n, p, state = arrays

@@ -227,6 +227,8 @@ def fit_map(
     on_progress: OnProgress = None,
     on_preview: OnPreview = None,
     preview: float = 5.0,
+    on_checkpoint: Callable[[MapFit], object] | None = None,
+    checkpoint: float = 30.0,
     resume: MapFit | None = None,
 ) -> MapFit:
     """Learn f(x, v) from a catalogue and the potential from f.
@@ -240,6 +242,9 @@ def fit_map(
             first pass over the velocities on, if then 40 seconds or more are left, a rough potential, which is worth
             its compilation only then; see `clearview.flows.fit.Previews`.
         preview: about how many seconds lie between two of these; 40 are eight times as many.
+        on_checkpoint: called with the unfinished fit, to be saved (`save_map`): resumed from there, it ends as if it
+            had never been cut off. What it raises ends the training.
+        checkpoint: about how many seconds lie between two of these; there is one after each flow, too.
         resume: a cancelled fit of the same catalogue; it goes on from the very step and ends as if undisturbed.
 
     Returns:
@@ -272,7 +277,7 @@ def fit_map(
     w, q = velocity_inputs(fit.density, points)
     keys = random.split(random.key(config.seed), 4)
     plan = _Plan(config, len(x), on_progress, fit.history)
-    previews = Previews(on_preview, preview)
+    previews, checkpoints = Previews(on_preview, preview), Previews(on_checkpoint, checkpoint)
 
     def chosen(number: int) -> np.ndarray:
         """Rows of as many stars, drawn at random."""
@@ -302,6 +307,17 @@ def fit_map(
                 now.message = f"Velocities: still learning; a rough potential of {len(few):,} stars."
         return now
 
+    def at_report(part: str, made: Callable[[], Fit]) -> None:
+        previews(lambda: so_far(part, made().model))
+
+        def resumable():
+            now = made()
+            return dataclasses.replace(
+                fit, stopped="cancelled", message=now.message, state=now.state, history=plan.joined(now.history)
+            )  # fmt: skip
+
+        checkpoints(resumable)
+
     resumed = None if fit.state is None else Fit(None, "cancelled", "", fit.history, fit.state)
     fit.stopped = "finished"
     while fit.stage < 2:
@@ -309,13 +325,13 @@ def fit_map(
         if fit.stage == 0:
             result = flows.fit(
                 fit.density.n, x, config.training, key=keys[0], on_progress=told, resume=resumed, stage="positions",
-                on_model=lambda model: previews(lambda: so_far("n", model())),
+                on_model=lambda made: at_report("n", made),
             )  # fmt: skip
             fit.density = eqx.tree_at(lambda d: d.n, fit.density, result.model)
         else:
             result = flows.fit(
                 fit.density.p, w, config.training, key=keys[1], condition=q, on_progress=told, resume=resumed,
-                stage="velocities", on_model=lambda model: previews(lambda: so_far("p", model())),
+                stage="velocities", on_model=lambda made: at_report("p", made),
             )  # fmt: skip
             fit.density = eqx.tree_at(lambda d: d.p, fit.density, result.model)
         resumed = None
@@ -324,6 +340,8 @@ def fit_map(
         if result.stopped != "finished":
             return fit
         fit.stage, fit.state = fit.stage + 1, None
+        if on_checkpoint is not None:
+            on_checkpoint(dataclasses.replace(fit, stopped="cancelled"))
     if config.potential is not None and not fit.complete:
         rows = chosen(config.potential.stars)
         try:
@@ -485,10 +503,14 @@ class _Plan:
 
         return told
 
+    def joined(self, history: pd.DataFrame) -> pd.DataFrame:
+        """The history of all stages, with that of the present one."""
+        return _joined(self.history, history)
+
     def finish(self, history: pd.DataFrame) -> pd.DataFrame:
         if self.last is not None:
             self.seconds = self.last.seconds
-        self.history = _joined(self.history, history)
+        self.history = self.joined(history)
         return self.history
 
 
@@ -527,14 +549,14 @@ def _joined(past: pd.DataFrame, stage: pd.DataFrame) -> pd.DataFrame:
     return stage if past.empty else pd.concat([past, stage], ignore_index=True)
 
 
-def save_map(fit: MapFit, path, *, overwrite: bool = False):
-    """Write a fit, finished or not, to one file without pickle; see `clearview.flows.save`.
+def save_map(fit: MapFit, path, *, overwrite: bool = False, keep: bool = False):
+    """Write a fit, finished or not, to one file without pickle; the arguments are those of `clearview.flows.save`.
 
     Raises:
         ValueError: for a preview.
     """
     header, arrays = packed(fit)
-    return flows.save(path, "map", header, arrays, overwrite=overwrite)
+    return flows.save(path, "map", header, arrays, overwrite=overwrite, keep=keep)
 
 
 def packed(fit: MapFit) -> tuple[dict[str, Any], Any]:

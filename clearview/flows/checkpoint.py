@@ -4,22 +4,65 @@ import hashlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 
 import clearview
 
-_MAGIC, FORMAT = "clearview", 2
+_MAGIC, FORMAT = "clearview", 3
+
+T = TypeVar("T")
 
 
 class CheckpointError(ValueError):
     """A checkpoint that is foreign, damaged, or of another version or shape."""
 
 
-def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = False) -> Path:
+def write_whole(path: Path, data: bytes, *, keep: bool = False) -> None:
+    """Write a file whole or not at all, even if the program is killed, the disk is full or the power is cut.
+
+    With ``keep`` the file that was there becomes `before`.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(before(path))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut, where the system can."""
+    with suppress(OSError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def before(path) -> Path:
+    """Where `save` keeps the checkpoint before the one at ``path``."""
+    path = Path(path)
+    return path.with_name(f"{path.name}.before")
+
+
+def _digest(header, payload: bytes) -> str:
+    return hashlib.sha256(json.dumps(header).encode() + b"\n" + payload).hexdigest()
+
+
+def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = False, keep: bool = False) -> Path:
     """Write ``arrays`` (a pytree) behind a JSON ``header``, whole or not at all.
 
     Args:
@@ -28,6 +71,7 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
         header: JSON-able; `load` hands it to whoever rebuilds the pytree.
         arrays: pytree whose array leaves are written.
         overwrite: allow the path to exist.
+        keep: keep the file that was there as `before`; see `last_good`.
 
     Raises:
         FileExistsError: if the path exists and ``overwrite`` is False.
@@ -40,19 +84,29 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
     payload = buffer.getvalue()
     first = dict(
         format=_MAGIC, version=FORMAT, kind=kind, clearview_version=clearview.__version__, header=header,
-        size=len(payload), sha256=hashlib.sha256(payload).hexdigest(),
+        size=len(payload), sha256=_digest(header, payload),
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(json.dumps(first, allow_nan=False).encode() + b"\n" + payload)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, json.dumps(first, allow_nan=False).encode() + b"\n" + payload, keep=keep)
     return path
+
+
+def last_good(path, read: Callable[[Path], T], lost: list[str]) -> T | None:
+    """``read(path)``, or if that is damaged or missing, of the one before it; None if there is neither.
+
+    Args:
+        path: of a checkpoint saved with ``keep``.
+        read: raises as `load` does.
+        lost: gets a sentence for each damaged file.
+    """
+    for file in (Path(path), before(path)):
+        try:
+            return read(file)
+        except FileNotFoundError:  # cut off between two renames, nothing is lost
+            continue
+        except CheckpointError as problem:
+            lost.append(str(problem))
+    return None
 
 
 def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[str, Any], Any]:
@@ -80,17 +134,20 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
         size, digest = first["size"], first["sha256"]
     except (ValueError, KeyError, TypeError):
         raise CheckpointError(f"Expected a ClearView checkpoint, {path} is some other file; check the path.") from None
-    if version != FORMAT:
+    if version not in (2, FORMAT):
         raise CheckpointError(
             f"Expected checkpoint version {FORMAT}, {path} has version {version} (written by ClearView "
             f"{first.get('clearview_version')}); train again or use that ClearView."
         )
     if found != kind:
         raise CheckpointError(f"Expected a checkpoint of a {kind}, {path} holds a {found}; choose another file.")
-    if len(payload) != size or hashlib.sha256(payload).hexdigest() != digest:
+    # Version 2 had no digest of the header.
+    if len(payload) != size or digest != (
+        hashlib.sha256(payload).hexdigest() if version == 2 else _digest(header, payload)
+    ):
         raise CheckpointError(
-            f"Expected {size} intact bytes of arrays, {path} is truncated or damaged ({len(payload)} bytes); "
-            f"use another copy."
+            f"Expected an intact header and {size} bytes of arrays, {path} is truncated or damaged ({len(payload)} "
+            f"bytes); use another copy."
         )
     try:
         like = eqx.filter_eval_shape(build, header)

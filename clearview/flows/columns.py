@@ -175,7 +175,7 @@ def fit_columns(
 
     result = fit(
         start, data, config.training, key=key, on_progress=on_progress, resume=resumed, stage="density",
-        on_model=lambda model: previews(lambda: so_far(model())),
+        on_model=lambda made: previews(lambda: so_far(made().model)),
     )  # fmt: skip
     state = None if result.stopped == "finished" else result.state
     message = result.message

@@ -8,7 +8,7 @@ from jax import random
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from clearview.flows.density import AbstractDensity, checked
-from clearview.flows.fit import Fit, FitConfig, OnProgress, loss_of_model, optimise, training_data
+from clearview.flows.fit import Fit, FitConfig, OnModel, OnProgress, loss_of_model, optimise, training_data
 
 
 class Ensemble(AbstractDensity):
@@ -62,7 +62,8 @@ class Ensemble(AbstractDensity):
 
 def fit_ensemble(
     build, data, config: FitConfig | None = None, *, key: PRNGKeyArray, members: int = 8, bootstrap: bool = False,
-    condition=None, on_progress: OnProgress = None, resume: Fit | None = None, stage: str = "ensemble",
+    condition=None, on_progress: OnProgress = None, on_model: OnModel = None, resume: Fit | None = None,
+    stage: str = "ensemble",
 ) -> Fit:  # fmt: skip
     """Train several densities of the same stars together; see `clearview.flows.fit` for what is not listed here.
 
@@ -92,7 +93,7 @@ def fit_ensemble(
     arrays = [eqx.filter(one, eqx.is_array) for one in each]
     stacked = eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays), each[0])
     result = optimise(
-        stacked, loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, resume=resume,
-        stage=stage, members=members, bootstrap=bootstrap,
+        stacked, loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, on_model=on_model,
+        resume=resume, stage=stage, members=members, bootstrap=bootstrap,
     )  # fmt: skip
     return result._replace(model=Ensemble(result.model))

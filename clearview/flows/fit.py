@@ -157,8 +157,9 @@ OnProgress = Callable[[Progress], object] | None
 
 OnPreview = Callable[[Any], object] | None
 
-OnModel = Callable[[Callable[[], Any]], object] | None
-"""Gets, after each report of a training, a function that gives the model so far."""
+OnModel = Callable[[Callable[[], Fit]], object] | None
+"""Gets, after each report of a training, a function that gives the fit so far: its model has the present weights, and
+it can be resumed as a cancelled one."""
 
 
 class Previews:
@@ -207,7 +208,7 @@ def fit(
         key: of the split and the batches; the same key, data and config give the same fit.
         condition: (N, condition_dim), for a conditional model.
         on_progress: called with `Progress`; returning False cancels.
-        on_model: called after each report with a function that gives the model so far.
+        on_model: called after each report with a function that gives the fit so far; see `OnModel`.
         resume: a cancelled fit of the same stars, key and config, to go on with.
         stage: its name in the progress and history.
 
@@ -361,6 +362,11 @@ def optimise(
             stage, step, total, now - began, remaining, train_loss, validation_loss, history, step / total
         )) is not False  # fmt: skip
 
+    def so_far(state: State, step: int) -> Fit:
+        model = eqx.combine(state.average if config.average else state.params, static)
+        history = pd.DataFrame(rows_of_history, columns=HISTORY)
+        return Fit(model, "cancelled", f"{stage}: cut off after step {step}.", history, state)
+
     def compile_both():
         window = stars.at(min(step, total - 1))
         calls = [advance.lower(state, *window[:2], 0, 0, key)]
@@ -401,9 +407,9 @@ def optimise(
         rows_of_history.append(dict(zip(HISTORY, (stage, step, train_loss, validation_loss), strict=True)))
         if not tell(train_loss) and step < total and stopped == "finished":
             stopped = "cancelled"
-        if on_model is not None and stopped == "finished":
-            tick, params = time.monotonic(), state.average if config.average else state.params
-            on_model(lambda params=params: eqx.combine(devices.gather(params), static))
+        if on_model is not None and stopped == "finished" and step < total:
+            tick = time.monotonic()
+            on_model(lambda state=state, step=step: so_far(devices.gather(state), step))
             timed_from += time.monotonic() - tick  # a step takes no longer for it
     message = {
         "finished": f"{stage}: finished after {total} steps{early}.",

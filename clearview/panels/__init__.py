@@ -6,6 +6,7 @@ from clearview.panels.controls import Choice
 from clearview.panels.density import DensityPanel
 from clearview.panels.dust import DustPanel
 from clearview.panels.explore import Explorer, explore
+from clearview.panels.jobs import JobPanel
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
@@ -22,6 +23,7 @@ __all__ = [
     "DensityPanel",
     "DustPanel",
     "Explorer",
+    "JobPanel",
     "Latest",
     "Learner",
     "Panel",

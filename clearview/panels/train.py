@@ -416,7 +416,7 @@ class TrainBar(W.VBox):
 
     def _progress(self, progress) -> None:
         self.fraction.value = progress.fraction
-        left = "" if progress.remaining is None else f", {_duration(progress.remaining)} left"
+        left = "" if progress.remaining is None else f", {duration(progress.remaining)} left"
         self.stage.value = small(f"{progress.stage.capitalize()}: {100 * progress.fraction:.0f} %{left}")
         self._show_loss(progress.history)
 
@@ -486,7 +486,7 @@ def _roughly(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60} min"

@@ -144,6 +144,44 @@ class Latest:
         self.idle.set()
 
 
+class Every:
+    """Calls a function about every so many seconds, in a thread of its own, until it is closed.
+
+    Args:
+        function: what is called; what it raises ends the thread.
+        seconds: between two calls.
+    """
+
+    def __init__(self, function: Callable[[], Any], seconds: float):
+        self._function, self._seconds, self._closed = function, seconds, False
+        self._asked = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="clearview-watch")
+        self._thread.start()
+        _open.add(self)
+
+    def now(self) -> None:
+        """Call it at once, in the thread."""
+        self._asked.set()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._asked.wait(self._seconds)
+            self._asked.clear()
+            if not self._closed:
+                self._function()
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._closed = True
+        self._asked.set()
+
+    def close(self) -> None:
+        """End the thread."""
+        self.stop()
+        if self._thread is not threading.current_thread():
+            self._thread.join(60)
+
+
 class Training:
     """Runs one long job at a time in a thread of its own.
 

@@ -1,0 +1,677 @@
+"""Long work that outlives its process: maps, scans and error budgets, each job in a directory of its own.
+
+A job's directory holds ``job.json`` (what is to be done; it never changes), ``status.json`` (the last sign of life of
+its runner), ``log.txt``, ``cancel`` (there while the runner is to stop), ``stars.parquet`` (if it was given stars, not
+a file), and for each task a folder ``0000``, ... with a status, a lock and the checkpoints, which alone decide what is
+done. Any process that sees the directory can watch, cancel or run it; a runner may be killed at any moment.
+
+``python -m clearview.jobs run DIRECTORY`` runs or resumes one, ``... status DIRECTORY`` tells where it stands.
+"""
+
+import argparse
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from html import escape
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import pandas as pd
+
+import clearview
+from clearview.catalogs import Catalog, read_catalog
+from clearview.dynamics import ErrorBudget, MapConfig, MapFit, error_budget, fit_map, load_budget, load_map, save_map
+from clearview.flows import CheckpointError, Progress
+from clearview.flows.checkpoint import last_good, sync_folder, write_whole
+from clearview.flows.fit import HISTORY, pack_history, unpack_history
+
+POLL = 1.0
+"""Seconds between two signs of life."""
+
+SILENT = 15.0
+"""Seconds without one after which a runner counts as gone."""
+
+MOST = 10_000
+"""Tasks of a job."""
+
+_FORMAT, _VERSION, _STATES = "clearview job", 1, ("finished", "running", "failed", "stopped", "cancelled", "waiting")
+_BUDGET = {"training": 4, "bootstrap": 4, "measurement": None}
+_POINTS = 400  # of the loss curve in a status
+_BLOCK = 4096  # what a file takes at least; a longer message does not come
+_children: list[subprocess.Popen] = []  # who forgets one is warned of it
+
+OnStatus = Callable[["Status"], object] | None
+
+
+class Status(NamedTuple):
+    """Where a job stands.
+
+    Attributes:
+        state: "waiting", "running", "finished", "cancelled", "failed" (``message`` says why) or "stopped": its runner
+            ended without a word, as one that was killed does. All but "finished" can be run on.
+        message: in words; also what had to be done again because a checkpoint was damaged.
+        fraction: of all the work, 0 to 1.
+        remaining: seconds, or None as long as that is not known.
+        tasks: how many are in which state.
+        history: losses of the task that was last heard of, columns stage, step, train, validation.
+    """
+
+    state: str
+    message: str
+    fraction: float
+    remaining: float | None
+    tasks: dict[str, int]
+    history: pd.DataFrame
+
+    def __str__(self):
+        left = "" if self.remaining is None else f", about {self.remaining:.0f} s left"
+        return f"{self.state}, {self.fraction:.0%}{left}: {self.message}"
+
+    def _repr_html_(self):
+        return f'<div><progress max="1" value="{self.fraction:.4f}"></progress> {escape(str(self))}</div>'
+
+
+class Job:
+    """Maps that are trained in a directory, wherever and as often as that takes; see the module.
+
+    Args:
+        directory: of a job that `create` made.
+
+    Attributes:
+        directory: where it is.
+        config: of the map, or what a scan changes.
+        scan: the changes, name to values.
+        budget: how many members each part of an error budget is to have, or None for maps alone.
+        every: about how many seconds lie between two checkpoints.
+        configs: of each task.
+
+    Raises:
+        FileNotFoundError: if there is no job.
+        ValueError: if its ``job.json`` is damaged, foreign or senseless.
+    """
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        plan = _read(self.directory / "job.json")
+        try:
+            self._data: dict[str, Any] = dict(plan["data"])
+            if [type(self._data[name]) for name in ("path", "sha256", "digest")] != [str] * 3:
+                raise ValueError("the data are not told by three texts")
+            self._versions = dict(plan["versions"])
+            self.config, self.scan, self.budget, self.every = _sensible(plan)
+            self.configs = [config for _, config in _tasks(self.config, self.scan)]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
+            raise ValueError(
+                f"Expected a job that makes sense, got another in {self.directory / 'job.json'} "
+                f"({type(problem).__name__}: {problem}); make one with Job.create."
+            ) from None
+
+    @classmethod
+    def create(
+        cls, directory, stars, config: MapConfig | None = None, *, scan: Mapping[str, Iterable] | None = None,
+        budget: Mapping[str, int | None] | bool = False, every: float = 30.0,
+    ) -> "Job":  # fmt: skip
+        """Write down a job, or open it if the same one is there already.
+
+        Args:
+            directory: of the job; on a disk that all machines see if several are to work on it.
+            stars: path of a file with 6-D phase space that `clearview.read_catalog` reads, and which stays where it is;
+                or a `clearview.Catalog`, which is written to the directory.
+            config: of the map.
+            scan: what to vary, ``{"potential.degree": [6, 8], "seed": range(4)}``: one task for each combination. Many
+                seeds are an ensemble.
+            budget: an error budget with each map: True, or how many members of ``training``, ``bootstrap`` and
+                ``measurement``, as `clearview.dynamics.error_budget` takes them.
+            every: about how many seconds lie between two checkpoints: so much a kill costs.
+
+        Raises:
+            FileExistsError: if another job is there.
+            FileNotFoundError, KeyError, ValueError: if there are no such stars, or they have no phase space; for a scan
+                or budget that makes no sense.
+        """
+        directory = Path(directory)
+        plan: dict[str, Any] = dict(
+            config=(config or MapConfig()).to_dict(),
+            scan={name: _listed(name, values) for name, values in (scan or {}).items()},
+            budget=None if budget is False else _BUDGET | ({} if budget is True else dict(budget)),
+            every=every,
+            versions={"clearview": clearview.__version__, "jax": jax.__version__},
+        )  # fmt: skip
+        _tasks(*_sensible(plan)[:2])
+        path = directory / "stars.parquet" if isinstance(stars, Catalog) else Path(stars).resolve()
+        if isinstance(stars, Catalog):
+            digest = stars.digest()
+            directory.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                stars.write(path)
+                with open(path, "r+b") as file:
+                    os.fsync(file.fileno())
+                sync_folder(directory)
+            elif read_catalog(path).digest() != digest:
+                raise FileExistsError(f"Expected a new directory, {path} holds other stars; choose another directory.")
+        else:
+            digest = read_catalog(path).digest()
+        inside = path.resolve().is_relative_to(directory.resolve())  # so the directory can be moved
+        told = str(path.resolve().relative_to(directory.resolve()) if inside else path)
+        plan["data"] = {"path": told, "sha256": _sha256(path), "digest": digest}
+        plan = json.loads(json.dumps(plan))
+        if (directory / "job.json").exists():
+            there = _read(directory / "job.json")
+            if {**there, "versions": 0} != {**plan, "versions": 0}:
+                raise FileExistsError(
+                    f"Expected a new directory, {directory} holds another job; choose another, or open that with "
+                    f"Job({str(directory)!r})."
+                )
+            return cls(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        whole = {"format": _FORMAT, "version": _VERSION, "sha256": _digest(plan), "job": plan}
+        write_whole(directory / "job.json", json.dumps(whole, indent=1).encode())
+        return cls(directory)
+
+    # ---- what is done with it ------------------------------------------------------------------------------------
+
+    def run(self, *, on_progress: OnStatus = None, client=None) -> Status:
+        """Do what is not done yet, here, from the last checkpoints on; several processes may do so side by side.
+
+        Args:
+            on_progress: called about once a second with the `Status`; returning False cancels.
+            client: a `dask.distributed.Client` (or whatever has its ``submit``) to whose workers the tasks go; they
+                must see the directory and the stars under the same paths.
+
+        Returns:
+            The status; a task that cannot be done is "failed" there, and the others are done nevertheless.
+
+        Raises:
+            FileNotFoundError, ValueError: before any work, if the stars are not there or not the same any more.
+            OSError: if the disk is full; the last checkpoints are whole, and the job can be run on.
+        """
+        self._asked.unlink(missing_ok=True)
+        return self._run(on_progress, client)
+
+    def start(self) -> None:
+        """Run it in a process of its own, which goes on after this one has ended.
+
+        Raises:
+            RuntimeError: if it runs already.
+            FileNotFoundError, ValueError: as `run`.
+        """
+        if self.status.state == "running":
+            raise RuntimeError(f"Expected a job that rests, {self.directory} is running; cancel it or wait for it.")
+        self._check_stars()
+        self._asked.unlink(missing_ok=True)
+        # A minute for the imports, in which it gives no sign of life.
+        _write_status(self.directory / "status.json", {**_told("Starting."), "until": time.time() + 60})
+        with open(self.directory / "log.txt", "ab") as log:
+            command = [sys.executable, "-m", "clearview.jobs", "run", str(self.directory), "--started"]
+            _children.append(subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            ))  # fmt: skip
+
+    def cancel(self) -> None:
+        """Ask whoever runs it to stop, which takes about a second; what is done is kept, and `run` goes on."""
+        write_whole(self._asked, b"")
+
+    def result(self, task: int | None = None) -> Any:
+        """What has come out: a `MapFit` or an `ErrorBudget`, of a scan a list of these.
+
+        Args:
+            task: the number of one task, which alone has to be finished then.
+
+        Raises:
+            ValueError: if it is not finished.
+            CheckpointError: if what was finished is damaged.
+        """
+        if task is None and self.scan:
+            return [self.result(number) for number in range(len(self.configs))]
+        task = task or 0
+        if not 0 <= task < len(self.configs):
+            raise ValueError(f"Expected a task from 0 to {len(self.configs) - 1}, got {task}; choose one of them.")
+        path = self._path(task)
+        if not path.exists():
+            raise ValueError(f"Expected a finished job, task {task} has not begun; run the job.")
+        try:
+            made = load_map(path) if self.budget is None else load_budget(path)
+        except (FileNotFoundError, CheckpointError) as problem:
+            raise CheckpointError(f"{problem} The job can be run again: it makes anew what is lost.") from None
+        done = made.stopped == "finished" and (isinstance(made, ErrorBudget) or made.complete)
+        if not done:
+            raise ValueError(f"Expected a finished job, task {task} is not ({made.message}); run the job.")
+        return made
+
+    @property
+    def status(self) -> Status:
+        """Where it stands, by what its runners last wrote."""
+        own = _read_status(self.directory / "status.json")
+        tasks = [_read_status(self._folder(number) / "status.json") for number in range(len(self.configs))]
+        counts = Counter(task["state"] for task in tasks)
+        states = {own["state"], *counts}
+        if counts["finished"] == len(tasks):
+            state, told = "finished", tasks
+        else:
+            state = next((s for s in _STATES[1:] if s in states), "waiting")
+            told = [task for task in tasks if task["state"] == state] or [own]
+        last = max(told, key=lambda task: task["until"])
+        message = last["message"]
+        if len(tasks) > 1:
+            number = next((i for i, task in enumerate(tasks) if task is last), None)
+            which = "" if number is None or state == "finished" else f" Task {number}{self._changes(number)}: {message}"
+            lost = " ".join(task["lost"] for task in tasks if task["lost"])
+            message = f"{counts['finished']} of {len(tasks)} tasks finished.{which or ' ' * bool(lost) + lost}"
+        known = [t["seconds"] + (t["remaining"] or 0.0) for t in tasks if t["seconds"] and t["fraction"] > 0]
+        usual = sum(known) / len(known) if known else None
+        remaining = None
+        if state == "running" and usual is not None:
+            rest = [t["remaining"] if t["state"] == "running" else None for t in tasks if t["state"] != "finished"]
+            remaining = sum(usual if r is None else r for r in rest) / max(1, counts["running"])
+        heard = max(tasks, key=lambda task: task["until"])
+        return Status(
+            state, message, sum(1.0 if t["state"] == "finished" else t["fraction"] for t in tasks) / len(tasks),
+            remaining, {s: counts[s] for s in _STATES if counts[s]}, heard["history"],
+        )  # fmt: skip
+
+    def __repr__(self):
+        return f"Job {self.directory}: {self.status}"
+
+    def _repr_html_(self):
+        return f"<div><b>Job {escape(str(self.directory))}</b>{self.status._repr_html_()}</div>"
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _asked(self) -> Path:
+        return self.directory / "cancel"
+
+    def _folder(self, number: int) -> Path:
+        return self.directory / f"{number:04d}"
+
+    def _path(self, number: int) -> Path:
+        """Of the checkpoints of a task: a file, or the folder of an error budget."""
+        return self._folder(number) / ("map.clearview" if self.budget is None else "budget")
+
+    def _changes(self, number: int) -> str:
+        changes = ", ".join(f"{name}={value}" for name, value in _tasks(self.config, self.scan)[number][0].items())
+        return f" ({changes})" if changes else ""
+
+    def _log(self, text: str) -> None:
+        with suppress(OSError), open(self.directory / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {text}\n")
+
+    def _check_stars(self) -> Path:
+        path = self.directory / self._data["path"]
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Expected the stars of the job in {path}, found no such file; put it back and run the job again: "
+                "nothing is lost."
+            )
+        if _sha256(path) != self._data["sha256"]:
+            raise ValueError(
+                f"Expected the stars that the job began with, {path} has changed since; put the file back as it was, "
+                "or make a new job."
+            )
+        return path
+
+    def _stars(self) -> Catalog:
+        return read_catalog(self._check_stars())
+
+    def _run(self, on_progress: OnStatus, client) -> Status:
+        last = 0.0
+
+        def heard(*_) -> None:
+            nonlocal last
+            if on_progress is not None and time.monotonic() - last >= POLL:
+                last = time.monotonic()
+                if on_progress(self.status) is False:
+                    self.cancel()
+
+        self._log("A runner begins.")
+        try:
+            with _Signs(self.directory / "status.json") as signs:
+                stars = self._stars()
+                now = {"clearview": clearview.__version__, "jax": jax.__version__}
+                if now != self._versions:
+                    self._log(f"Begun with {self._versions}, goes on with {now}: the last digits may differ.")
+                if client is None:
+                    for number in range(len(self.configs)):
+                        work(self.directory, number, stars=stars, on_progress=heard)
+                else:
+                    # The time is there because Dask would take equal calls for one.
+                    calls = [
+                        (str(self.directory.resolve()), number, time.time_ns()) for number in range(len(self.configs))
+                    ]
+                    self._wait([client.submit(work, *call) for call in calls], heard)
+                signs.tell(state="cancelled" if self._asked.exists() else "waiting", message="No runner is at work.")
+        except BaseException as error:
+            self._log(f"The runner ends: {error or type(error).__name__}")
+            raise
+        if on_progress is not None:
+            on_progress(self.status)
+        self._log(f"The runner ends: {self.status}")
+        return self.status
+
+    def _wait(self, futures, heard: Callable[[], None]) -> None:
+        try:
+            while not all(future.done() for future in futures):
+                time.sleep(POLL / 4)
+                heard()
+        except BaseException:
+            self.cancel()
+            raise
+        for future in futures:
+            if (error := future.exception()) is not None:
+                raise error
+
+    def _do(self, number: int, stars: Catalog, report: Callable[[Progress], object], note: Callable[[str], None]):
+        config, path = self.configs[number], self._path(number)
+        made: Any = None
+        lost: list[str] = []
+        if self.budget is None:
+            made = last_good(path, load_map, lost)
+        else:
+            with suppress(FileNotFoundError, CheckpointError):
+                made = load_budget(path, lost)
+            if made is None:
+                shutil.rmtree(path, ignore_errors=True)  # nothing in it can be used without the map
+        for sentence in lost:
+            note(sentence)
+        if lost and made is None:
+            note("There is no good checkpoint before it: this task begins again.")
+        elif lost:
+            note("This task goes on from what is good.")
+        if made is not None:
+            central = made if isinstance(made, MapFit) else made.central
+            if (central.config, central.data_digest) != (config, self._data["digest"]):
+                raise ValueError(
+                    f"Expected checkpoints of this job in {path}, got those of another; choose a new directory."
+                )
+        given: dict[str, Any] = dict(
+            config=None if made else config, resume=made, on_progress=report, checkpoint=self.every
+        )  # fmt: skip
+        if self.budget is not None:
+            return error_budget(stars, path=path, **given, **self.budget)
+
+        def save(fit: MapFit) -> None:
+            save_map(fit, path, overwrite=True, keep=True)
+
+        fit = fit_map(stars, on_checkpoint=save, **given)
+        if lost or made is None or (made.stage, made.stopped) != (fit.stage, "finished"):
+            save(fit)
+        return fit
+
+
+def work(directory, number: int, unique: int = 0, *, stars: Catalog | None = None, on_progress=None) -> str:
+    """Do one task of a job, from its last checkpoint on, unless somebody else does: what workers of a cluster run.
+
+    Args:
+        directory: of the job.
+        number: of the task.
+        unique: not used; it tells one call from another.
+        stars: those of the job, if they are there already.
+        on_progress: called with each `Progress`.
+
+    Returns:
+        The state of the task.
+
+    Raises:
+        OSError: as `Job.run`.
+    """
+    job = Job(directory)
+    if job._asked.exists():
+        return "cancelled"
+    folder, name = job._folder(number), f"Task {number}{job._changes(number)}"
+    with _lock(folder / "lock") as free:
+        if not free:
+            return "running"
+        for partial in folder.rglob(".*.partial"):  # of runners that were killed
+            partial.unlink(missing_ok=True)
+        signs = _Signs(folder / "status.json")
+
+        def note(sentence: str) -> None:
+            job._log(f"{name}: {sentence}")
+            signs.tell(lost=f"{signs.now['lost']} {sentence}".strip())
+
+        def report(progress: Progress) -> bool:
+            history = progress.history.iloc[:: max(1, len(progress.history) // _POINTS)]
+            signs.tell(
+                message=f"{progress.stage.capitalize()}: step {progress.step} of {progress.total}.", history=history,
+                fraction=float(progress.fraction), remaining=progress.remaining, seconds=progress.seconds,
+            )  # fmt: skip
+            if on_progress is not None:
+                on_progress(progress)
+            return not job._asked.exists()
+
+        with signs:
+            job._log(f"{name} begins.")
+            try:
+                made = job._do(number, job._stars() if stars is None else stars, report, note)
+                state = "failed" if made.stopped == "diverged" else made.stopped
+                signs.tell(state=state, message=made.message)
+                if state == "finished":
+                    signs.tell(fraction=1.0, remaining=0.0)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+                raise OSError(
+                    f"Expected room for a checkpoint in {folder}, the disk is full; free some and run the job again: "
+                    "it goes on from the last checkpoint, which is whole."
+                ) from error
+            except Exception as error:  # the other tasks may be well
+                job._log(traceback.format_exc())
+                state = "failed"
+                signs.tell(state=state, message=_sentence(error))
+        job._log(f"{name}: {state}. {signs.now['message']}")
+    return state
+
+
+class _Signs:
+    """Signs of life: a status file that a thread writes anew every second until the work in the ``with`` is over."""
+
+    def __init__(self, path: Path):
+        self.path, self.now, self._over = path, _told("Starting."), threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="clearview-job")
+
+    def tell(self, **news) -> None:
+        self.now = {**self.now, **news}  # a new one, since the thread may be reading the old one
+
+    def __enter__(self):
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._over.set()
+        self._thread.join()
+        if error is not None:
+            self.tell(state="failed" if isinstance(error, Exception) else "stopped", message=_sentence(error))
+        self._write()
+
+    def _beat(self) -> None:
+        while not self._over.wait(POLL):
+            self._write()
+
+    def _write(self) -> None:
+        _write_status(self.path, {**self.now, "until": time.time() + SILENT})
+
+
+def _told(message: str) -> dict[str, Any]:
+    """A status as it begins."""
+    none = pd.DataFrame(columns=HISTORY)
+    return dict(state="running", message=message, lost="", fraction=0.0, seconds=0.0, remaining=None, history=none)
+
+
+def _write_status(path: Path, told: dict[str, Any]) -> None:
+    try:
+        write_whole(path, json.dumps({**told, "history": pack_history(told["history"])}).encode().ljust(_BLOCK))
+    except OSError:  # a full disk still takes what fits into the old file
+        short = json.dumps({**told, "history": None}).encode()
+        with suppress(OSError), open(path, "r+b") as file:
+            file.write(short.ljust(os.fstat(file.fileno()).st_size))
+
+
+def _read_status(path: Path) -> dict[str, Any]:
+    """A status, "waiting" if there is none that can be read: the checkpoints know better, and run brings it back."""
+    out = {**_told(""), "state": "waiting", "until": 0.0}
+    try:
+        told = json.loads(path.read_bytes())
+        numbers = {name: float(told[name]) for name in ("fraction", "seconds", "until")}
+        remaining = None if told["remaining"] is None else float(told["remaining"])
+        history = out["history"] if told["history"] is None else unpack_history(told["history"])
+        if told["state"] not in _STATES or not all(map(math.isfinite, numbers.values())):
+            return out
+        texts = {name: str(told[name])[:2000] for name in ("state", "message", "lost")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return out
+    out |= {**numbers, **texts, "remaining": remaining, "history": history}
+    out["fraction"] = min(1.0, max(0.0, out["fraction"]))
+    if out["state"] == "running" and out["until"] < time.time():
+        out |= {"state": "stopped", "message": "The runner ended without a word; run the job again, it goes on."}
+    if out["lost"]:
+        out["message"] += f" {out['lost']}"
+    return out
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Whether this is the only one at work; the system lets go of the lock when the process ends, however it does."""
+    import fcntl
+
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _sensible(plan: dict[str, Any]) -> tuple[MapConfig, dict[str, list], dict[str, Any] | None, float]:
+    """The config, scan, budget and interval of a plan.
+
+    Raises:
+        KeyError, TypeError, ValueError: if they are none.
+    """
+    config, scan, budget, every = MapConfig.from_dict(plan["config"]), plan["scan"], plan["budget"], plan["every"]
+    if isinstance(every, bool) or not isinstance(every, int | float) or not 0 <= every < math.inf:
+        raise ValueError(f"Expected every as a number of seconds, got {every!r}; correct it.")
+    for name, values in scan.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"Expected a list of values for {name}, got {values!r}; correct it.")
+    if budget is not None:
+        if unknown := set(budget) - set(_BUDGET):
+            raise ValueError(
+                f"Expected a budget of {', '.join(_BUDGET)}, got {', '.join(sorted(unknown))}; correct it."
+            )
+        for name, count in budget.items():
+            least = count is None if name == "measurement" else False
+            if not least and (isinstance(count, bool) or not isinstance(count, int) or count < 0 or count == 1):
+                raise ValueError(f"Expected no or at least 2 members of {name}, got {count!r}; correct it.")
+        if config.potential is None:
+            raise ValueError(
+                "Expected a config with a potential, got none; there is no error budget of the density only."
+            )
+    return config, scan, budget, float(every)
+
+
+def _tasks(config: MapConfig, scan: dict[str, list]) -> list[tuple[dict[str, Any], MapConfig]]:
+    """The changes and the config of each task."""
+    if (count := math.prod(len(values) for values in scan.values())) > MOST:
+        raise ValueError(f"Expected at most {MOST:,} tasks, got {count:,}; scan less at once.")
+    made = []
+    for values in product(*scan.values()):
+        changes, told = dict(zip(scan, values, strict=True)), config.to_dict()
+        for name, value in changes.items():
+            *parents, last = name.split(".")
+            part: Any = told
+            for parent in parents:
+                part = part.get(parent) if isinstance(part, dict) else None
+            if not isinstance(part, dict) or last not in part:
+                raise ValueError(
+                    f"Expected to scan a setting of MapConfig such as 'seed' or 'potential.degree', got {name!r}; "
+                    f"correct it."
+                )
+            part[last] = value
+        made.append((changes, MapConfig.from_dict(told)))
+    return made
+
+
+def _listed(name: str, values) -> list:
+    """The values of a scan as JSON holds them."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"Expected a list of values for {name}, got {values!r}; put it in brackets.")
+    return [value.item() if hasattr(value, "item") else value for value in values]
+
+
+def _digest(plan) -> str:
+    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The plan in a ``job.json``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a job in {path.parent}, found no job.json there; make one with Job.create.")
+    try:
+        whole = json.loads(path.read_bytes())
+        if whole["format"] != _FORMAT:
+            raise KeyError
+        version, digest, plan = whole["version"], whole["sha256"], dict(whole["job"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        version, digest, plan = _VERSION, "", {}
+    if version != _VERSION:
+        raise ValueError(f"Expected a job of version {_VERSION}, {path} has version {version!r}; use that ClearView.")
+    if digest != _digest(plan):
+        raise ValueError(
+            f"Expected a job as Job.create wrote it, {path} is damaged or was changed; delete that file and call "
+            "Job.create with the same arguments: what is finished is kept."
+        )
+    return plan
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())[:1000]
+    return text if " " in text else f"{type(error).__name__}: {text or 'no further word'}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0 if the job is finished."""
+    parser = argparse.ArgumentParser(prog="python -m clearview.jobs", description="Run a job, or tell where it stands.")
+    parser.add_argument("do", choices=["run", "status"])
+    parser.add_argument("directory")
+    parser.add_argument("--started", action="store_true", help=argparse.SUPPRESS)  # a cancel meanwhile counts
+    given = parser.parse_args(arguments)
+
+    def told(status: Status) -> None:
+        print(f"\r{status.state} {status.fraction:6.1%}", end="", flush=True)
+
+    try:
+        job = Job(given.directory)
+        if given.do == "run":
+            if not given.started:
+                job._asked.unlink(missing_ok=True)
+            job._run(told if sys.stdout.isatty() else None, None)
+    except (OSError, ValueError, KeyError) as error:
+        print(_sentence(error), file=sys.stderr)
+        return 1
+    print(job.status)
+    return 0 if job.status.state == "finished" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
