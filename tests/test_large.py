@@ -211,7 +211,7 @@ def test_partitions_of_hats(sky, whole, tmp_path):
     (folder / "partition_info.csv").unlink()
     with pytest.raises(ValueError, match=r"Expected the 20,000 rows .* in survey, got 19,900"):
         open_catalog(folder)
-    (folder / "hats.properties").write_text("dataproduct_type=margin\n")
+    (folder / "hats.properties").write_text("dataproduct_type=margin\nhats_primary_table_url=survey\n")
     with pytest.raises(ValueError, match="got one of type margin in survey"):
         open_catalog(folder)
 
