@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from astropy.table import MaskedColumn
+from astropy.table import MaskedColumn, Table
 
 from clearview import fit_map, open_catalog, read_catalog
 from clearview.catalogs import Ball, Box, Catalog, LargeCancelled, Unique, load_prepared, partitions, to_sky
@@ -30,11 +30,12 @@ def sky(mock):
     """20,000 stars on the sky, as a survey has them: some lack a velocity, some have a negative parallax."""
     stars, rng = to_sky(mock), np.random.default_rng(1)
     columns = {name: stars[name].copy() for name in SKY}
-    columns["radial_velocity"][rng.random(len(stars)) < 0.1] = np.nan
+    lacking = (rng.random(len(stars)) < 0.1) & (np.arange(len(stars)) > 5000)  # none at first
+    columns["radial_velocity"][lacking] = np.nan
     columns["parallax"][rng.random(len(stars)) < 0.05] *= -1
     columns = {name: values * stars.unit(name) for name, values in columns.items()}
     columns["source_id"] = MaskedColumn(np.arange(len(stars)) + 2**40, mask=np.arange(len(stars)) == 15_000)
-    return Catalog.from_table(stars._table[[]].__class__(columns)).with_columns({}, meta={"source": "a survey"})
+    return Catalog.from_table(Table(columns)).with_columns({}, meta={"source": "a survey"})
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +212,7 @@ def test_partitions_of_hats(sky, whole, tmp_path):
     (folder / "partition_info.csv").unlink()
     with pytest.raises(ValueError, match=r"Expected the 20,000 rows .* in survey, got 19,900"):
         open_catalog(folder)
-    (folder / "hats.properties").write_text("dataproduct_type=margin\n")
+    (folder / "hats.properties").write_text("dataproduct_type=margin\nhats_primary_table_url=survey\n")
     with pytest.raises(ValueError, match="got one of type margin in survey"):
         open_catalog(folder)
 
