@@ -5,10 +5,13 @@ those of astropy's ``Galactocentric``: the Sun sits at x = +8.122 kpc and the di
 L_z = x v_y - y v_x < 0 and v_phi = -L_z / R > 0 for the disc.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
+
+from clearview.checks import number, shown
 
 G = 4.30091e-6
 """Newton's constant in kpc (km/s)^2 / Msun."""
@@ -42,6 +45,21 @@ class Sun(NamedTuple):
 
 
 SUN = Sun()
+
+
+def sun_of(values: Any) -> Sun:
+    """A Sun, checked, from one or from a mapping of its fields.
+
+    Raises:
+        ValueError: if it is none, or nowhere beside the Galactic centre.
+    """
+    told = values._asdict() if isinstance(values, Sun) else values
+    if not isinstance(told, Mapping) or not set(told) <= set(Sun._fields):
+        raise ValueError(f"Expected the Sun as clearview.units.Sun, got {shown(values)}; write Sun(R=8.122, ...).")
+    sun = Sun(**{name: number(f"{name} of the Sun", value, -1e6, 1e6) for name, value in told.items()})
+    if not abs(sun.z) < sun.R:
+        raise ValueError(f"Expected a Sun with R above |z|, got {sun.R:g} and {sun.z:g} kpc; correct them.")
+    return sun
 
 
 def strip(values, unit, *, name="the column") -> np.ndarray:

@@ -71,7 +71,7 @@ def test_other_version_kind_and_shape(path):
     first = json.loads(line)
     with pytest.raises(CheckpointError, match="holds a map"):
         load(path, "stream", build)
-    path.write_bytes(json.dumps({**first, "header": {"size": 4}}).encode() + b"\n" + payload)
+    path.write_bytes(json.dumps({**first, "header": {"size": 4}, "header_sha256": None}).encode() + b"\n" + payload)
     with pytest.raises(CheckpointError, match="shapes"):
         load(path, "map", build)
     path.write_bytes(json.dumps({**first, "version": 99}).encode() + b"\n" + payload)

@@ -166,13 +166,13 @@ def test_refusals():
         stir(whole, radius=9.0)
     with pytest.raises(ValueError, match="time_step <= time"):
         stir(whole, time=0.0)
-    with pytest.raises(ValueError, match="at least one star"):
+    with pytest.raises(ValueError, match="n as a whole number from 1"):
         lumpy_galaxy(0)
     with pytest.raises(ValueError, match="ball radius"):
         lumpy_galaxy(10, radius=4.0, spiral=Spiral(arms=8))
     with pytest.raises(ValueError, match="clumped"):
         lumpy_galaxy(10, clumped=1.0)
-    with pytest.raises(ValueError, match="at least one time step"):
+    with pytest.raises(ValueError, match="at least one time step|as a number"):
         lumpy_galaxy(10, growing_time=0.0)
     with pytest.raises(ValueError, match="pitch"):
         Spiral(pitch=0.0)

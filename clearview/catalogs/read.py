@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from clearview.checks import path_of, texts
+
 from .catalog import Catalog
 from .columns import ColumnError, canonical_names, unknown
 from .formats import FormatError, check_beginning, file_format
@@ -51,15 +53,16 @@ def read_catalog(
         KeyError: if a column that was asked for is not in it.
         ValueError: if it cannot be read, is empty, has several tables or is of another kind than its name
             tells, or a column has no unit, a wrong one, or no numbers.
+        MemoryError: if it does not fit.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"Expected a catalogue file, got {path}, which does not exist; check the path.")
     if path.is_dir():
         raise IsADirectoryError(f"Expected a catalogue file, got {path}, which is a folder; name a file in it.")
     kind = file_format(path)
 
-    wanted = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    wanted = None if columns is None else texts("columns", columns)
     if wanted == []:
         raise ValueError("Expected at least one column in columns=, got none; leave it out to read all of them.")
     called: dict[str, str] = {}  # canonical name, or the file's own, to the file's own
@@ -76,8 +79,12 @@ def read_catalog(
     try:
         check_beginning(path, kind)
         raw = kind.read(path, pick, table)
-    except (ColumnError, FormatError, MemoryError):
+    except (ColumnError, FormatError):
         raise
+    except MemoryError as problem:
+        raise MemoryError(
+            f"Expected a table that fits into memory, got {path.name} ({problem}); read fewer columns with columns=."
+        ) from problem
     except Exception as problem:  # each library has its own kinds for a damaged file
         said = " ".join(str(problem).split())[:120] or type(problem).__name__
         raise ValueError(

@@ -27,7 +27,7 @@ import pandas as pd
 import xarray as xr
 from jax import random
 
-from clearview import flows
+from clearview import checks, flows
 from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
 from clearview.dynamics.extrapolation import in_ball, refit, thinned
@@ -321,20 +321,25 @@ def load_budget(path) -> ErrorBudget:
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`.
     """
-    path = Path(path)
+    path = checks.path_of(path)
     central = load_map(path / "central")
 
     def build(header):
         if (g := header["group"]) is None:
             return None
+        checks.number("count", g["count"], 1, 1000, whole=True)
         n, p = (_stacked(d, g["count"]) for d in (central.density.n, central.density.p))
         state = State.begin((n, p)[g["stage"]], central.config.training, g["count"]) if g["state"] else None
         return Ensemble(n), Ensemble(p), state
 
     header, arrays = flows.load(path / "budget", "budget", build)
-    parts = {name: [load_map(path / f"{name}-{i}") for i in range(header["members"][name])] for name in PARTS}
-    group = None
-    if (g := header["group"]) is not None:
-        n, p, state = arrays
-        group = Group(g["first"], g["count"], g["stage"], n, p, state, unpack_history(g["history"]))
-    return ErrorBudget(central, parts, header["stopped"], header["message"], group)
+    with flows.described(path / "budget"):
+        counts = {name: checks.number(name, header["members"][name], 0, 10**6, whole=True) for name in PARTS}
+        stopped, message = (checks.a(header[name], str, name) for name in ("stopped", "message"))
+        group = None
+        if (g := header["group"]) is not None:
+            n, p, state = arrays
+            numbers = [checks.number(name, g[name], 0, whole=True) for name in ("first", "count", "stage")]
+            group = Group(*numbers, n, p, state, unpack_history(g["history"]))
+    parts = {name: [load_map(path / f"{name}-{i}") for i in range(count)] for name, count in counts.items()}
+    return ErrorBudget(central, parts, stopped, message, group)

@@ -13,18 +13,21 @@ import numpy as np
 import pandas as pd
 from jax import random
 
-from clearview import flows
+from clearview import checks, flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball
-from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history, unpack_history
+from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history
 from clearview.units import ACCELERATION_UNIT, SUN
 
 FEWEST = 1000
 """Stars below which six dimensions cannot be learnt."""
+
+LIGHT = 299_792.458
+"""km/s."""
 
 EXTRAPOLATED = "simex_draws"
 """In ``source`` of a map that `clearview.dynamics.simex_map` made: the random draws behind it."""
@@ -58,9 +61,11 @@ class MapConfig:
     seed: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "center", tuple(float(c) for c in self.center))  # an array has no plain ==
-        if self.radius is not None and not 0 < self.radius < np.inf:
-            raise ValueError(f"Expected a radius above 0 kpc, or None, got {self.radius}; correct it.")
+        center = checks.triple("center", self.center)
+        object.__setattr__(self, "center", center)  # an array has no plain ==
+        checks.parts(self)
+        checks.numbers(self, optional=True, radius=(checks.ABOVE_0, checks.MOST))
+        checks.numbers(self, whole=True, seed=checks.SEEDS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
@@ -68,10 +73,8 @@ class MapConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "MapConfig":
-        """The inverse of `to_dict`."""
-        parts = dict(positions=FlowConfig, velocities=FlowConfig, training=FitConfig, potential=PotentialConfig)
-        made = {name: None if values[name] is None else make(**values[name]) for name, make in parts.items()}
-        return cls(**{**values, **made, "center": tuple(values["center"])})
+        """The inverse of `to_dict`; see `clearview.checks.from_plain`."""
+        return checks.from_plain(cls, values)
 
 
 @dataclass
@@ -170,7 +173,9 @@ class MapFit:
             ValueError: if the flows are not trained yet.
         """
         if not self.has_density:
-            raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
+            raise ValueError(
+                f"Expected a trained density, this fit stopped before ({self.message}) Resume it first."
+            )
         return np.asarray(_batched_log_f(self.density, jnp.asarray(x, jnp.float32), jnp.asarray(v, jnp.float32)))
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
@@ -180,14 +185,18 @@ class MapFit:
             ValueError: if the flows are not trained yet.
         """
         if not self.has_density:
-            raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
+            raise ValueError(
+                f"Expected a trained density, this fit stopped before ({self.message}) Resume it first."
+            )
         return in_chunks(lambda key, size: _sample(self.density, key, size), n, random.key(seed))
 
     def _finished_series(self) -> PotentialSeries:
         if not self.has_potential:
             if self.complete:
                 raise ValueError("Expected a potential, this fit is of the density only; fit with a potential.")
-            raise ValueError(f"Expected a finished map, this fit stopped before ({self.message}) Resume it first.")
+            raise ValueError(
+                f"Expected a finished map, this fit stopped before ({self.message}) Resume it first."
+            )
         return self.series
 
 
@@ -231,11 +240,14 @@ def fit_map(
         ValueError: for too few stars, stars that do not fill the ball or do not differ in a coordinate, or a
             ``resume`` of other stars.
     """
-    x, v = np.split(np.asarray(catalog.phase_space, np.float32), 2, axis=1)
+    checks.a(config, (MapConfig, type(None)), "a MapConfig")
+    x, v = np.split(np.asarray(checks.a(catalog, Catalog, "a Catalog").phase_space, np.float32), 2, axis=1)
     digest = catalog.digest()
+    checks.number("preview", preview, 0)
     if resume is None:
         fit = _begin(x, v, config or MapConfig(), digest, dict(catalog.meta))
     else:
+        checks.a(resume, MapFit, "a MapFit to resume")
         if config is not None and config != resume.config:
             raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
         if digest != resume.data_digest:
@@ -335,7 +347,11 @@ def _distance(x, config: MapConfig) -> np.ndarray:
 def _begin(x, v, config: MapConfig, digest: str, source: dict[str, Any]) -> MapFit:
     """The untrained fit, after a look at the stars."""
     if len(x) < FEWEST:
-        raise ValueError(f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(x):,}.")
+        raise ValueError(
+            f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(x):,}; loosen the cuts."
+        )
+    if (fastest := float(np.linalg.norm(v, axis=1).max())) > LIGHT:
+        raise ValueError(f"Expected velocities in km/s below that of light, got {fastest:.3g}; check their unit.")
     distance = _distance(x, config)
     radius = float(distance.max() * (1 + 1e-4)) if config.radius is None else float(config.radius)
     inside = distance < radius * EDGE
@@ -493,7 +509,7 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False):
 
 def packed(fit: MapFit) -> tuple[dict[str, Any], Any]:
     """A fit as a header of plain values and a pytree of arrays; `unpacked` takes them."""
-    if fit.stopped == "preview":
+    if checks.a(fit, MapFit, "a MapFit").stopped == "preview":
         raise ValueError("Expected a fit to save, got a preview of one; cancel the training and save what it gives.")
     header = dict(
         config=fit.config.to_dict(), radius=fit.radius, stars=fit.stars, data_digest=fit.data_digest, stage=fit.stage,
@@ -511,7 +527,8 @@ def load_map(path) -> MapFit:
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`.
     """
-    return unpacked(*flows.load(path, "map", blank), path)
+    header, arrays = flows.load(path, "map", blank)
+    return unpacked(header, arrays, path)
 
 
 def blank(header: dict[str, Any]):
@@ -541,8 +558,11 @@ def unpacked(header: dict[str, Any], arrays, path) -> MapFit:
         raise flows.CheckpointError(
             f"Expected {', '.join(sorted(absent))} in the header of {path}, got none; train again."
         )
-    history = unpack_history(header["history"])
-    return MapFit(
-        MapConfig.from_dict(header["config"]), density, series, header["radius"], header["stars"],
-        header["data_digest"], header["stage"], header["stopped"], header["message"], history, state, header["source"],
-    )  # fmt: skip
+    with flows.described(path):
+        told = flows.told_of(header)
+        return MapFit(
+            MapConfig.from_dict(header["config"]), density, series,
+            checks.number("radius", header["radius"], checks.ABOVE_0), told["stars"], told["data_digest"],
+            checks.number("stage", header["stage"], 0, 3, whole=True), told["stopped"], told["message"],
+            told["history"], state, told["source"],
+        )  # fmt: skip

@@ -4,15 +4,18 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 
 import clearview
+from clearview.checks import path_of, shown, strict_json
 
 _MAGIC, FORMAT = "clearview", 2
+_LONGEST = 1 << 28  # bytes of the first line, so that a foreign file without lines is not read whole
 
 
 class CheckpointError(ValueError):
@@ -32,7 +35,7 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
     Raises:
         FileExistsError: if the path exists and ``overwrite`` is False.
     """
-    path = Path(path)
+    path = path_of(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
     buffer = io.BytesIO()
@@ -40,7 +43,7 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
     payload = buffer.getvalue()
     first = dict(
         format=_MAGIC, version=FORMAT, kind=kind, clearview_version=clearview.__version__, header=header,
-        size=len(payload), sha256=hashlib.sha256(payload).hexdigest(),
+        size=len(payload), sha256=hashlib.sha256(payload).hexdigest(), header_sha256=_digest(header),
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -67,36 +70,59 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file is foreign, of another kind or version, damaged, or of other shapes.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a ClearView checkpoint at {path}, found no such file; check the path.")
+        raise FileNotFoundError(f"Expected a ClearView checkpoint at {path}, got no such file; check the path.")
     with open(path, "rb") as file:
-        line, payload = file.readline(), file.read()
-    try:
-        first = json.loads(line)
-        if first["format"] != _MAGIC:
-            raise KeyError
-        version, found, header = first["version"], first["kind"], first["header"]
-        size, digest = first["size"], first["sha256"]
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"Expected a ClearView checkpoint, {path} is some other file; check the path.") from None
-    if version != FORMAT:
-        raise CheckpointError(
-            f"Expected checkpoint version {FORMAT}, {path} has version {version} (written by ClearView "
-            f"{first.get('clearview_version')}); train again or use that ClearView."
-        )
-    if found != kind:
-        raise CheckpointError(f"Expected a checkpoint of a {kind}, {path} holds a {found}; choose another file.")
+        try:
+            first = strict_json(file.readline(_LONGEST))
+            if first["format"] != _MAGIC:
+                raise KeyError
+            version, found, header = first["version"], first["kind"], first["header"]
+            size, digest, told = first["size"], first["sha256"], first.get("header_sha256")
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(
+                f"Expected a ClearView checkpoint, got some other file in {path}; check the path."
+            ) from None
+        if version != FORMAT:
+            raise CheckpointError(
+                f"Expected checkpoint version {FORMAT}, got version {shown(version)} in {path} (written by ClearView "
+                f"{shown(first.get('clearview_version'))}); train again or use that ClearView."
+            )
+        if found != kind:
+            raise CheckpointError(
+                f"Expected a checkpoint of a {kind}, got {path}, which holds a {found}; choose another file."
+            )
+        payload = file.read()
     if len(payload) != size or hashlib.sha256(payload).hexdigest() != digest:
         raise CheckpointError(
-            f"Expected {size} intact bytes of arrays, {path} is truncated or damaged ({len(payload)} bytes); "
-            f"use another copy."
+            f"Expected {shown(size)} intact bytes of arrays, got {path}, which is truncated or damaged "
+            f"({len(payload)} bytes); use another copy."
         )
-    try:
+    if told is not None and told != _digest(header):  # files of before have no digest of their header
+        raise CheckpointError(f"Expected an intact header, got a damaged one in {path}; use another copy.")
+    with described(path):
         like = eqx.filter_eval_shape(build, header)
         return header, eqx.tree_deserialise_leaves(io.BytesIO(payload), like)
+
+
+@contextmanager
+def described(path) -> Iterator[None]:
+    """What goes wrong within is the fault of the header of ``path``, which describes no such thing.
+
+    Raises:
+        CheckpointError: for every exception.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(
-            f"Expected arrays of the shapes that the header of {path} describes, got others; it was written by "
-            f"another program or changed ({type(error).__name__})."
+            f"Expected arrays of the shapes that the header of {path} describes, got others; use another copy, as it "
+            f"was written by another program or changed ({type(error).__name__})."
         ) from error
+
+
+def _digest(header: Any) -> str:
+    return hashlib.sha256(json.dumps(header, allow_nan=False).encode()).hexdigest()
