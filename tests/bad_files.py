@@ -126,8 +126,10 @@ def _npy() -> bytes:
 
 
 FOREIGN = {
-    "a pickle": pickle.dumps({"ra": [1.0]}), "a zip archive": _zip(), "a .npy file": _npy(), "a PDF": b"%PDF-1.7\n%\xe2",
-    "a PNG": b"\x89PNG\r\n\x1a\n" + bytes(40), "zeros": bytes(4096), "random bytes": np.random.default_rng(0).bytes(999),
+    "a pickle": pickle.dumps({"ra": [1.0]}), "a zip archive": _zip(), "a .npy file": _npy(),
+        "a PDF": b"%PDF-1.7\n%\xe2",
+    "a PNG": b"\x89PNG\r\n\x1a\n" + bytes(40), "zeros": bytes(4096),
+        "random bytes": np.random.default_rng(0).bytes(999),
     "a line of words": b"hello world\n", "HTML": b"<!DOCTYPE html><html><body>503</body></html>\n",
     "gzip that is cut": gzip.compress(b"ra,dec\n" + b"1,2\n" * 999)[:40],
 }  # fmt: skip
@@ -265,9 +267,11 @@ KINDS |= {
     "ecsv: header cut": lambda tmp: read(good("ecsv")[:200], "ecsv", tmp),
     "fits: wrong first card": swapped("fits", b"SIMPLE  =", b"SIMPLX  ="),
     "fits: wrong format of a column": swapped("fits", b"TFORM2  = 'D", b"TFORM2  = '?"),
-    "fits: more rows than there are": swapped("fits", b"NAXIS2  =                   50", b"NAXIS2  =             50000000"),
+    "fits: more rows than there are": swapped("fits", b"NAXIS2  =                   50",
+        b"NAXIS2  =             50000000"),
     "fits: negative rows": swapped("fits", b"NAXIS2  =                   50", b"NAXIS2  =                  -50"),
-    "fits: rows that are no number": swapped("fits", b"NAXIS2  =                   50", b"NAXIS2  =                  5x0"),
+    "fits: rows that are no number": swapped("fits", b"NAXIS2  =                   50",
+        b"NAXIS2  =                  5x0"),
     "fits: no table": lambda tmp: fits.PrimaryHDU(np.ones((3, 3))).writeto(tmp / "bad.fits")
     or partial(read_catalog, tmp / "bad.fits"),
     "fits: two tables": lambda tmp: fits.HDUList([
@@ -276,7 +280,8 @@ KINDS |= {
     "fits: two columns of one name": swapped("fits", b"'pmdec   '", b"'pmra    '"),
     "fits: vectors": fits_table(fits.Column("ra", "2D", "deg", array=[[1.0, 2.0]])),
     "fits: complex": fits_table(fits.Column("ra", "M", "deg", array=[1 + 2j])),
-    "fits: lists of any length": fits_table(fits.Column("ra", "PD()", "deg", array=np.array([[1.0], [1.0, 2.0]], object))),
+    "fits: lists of any length": fits_table(fits.Column("ra", "PD()", "deg", array=np.array([[1.0], [1.0, 2.0]],
+        object))),
     "fits: strings for numbers": fits_table(fits.Column("ra", "5A", array=["hello"]), units="gaia"),
     "fits: a wrong unit": fits_table(fits.Column("parallax", "D", "K", array=[1.0])),
     "fits: no rows": fits_table(fits.Column("ra", "D", "deg", array=np.empty(0))),
@@ -296,7 +301,8 @@ KINDS |= {
         '<VOTABLE version="1.3"><RESOURCE><TABLE><FIELD datatype="double" unit="deg"/><DATA><TABLEDATA><TR><TD>1</TD>'
         "</TR></TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>", "vot",
     ),
-    "vot: a field outside a table": text('<VOTABLE version="1.3"><FIELD name="ra" datatype="double"/></VOTABLE>', "vot"),
+    "vot: a field outside a table": text('<VOTABLE version="1.3"><FIELD name="ra" datatype="double"/></VOTABLE>',
+        "vot"),
     "h5: nothing in it": hdf5(lambda file: None),
     "h5: two tables": hdf5(lambda file: file.update({"a/ra": ones, "b/ra": ones})),
     "h5: columns of two lengths": hdf5(lambda file: file.update({"ra": ones, "dec": [1.0]}), units="gaia"),
@@ -305,7 +311,8 @@ KINDS |= {
     "h5: references": hdf5(
         lambda file: file.create_dataset("ra", (2,), h5py.ref_dtype, data=[file.ref, file.ref]), units="gaia"
     ),
-    "h5: a link to another file": hdf5(lambda file: file.update({"ra": h5py.ExternalLink("other.h5", "/ra")}), units="gaia"),
+    "h5: a link to another file": hdf5(lambda file: file.update({"ra": h5py.ExternalLink("other.h5", "/ra")}),
+        units="gaia"),
     "h5: a link to nowhere": hdf5(lambda file: file.update({"ra": h5py.SoftLink("/nowhere")}), units="gaia"),
     "h5: no rows": hdf5(lambda file: file.update({"ra": np.empty(0)}), units="gaia"),
     "h5: enough for no memory": hdf5(

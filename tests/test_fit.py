@@ -317,7 +317,7 @@ def test_refused_plans(stars):
     with pytest.raises(ValueError, match="held out to judge density by"):
         fit(flow(), stars[:300], FitConfig(patience=3, validation=0.001), key=KEY)
     for wrong in ({"width": 0}, {"noise": 0.0}, {"noise": -1.0}):
-        with pytest.raises(ValueError, match="as a (whole )?number"):
+        with pytest.raises(ValueError, match=r"as a (whole )?number"):
             ScoreConfig(**wrong)
     with pytest.raises(ValueError, match="implicit, sliced, denoising, got 'guess'"):
         ScoreConfig(matching="guess")

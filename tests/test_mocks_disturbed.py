@@ -172,7 +172,7 @@ def test_refusals():
         lumpy_galaxy(10, radius=4.0, spiral=Spiral(arms=8))
     with pytest.raises(ValueError, match="clumped"):
         lumpy_galaxy(10, clumped=1.0)
-    with pytest.raises(ValueError, match="at least one time step|as a number"):
+    with pytest.raises(ValueError, match="at least one time step"):
         lumpy_galaxy(10, growing_time=0.0)
     with pytest.raises(ValueError, match="pitch"):
         Spiral(pitch=0.0)

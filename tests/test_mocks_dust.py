@@ -196,7 +196,7 @@ def test_orbits_are_a_mock_galaxys():
 def test_bad_input():
     with pytest.raises(ValueError, match="positive shares"):
         dusty_galaxy(10, tracers=(Tracer(0.0, (), OLD),))
-    with pytest.raises(ValueError, match="positive, rising bounds|as a number"):
+    with pytest.raises(ValueError, match="positive, rising bounds"):
         Dust(sizes=(0.1, 0.02))
     with pytest.raises(ValueError, match="leave the Sun free"):
         Dust(sizes=(0.1, 1.0))

@@ -215,7 +215,10 @@ def _standard(column, name: str) -> Any:
         UNITS.get(name),
     )
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
+        try:
+            values = np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as problem:
+            raise ValueError(f"Expected text as UTF-8 in column {name}, got {problem}; leave it out.") from None
     if name in _IDENTIFIERS and values.dtype.kind == "f" and np.nanmax(np.abs(values), initial=0) > 2**53:
         raise ValueError(
             f"Expected whole numbers of 64 bits in column {name}, got {values.dtype}, which lacks their last digits; "

@@ -124,7 +124,7 @@ def _text(value) -> Any:
 
 def _read_parquet(path: Path, pick: Pick, which: str | None) -> Table:
     _only(which, path)
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         arrow = file.read(columns=pick(file.schema_arrow.names))
     said = {_text(key): _text(value) for key, value in (arrow.schema.metadata or {}).items()}
     attrs = json.loads(said.pop("PANDAS_ATTRS", "{}"))
@@ -139,8 +139,9 @@ def _write_parquet(table: Any, path: Path, header: str) -> None:
     floats: Any = [f.name for f in arrow.schema if pa.types.is_floating(f.type)]  # no value comes twice
     others: Any = [name for name in arrow.column_names if name not in floats]
     pq.write_table(
-        arrow, path, compression="zstd", use_dictionary=others or False, use_byte_stream_split=floats or False
-    )
+        arrow, path, compression="zstd", use_dictionary=others or False, use_byte_stream_split=floats or False,
+        write_page_checksum=True,
+    )  # fmt: skip
 
 
 # FITS

@@ -173,9 +173,7 @@ class MapFit:
             ValueError: if the flows are not trained yet.
         """
         if not self.has_density:
-            raise ValueError(
-                f"Expected a trained density, this fit stopped before ({self.message}) Resume it first."
-            )
+            raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
         return np.asarray(_batched_log_f(self.density, jnp.asarray(x, jnp.float32), jnp.asarray(v, jnp.float32)))
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
@@ -185,18 +183,14 @@ class MapFit:
             ValueError: if the flows are not trained yet.
         """
         if not self.has_density:
-            raise ValueError(
-                f"Expected a trained density, this fit stopped before ({self.message}) Resume it first."
-            )
+            raise ValueError(f"Expected a trained density, this fit stopped before ({self.message}) Resume it first.")
         return in_chunks(lambda key, size: _sample(self.density, key, size), n, random.key(seed))
 
     def _finished_series(self) -> PotentialSeries:
         if not self.has_potential:
             if self.complete:
                 raise ValueError("Expected a potential, this fit is of the density only; fit with a potential.")
-            raise ValueError(
-                f"Expected a finished map, this fit stopped before ({self.message}) Resume it first."
-            )
+            raise ValueError(f"Expected a finished map, this fit stopped before ({self.message}) Resume it first.")
         return self.series
 
 

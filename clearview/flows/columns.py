@@ -212,7 +212,8 @@ def _table(catalog: Catalog, columns: Iterable[str]) -> tuple[tuple[str, ...], n
     columns = tuple(checks.texts("columns", columns))
     if not 0 < len(set(columns)) == len(columns) <= MOST:
         raise ValueError(
-            f"Expected different columns to learn, got {checks.shown(columns)}; name at least one and at most {MOST}, each once."
+            f"Expected different columns to learn, got {checks.shown(columns)}; name at least one and at most {MOST}, "
+            "each once."
         )
     catalog.require(columns)
     for name in columns:

@@ -91,7 +91,7 @@ def _stars(catalog) -> list[str]:
     from clearview.samples import SAMPLES  # here, since it brings JAX
 
     mock, file, stream = (catalog.meta.get(k) for k in ("mock", "file", "stream"))
-    words, name = f"# {len(catalog):,} stars, with the cuts that were made", "" if file is None else file["name"]
+    words, name = f"# {len(catalog):,} stars, with the cuts that were made", str((file or {}).get("name", ""))
     if name.removesuffix(".parquet") in SAMPLES:
         read = f"clearview.load_sample({name.removesuffix('.parquet')!r})"
     elif file:
@@ -103,8 +103,8 @@ def _stars(catalog) -> list[str]:
         read = "..."
     if "sun" in catalog.meta and not mock and catalog.has_phase_space:
         read += ".to_galactocentric()"
-    if stream and stream["name"]:
-        reflex = stream["reflex"]
+    if stream and stream.get("name"):
+        reflex = stream.get("reflex")
         at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"
         read += f".to_stream({stream['name']!r}{at})"
     return [words, f"stars = {read}"]

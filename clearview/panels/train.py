@@ -219,6 +219,8 @@ class TrainBar(W.VBox):
             fit: finished or not; None shows none.
             name: what a finished one is called among the runs.
         """
+        if fit is not None and not hasattr(fit, "data_digest"):
+            raise TypeError(f"Expected a fit, got {type(fit).__name__}; train or load one.")
         if fit is None or self._usable(fit):
             unfinished = fit is not None and fit.stopped == "cancelled"
             if unfinished and self._own is not self.partial:
