@@ -6,12 +6,14 @@ field goes to NetCDF as it is).
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 import clearview
+from clearview.checks import a, number
 
 
 class Axis(NamedTuple):
@@ -39,6 +41,32 @@ class Quantity(NamedTuple):
     label: str
 
 
+MOST = 10**9
+"""Cells of a grid."""
+
+
+def check(axes: Sequence[Axis], fixed: Mapping[str, float]) -> None:
+    """Refuse axes and fixed coordinates that make no grid.
+
+    Raises:
+        TypeError: for what are no axes, or no coordinates by name.
+        ValueError: for a name given twice, an end that is not finite, an axis of no length or no cells, or too many.
+    """
+    for axis in a(axes, Sequence, "a sequence of axes"):
+        for end in a(axis, Axis, "an Axis")[1:3]:
+            number(f"the end of {axis.name}", end)
+        number(f"the size of {axis.name}", axis.size, 1, MOST, whole=True)
+        if axis.low == axis.high:
+            raise ValueError(f"Expected an axis {axis.name} with two ends, got both at {axis.low:g}; part them.")
+    for name, value in a(fixed, Mapping, "the other coordinates as a mapping").items():
+        number(name, value)
+    names = [*(axis.name for axis in axes), *fixed]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"Expected each coordinate once, got {twice[0]} twice; take one of them out.")
+    if (cells := prod(axis.size for axis in axes)) > MOST:
+        raise ValueError(f"Expected a grid of at most {MOST:,} cells, got {cells:,}; make the axes coarser.")
+
+
 def grid(axes: Sequence[Axis], fixed: Mapping[str, float], order: Sequence[str]) -> np.ndarray:
     """Points of a slice: ``axes`` vary (first axis slowest), ``fixed`` stay, coordinates in ``order``.
 
@@ -48,9 +76,12 @@ def grid(axes: Sequence[Axis], fixed: Mapping[str, float], order: Sequence[str])
     Raises:
         ValueError: if a coordinate of ``order`` is neither an axis nor fixed.
     """
+    check(axes, fixed)
     missing = [name for name in order if name not in fixed and name not in {a.name for a in axes}]
     if missing:
-        raise ValueError(f"Expected a value or an axis for each of {', '.join(order)}; {', '.join(missing)} has none.")
+        raise ValueError(
+            f"Expected a value or an axis for each of {', '.join(order)}, got none for {', '.join(missing)}; add it."
+        )
     mesh = dict(zip((a.name for a in axes), np.meshgrid(*(a.values for a in axes), indexing="ij"), strict=True))
     shape = tuple(a.size for a in axes)
     return np.stack([mesh.get(n, np.full(shape, fixed.get(n, 0.0))) for n in order], axis=-1).astype(np.float32)
@@ -78,7 +109,7 @@ def make_field(
     shape = (*([members] if members else []), *(a.size for a in axes))
     for name, q in variables.items():
         if np.shape(q.values) != shape:
-            raise ValueError(f"Expected {name} of shape {shape}, got {np.shape(q.values)}.")
+            raise ValueError(f"Expected {name} of shape {shape}, got {np.shape(q.values)}; reshape it.")
     coords = {a.name: (a.name, a.values, {"units": a.units, "long_name": a.label or a.name}) for a in axes}
     data = {n: (dims, np.asarray(q.values), {"units": q.units, "long_name": q.label}) for n, q in variables.items()}
     return xr.Dataset(data, coords, {**(provenance or {}), "clearview_version": clearview.__version__})

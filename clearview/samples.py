@@ -25,7 +25,7 @@ def load_sample(name: str) -> Catalog:
     Raises:
         ValueError: for a name that is not in `SAMPLES`.
     """
-    if name not in SAMPLES:
+    if name not in tuple(SAMPLES):
         raise ValueError(f"Expected a sample among {', '.join(SAMPLES)}, got {name!r}; choose one of them.")
     return read_catalog(_path(f"{name}.parquet"))
 

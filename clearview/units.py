@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy import units as u
 
+from clearview.checks import number, shown
+
 G = 4.30091e-6
 """Newton's constant in kpc (km/s)^2 / Msun."""
 
@@ -52,13 +54,8 @@ class Sun(NamedTuple):
         return {"name": self.name, **self._asdict()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Sun":
-        """The inverse of `to_dict`: the numbers alone count."""
-        return cls(**{field: float(values[field]) for field in cls._fields})
-
-    @classmethod
-    def of(cls, sun: "Sun | str") -> "Sun":
-        """A Sun, or the one of that name in `SUNS`.
+    def of(cls, sun: Any) -> "Sun":
+        """A Sun, checked, from one, from the numbers of `to_dict`, or the one of that name in `SUNS`.
 
         Raises:
             ValueError: for another name, or numbers that no Sun can have.
@@ -67,11 +64,15 @@ class Sun(NamedTuple):
             if sun not in SUNS:
                 near = get_close_matches(sun.lower(), SUNS, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "choose one, or give Sun(R=, z=, v_radial=, ...)."
-                raise ValueError(f"Expected a Sun among {', '.join(SUNS)}, got {sun!r}; {hint}")
+                raise ValueError(f"Expected a Sun among {', '.join(SUNS)}, got {shown(sun)}; {hint}")
             return SUNS[sun]
-        if not isinstance(sun, Sun) or not np.isfinite(sun).all() or not abs(sun.z) < sun.R:
-            raise ValueError(f"Expected a Sun of finite numbers with |z| < R, or its name, got {sun!r}; correct it.")
-        return sun
+        told = sun._asdict() if isinstance(sun, Sun) else sun
+        if not isinstance(told, Mapping) or not set(told) <= {"name", *cls._fields}:
+            raise ValueError(f"Expected the Sun as clearview.units.Sun, got {shown(sun)}; write Sun(R=8.122, ...).")
+        found = cls(**{n: number(f"{n} of the Sun", v, -1e6, 1e6) for n, v in told.items() if n != "name"})
+        if not abs(found.z) < found.R:
+            raise ValueError(f"Expected a Sun with R above |z|, got {found.R:g} and {found.z:g} kpc; correct them.")
+        return found
 
 
 SUN = Sun()

@@ -19,7 +19,7 @@ def test_grid_orders_coordinates():
     assert points.shape == (4, 2, 3)
     assert points.dtype == np.float32
     np.testing.assert_allclose(points[2, 1], [2.5, 7.0, 0.5])
-    with pytest.raises(ValueError, match="y has none"):
+    with pytest.raises(ValueError, match="got none for y"):
         grid(AXES, {}, ("x", "y", "z"))
 
 

@@ -307,17 +307,17 @@ def test_refused_plans(stars):
         with pytest.raises(ValueError, match="as a whole number of at least"):
             FitConfig(**wrong)
     for wrong in ({"learning_rate": 0.0}, {"learning_rate": np.nan}, {"b2": 1.0}, {"seconds_per_report": -1}):
-        with pytest.raises(ValueError, match="positive learning rate"):
+        with pytest.raises(ValueError, match="as a number"):
             FitConfig(**wrong)
     for wrong in ({"validation": 1.0}, {"validation": -0.1}, {"average": 1.5}):
-        with pytest.raises(ValueError, match="fractions from 0 to 1"):
+        with pytest.raises(ValueError, match="from 0 to below 1"):
             FitConfig(**wrong)
     with pytest.raises(ValueError, match="held out to judge by"):
         FitConfig(patience=3, validation=0.0)
     with pytest.raises(ValueError, match="held out to judge density by"):
         fit(flow(), stars[:300], FitConfig(patience=3, validation=0.001), key=KEY)
     for wrong in ({"width": 0}, {"noise": 0.0}, {"noise": -1.0}):
-        with pytest.raises(ValueError, match="positive noise"):
+        with pytest.raises(ValueError, match=r"as a (whole )?number"):
             ScoreConfig(**wrong)
     with pytest.raises(ValueError, match="implicit, sliced, denoising, got 'guess'"):
         ScoreConfig(matching="guess")

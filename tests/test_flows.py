@@ -252,12 +252,12 @@ def test_conditional_ensemble_draws_keep_their_conditions():
 
 def test_refused_sizes():
     for kind in ({"layers": 0}, {"spread": -1.0}, {"spread": np.nan}):
-        with pytest.raises(ValueError, match="at least one layer"):
+        with pytest.raises(ValueError, match=r"as a (whole )?number"):
             FlowConfig(**kind)
     with pytest.raises(ValueError, match="affine, spline, got 'cubic'"):
         FlowConfig(transform="cubic")
     for kind in ({"bins": 1}, {"bins": 2.5}, {"bins": 2000}, {"reach": 0.0}, {"reach": np.nan}, {"reach": np.inf}):
-        with pytest.raises(ValueError, match="positive, finite reach"):
+        with pytest.raises(ValueError, match=r"as a (whole )?number"):
             FlowConfig(transform="spline", **kind)
     assert MAF(2, config=FlowConfig(1, 4), key=KEY).layers[0].weights[0].shape == (2, 4)
 

@@ -478,6 +478,7 @@ def test_steps_and_units_are_told(large, tmp_path):
 
 def test_cuts_that_compare_stars_are_refused(large):
     with pytest.raises(
-        ValueError, match=r"^Expected cuts that look at each star alone, got .*Unique.*, which compares .* prepare\(\) gives"
+        ValueError,
+        match=r"^Expected cuts that look at each star alone, got .*Unique.*, which compares .* prepare\(\) gives",
     ):
         large.select(Box(parallax=(0, None)) & Unique())

@@ -232,7 +232,7 @@ def test_fields_of_a_map(tiny_map, tmp_path):
         phase_space_field(tiny_map, (Axis("vx", -1, 1, 2), Axis("x", 7, 8, 2)), {})
     with pytest.raises(ValueError, match=r"among x, y, z, got 'Y'"):
         acceleration_field(tiny_map, (Axis("x", 7, 8, 2), Axis("z", -1, 1, 2)), {"Y": 0.0})
-    with pytest.raises(ValueError, match="vz has none"):
+    with pytest.raises(ValueError, match="got none for vz"):
         phase_space_field(
             tiny_map, (Axis("vx", -1, 1, 2, "km/s"), Axis("vy", -1, 1, 2, "km/s")), dict(x=8.0, y=0.0, z=0.0)
         )

@@ -178,7 +178,7 @@ def test_other_populations_and_potential():
 def test_cancel_and_refusals():
     with pytest.raises(RuntimeError, match="cancelled"):
         mock_galaxy(10**7, mixing_time=10.0, sampling_time=10.0, on_progress=lambda f: False)
-    with pytest.raises(ValueError, match="at least one star"):
+    with pytest.raises(ValueError, match="n as a whole number from 1"):
         mock_galaxy(0)
     with pytest.raises(ValueError, match="radius between"):
         mock_galaxy(10, radius=9.0)

@@ -166,7 +166,7 @@ def test_refusals():
         stir(whole, radius=9.0)
     with pytest.raises(ValueError, match="time_step <= time"):
         stir(whole, time=0.0)
-    with pytest.raises(ValueError, match="at least one star"):
+    with pytest.raises(ValueError, match="n as a whole number from 1"):
         lumpy_galaxy(0)
     with pytest.raises(ValueError, match="ball radius"):
         lumpy_galaxy(10, radius=4.0, spiral=Spiral(arms=8))

@@ -200,7 +200,7 @@ def test_bad_input():
         Dust(sizes=(0.1, 0.02))
     with pytest.raises(ValueError, match="leave the Sun free"):
         Dust(sizes=(0.1, 1.0))
-    with pytest.raises(ValueError, match="fainter >= 0"):
+    with pytest.raises(ValueError, match="fainter as a number from 0"):
         dusty_galaxy(10, fainter=-1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "mock_galaxy", fake_mock_galaxy)

@@ -134,7 +134,7 @@ def test_bad_input(stars):
     with pytest.raises(ValueError, match="made from the parallax, got it from distance"):
         resample(far, 1)
     for call in (lambda: add_errors(stars, scale=-1), lambda: resample(noisy, 1, scale=np.nan)):
-        with pytest.raises(ValueError, match="scale of at least 0"):
+        with pytest.raises(ValueError, match="scale as a number of at least 0"):
             call()
 
 

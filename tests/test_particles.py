@@ -112,5 +112,5 @@ def test_what_cannot_be(tilted, rng):
         round_.upright(axis=(0, 0, 0))
     with pytest.raises(ValueError, match="choose another place"):
         round_.around(50.0)
-    with pytest.raises(ValueError, match="positive R"):
+    with pytest.raises(ValueError, match="R above"):
         round_.around(-1.0)

@@ -98,10 +98,10 @@ def test_form_and_config_follow_each_other(catalog, made):
         ("Passes", "many", "Expected a whole number for Passes, got 'many'"),
         ("Passes", "", "Expected a whole number for Passes, got ''"),
         ("Passes", "0", "Expected epochs as a whole number of at least 1, got 0"),
-        ("Units a layer", "0", "at least one layer, unit"),
-        ("Radius [kpc]", "-2", "Expected a radius above 0 kpc, or None, got -2.0"),
-        ("Radius [kpc]", "nan", "Expected a radius above 0 kpc"),
-        ("Degree of Φ", "41", "at most 40"),
+        ("Units a layer", "0", "width as a whole number from 1"),
+        ("Radius [kpc]", "-2", "Expected radius as a number above 0 or None, got -2.0"),
+        ("Radius [kpc]", "nan", "Expected radius as a number above 0"),
+        ("Degree of Φ", "41", "from 1 to 40"),
     ],
 )
 def test_what_a_config_refuses_is_said_and_taken_back(catalog, made, line, text, sentence):

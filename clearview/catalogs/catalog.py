@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from clearview.checks import a, number, path_of, strict_json
 from clearview.units import SUN, Sun, strip
 
 from .columns import (
@@ -63,13 +64,15 @@ class Catalog:
             raise TypeError(f"Expected an astropy Table, got {type(table).__name__}; use Catalog.from_pandas.")
         self._table: Any = standardise(table)
         self._meta = plain(meta or {})
+        if not isinstance(sun := self._meta.get("sun"), str | None):  # text is a foreign file's
+            Sun.of(sun)
         self._report = tuple(report)
         self._digests: dict[tuple[str, ...] | None, str] = {}
 
     @classmethod
     def from_table(cls, table: Table, names=None, units=None, *, frame: str = "clearview") -> "Catalog":
         """From a copy of an astropy Table or QTable; the arguments are those of `clearview.read_catalog`."""
-        return cls._of_raw(Table(table, copy=True), names, units, frame)
+        return cls._of_raw(Table(a(table, Table, "an astropy Table"), copy=True), names, units, frame)
 
     @classmethod
     def from_pandas(cls, data: "pd.DataFrame", names=None, units=None, *, frame: str = "clearview") -> "Catalog":
@@ -95,6 +98,8 @@ class Catalog:
             raise ValueError(
                 f"Expected x and v of one shape (N, 3), got {x.shape} and {v.shape}; stack the components."
             )
+        if {x.dtype.kind, v.dtype.kind} - set("fiu"):
+            raise ValueError(f"Expected x and v as numbers, got {x.dtype} and {v.dtype}; convert them.")
         parts = [u.Quantity(x[:, i], u.kpc, copy=False) for i in range(3)]
         parts += [u.Quantity(v[:, i], u.km / u.s, copy=False) for i in range(3)]
         rest = dict(columns or {})
@@ -109,8 +114,8 @@ class Catalog:
         meta = dict(table.meta or {})
         if (header := meta.pop(HEADER, None)) is not None:
             try:
-                saved = json.loads(header)
-                meta, report = dict(saved["meta"]), [CutReport(*r) for r in saved["report"]]
+                saved = strict_json(header)
+                meta, report = dict(saved["meta"]), [_report_of(*r) for r in saved["report"]]
             except (ValueError, KeyError, TypeError):
                 raise ValueError("Expected ClearView's header as JSON, got a damaged one; use another copy.") from None
         elif file is not None:
@@ -179,7 +184,7 @@ class Catalog:
     def sun(self) -> Sun:
         """The Sun of the frame: that of ``meta["sun"]`` if it says so, else `clearview.units.SUN`."""
         sun = self._meta.get("sun")
-        return Sun.from_dict(sun) if isinstance(sun, dict) else SUN
+        return Sun.of(sun) if isinstance(sun, dict) else SUN
 
     @property
     def has_phase_space(self) -> bool:
@@ -301,7 +306,7 @@ class Catalog:
             FileNotFoundError: if its folder is not there.
             ValueError: if the ending is not known, or the format cannot hold a column; a file that was there stays.
         """
-        path = Path(path)
+        path = path_of(path)
         kind = file_format(path)
         if path.suffix == ".gz":
             raise ValueError(f"Expected a name without .gz to write, got {path.name}; compress it afterwards.")
@@ -326,7 +331,13 @@ class Catalog:
             partial.unlink(missing_ok=True)
 
     def _origin(self) -> str:
-        """Where the stars come from and what was done to them, in a line."""
+        """Where the stars come from and what was done to them, in a line; empty if the meta is in words not ours."""
+        try:
+            return self._told()
+        except (KeyError, TypeError, ValueError, IndexError):
+            return ""
+
+    def _told(self) -> str:
         told = {key: value for key, value in self._meta.items() if isinstance(value, dict)}
         parts = [
             f"{first}{told[key]['name']} ({told[key]['format']}, {told[key]['rows']:,} rows)"
@@ -365,6 +376,13 @@ class Catalog:
             f"<div><b>Catalog of {len(self):,} stars</b><br>{escape(', '.join(self._described()))}{origin}"
             f"{f'<ul>{cuts}</ul>' if cuts else ''}</div>"
         )
+
+
+def _report_of(name, before, after, nonfinite) -> CutReport:
+    number("before", before, 0, whole=True)
+    number("after", after, 0, before, whole=True)
+    number("nonfinite", nonfinite, 0, before - after, whole=True)
+    return CutReport(a(name, str, "a name"), before, after, nonfinite)
 
 
 def _canonical(values: np.ndarray) -> tuple[str, bytes, bytes]:

@@ -11,6 +11,8 @@ import pyarrow as pa
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
+from clearview.checks import a, shown, texts
+
 HEADER = "CLRVIEW"
 """Key under which a written file keeps its meta and cut reports (a FITS keyword has at most 8 letters)."""
 
@@ -56,6 +58,9 @@ _ALIASES = {
     "BP": "phot_bp_mean_mag",
     "RP": "phot_rp_mean_mag",
 }
+
+
+_IDENTIFIERS = ("source_id", "solution_id")
 
 
 class ColumnError(KeyError):
@@ -110,7 +115,11 @@ def canonical_names(
     Raises:
         ColumnError: if ``names`` names a column that is not there, or two columns would have the same name.
     """
+    if not isinstance(names or {}, Mapping) or not all(isinstance(name, str) and name for name in names or ()):
+        raise ValueError(f"Expected names as a mapping, got {shown(names)}; write names={{'pmra': 'your column'}}.")
     available, told = list(available), {column: name for name, column in (names or {}).items()}
+    if len(told) < len(names or ()):
+        raise ColumnError(f"Expected another column for each name, got names={shown(names)}; choose one name for it.")
     for column in told:
         if column not in available:
             raise unknown(column, available)
@@ -139,9 +148,10 @@ def wanted_columns(columns: Iterable[str] | None) -> list[str] | None:
     """The columns asked for, in a list; None for all.
 
     Raises:
+        TypeError: if they are no names.
         ValueError: if there is none in it.
     """
-    wanted = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    wanted = None if columns is None else texts("columns", columns)
     if wanted == []:
         raise ValueError("Expected at least one column in columns=, got none; leave it out to read all of them.")
     return wanted
@@ -246,7 +256,15 @@ def _standard(column, name: str) -> Any:
         UNITS.get(name),
     )
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
+        try:
+            values = np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as problem:
+            raise ValueError(f"Expected text as UTF-8 in column {name}, got {problem}; leave it out.") from None
+    if name in _IDENTIFIERS and values.dtype.kind == "f" and np.nanmax(np.abs(values), initial=0) > 2**53:
+        raise ValueError(
+            f"Expected whole numbers of 64 bits in column {name}, got {values.dtype}, which lacks their last digits; "
+            "leave it out with columns=."
+        )
     if values.dtype.kind == "O":
         if not all(isinstance(value, str) or value is None for value in values):
             odd = next(type(value).__name__ for value in values if not isinstance(value, str) and value is not None)
@@ -292,7 +310,7 @@ def plain(meta: Mapping, *, strict: bool = True) -> dict:
         ValueError: if a value is not made of strings, numbers, booleans, lists and dicts.
     """
     kept = {}
-    for key, value in meta.items():
+    for key, value in a(meta, Mapping, "meta as a mapping").items():
         try:
             kept[str(key)] = json.loads(json.dumps(value, default=lambda v: v.tolist(), allow_nan=False))
         except (TypeError, ValueError, AttributeError):

@@ -7,6 +7,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from clearview.checks import SEEDS, number
+
 from .catalog import Catalog
 from .columns import PHASE_SPACE
 from .frames import _basis, to_galactocentric
@@ -57,8 +59,8 @@ def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
     moves = all(name in catalog and f"{name}_error" in catalog for name in _PLACE)
     names = (*MEASURED, *(_PLACE if moves else ()))
     errors = tuple(f"{name}_error" for name in names)
-    if not (np.isfinite(scale) and scale >= 0):
-        raise ValueError(f"Expected a scale of at least 0, got {scale}; 1 draws from the errors as they are.")
+    number("scale", scale, 0)
+    number("seed", seed, *SEEDS, whole=True)
     anew = catalog.has_phase_space
     if anew:
         catalog.require(_PLACE)

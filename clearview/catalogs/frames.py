@@ -9,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import ICRS, CartesianDifferential, CartesianRepresentation, Galactocentric
 
+from clearview.checks import number
 from clearview.units import Sun
 
 from .columns import PHASE_SPACE, listed
@@ -58,7 +59,7 @@ def to_galactocentric(catalog: "Catalog", sun: Sun | str | None = None, distance
                 "that has them; start from the catalogue as it was read."
             )
         return _complete(catalog, [Finite(name) for name in PHASE_SPACE])
-    distance = distance or ("distance" if "distance" in catalog else "parallax")
+    distance = str(distance or ("distance" if "distance" in catalog else "parallax"))
     needed = ("ra", "dec", distance, "pmra", "pmdec", "radial_velocity")
     catalog.require(needed)
     unit = catalog.unit(distance)
@@ -215,7 +216,9 @@ def to_stream(
         raise ValueError(f"Expected a stream among {listed(STREAMS)} or a GreatCircle, got {stream!r}; {hint}")
     axes, drift, reflex = circle.axes(), np.zeros(3), None
     if reflex_distance is not None:
-        if not (isinstance(reflex_distance, Real) and 0 < reflex_distance < np.inf):
+        if isinstance(reflex_distance, bool) or not (
+            isinstance(reflex_distance, Real) and 0 < reflex_distance < np.inf
+        ):
             raise ValueError(f"Expected a positive reflex_distance in kpc, got {reflex_distance!r}; give one number.")
         catalog.require(("ra", "dec", "pmra", "pmdec"))
         drift = _solar_velocity(catalog.sun) / (_KMS_PER_MASYR_KPC * reflex_distance)
@@ -236,7 +239,7 @@ def _solar_velocity(sun: Sun) -> np.ndarray:
 
 def _point(point: Any, what: str) -> tuple[float, float]:
     try:
-        ra, dec = (float(value) for value in point)
+        ra, dec = (float(number(what, value)) for value in point)
     except (TypeError, ValueError):
         ra = dec = np.nan
     if not (np.isfinite(ra) and abs(dec) <= 90):

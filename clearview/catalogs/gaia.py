@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy import units as u
+
+from clearview.checks import number, path_of, texts
 
 from .catalog import Catalog
 from .columns import GAIA, HEADER, from_arrow, to_arrow, unknown
@@ -90,8 +91,8 @@ class _Sample:
     zero_point: bool = True
 
     def __post_init__(self):
-        _number("g_max", self.g_max, 0, 25, optional=True)
-        _number("ruwe", self.ruwe, 0, 1000, optional=True)
+        number("g_max", self.g_max, 0, 25, optional=True)
+        number("ruwe", self.ruwe, 0, 1000, optional=True)
         for name in ("radial_velocity", "distances", "zero_point"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Expected {name} as True or False, got {getattr(self, name)!r}; choose one.")
@@ -166,9 +167,9 @@ class GaiaBall(_Sample):
 
     def __post_init__(self):
         super().__post_init__()
-        _number("g_max", self.g_max, 0, 25)
-        _number("radius", self.radius, 1e-3, 100)
-        _number("parallax_snr", self.parallax_snr, 0, 1000, optional=True)
+        number("g_max", self.g_max, 0, 25)
+        number("radius", self.radius, 1e-3, 100)
+        number("parallax_snr", self.parallax_snr, 0, 1000, optional=True)
 
     def cuts(self):
         quality = [] if self.parallax_snr is None else [ParallaxQuality(self.parallax_snr)]
@@ -213,10 +214,10 @@ class GaiaPatch(_Sample):
 
     def __post_init__(self):
         super().__post_init__()
-        _number("ra", self.ra, 0, 360)
-        _number("dec", self.dec, -90, 90)
-        _number("radius", self.radius, 1e-4, 90)
-        _number("parallax_max", self.parallax_max, -10, 1000, optional=True)
+        number("ra", self.ra, 0, 360)
+        number("dec", self.dec, -90, 90)
+        number("radius", self.radius, 1e-4, 90)
+        number("parallax_max", self.parallax_max, -10, 1000, optional=True)
 
     def cuts(self):
         return [] if self.parallax_max is None else [Box(parallax=(None, self.parallax_max))]
@@ -281,12 +282,12 @@ def query_gaia(
     """
     if not isinstance(sample, _Sample):
         raise TypeError(f"Expected a GaiaBall or GaiaPatch, got {type(sample).__name__}; make one.")
-    _number("chunk_rows", chunk_rows, 1, 3_000_000)
-    _number("timeout", timeout, 1e-3, 3600)
-    _number("retries", retries, 0, 100)
+    number("chunk_rows", chunk_rows, 1, 3_000_000)
+    number("timeout", timeout, 1e-3, 3600)
+    number("retries", retries, 0, 100, whole=True)
     if not (isinstance(server, str) and server.startswith(("https://", "http://"))):
         raise ValueError(f"Expected server as the address of a TAP service, got {server!r}; leave it out for ESA's.")
-    path, columns = Path(path), [columns] if isinstance(columns, str) else list(columns)
+    path, columns = path_of(path), texts("columns", columns)
     columns = list(dict.fromkeys((*_STANDARD, *columns)))
     told = {"sample": repr(sample), "adql": sample.adql(columns), "server": server}
     if path.suffix != ".parquet":
@@ -556,16 +557,6 @@ def _said(problem) -> str:
     code = getattr(problem, "code", None)
     told = " ".join(str(problem).split())[:300] or type(problem).__name__
     return f"HTTP {code}, {told}" if isinstance(code, int) and code else told
-
-
-def _number(name: str, value: Any, low: float, high: float, *, optional: bool = False) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
-        raise ValueError(
-            f"Expected {name} as a number from {low:g} to {high:g}{' or None' if optional else ''}, got {value!r}; "
-            "correct it."
-        )
 
 
 def _adql(value: Any) -> str:

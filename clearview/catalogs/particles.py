@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from astropy import units as u
 
+from clearview.checks import ABOVE_0, a, number, path_of, texts, triple
 from clearview.units import SUN, Sun
 
 from .catalog import Catalog
@@ -53,7 +54,7 @@ class Particles:
             ValueError: for shapes that do not fit, no or wrong units, values that are not finite or fewer than 100
                 particles.
         """
-        told = dict(zip(_NAMES, units or (), strict=False))
+        told = dict(zip(_NAMES, a(units or (), Sequence, "units of pos, vel and mass"), strict=False))
         pos, vel = _plain(pos, told, "pos", "kpc"), _plain(vel, told, "vel", "km/s")
         mass = np.ones(len(pos)) if mass is None else _plain(mass, told, "mass", "Msun")
         if pos.ndim != 2 or pos.shape[1] != 3 or vel.shape != pos.shape or mass.shape != pos.shape[:1]:
@@ -82,6 +83,8 @@ class Particles:
         by ``shrink`` until ``fewest`` particles are left. Velocities: of the 10% of the particles nearest to it.
         Particles across the wall of a periodic box must be brought together before.
         """
+        number("shrink", shrink, 0.01, 0.99)
+        number("fewest", fewest, 1, len(self), whole=True)
         center = np.average(self.x, axis=0, weights=self.mass)
         radius = np.linalg.norm(self.x - center, axis=1).max()
         inside = np.ones(len(self), bool)
@@ -123,8 +126,8 @@ class Particles:
                     "the disc lies with axis=."
                 )
         else:
-            total = np.asarray(axis, float)
-            if total.shape != (3,) or not np.linalg.norm(total) > 0:
+            total = np.array(triple("axis", axis))
+            if not np.linalg.norm(total) > 0:
                 raise ValueError(f"Expected an axis of three numbers, not all zero, got {axis!r}; correct it.")
         down = total / np.linalg.norm(total)  # becomes -z
         side = np.cross(down, np.eye(3)[np.abs(down).argmin()])
@@ -148,9 +151,9 @@ class Particles:
         Raises:
             ValueError: for R or radius that are not positive, or an empty ball.
         """
-        if not (R > 0 and radius > 0 and np.isfinite(phi) and abs(z) < R):
-            raise ValueError(f"Expected positive R and radius and |z| < R, got R={R}, radius={radius}, z={z}.")
-        sun = Sun(R, z, SUN.v_radial, SUN.v_phi, SUN.v_z)
+        number("radius", radius, ABOVE_0)
+        number("phi", phi)
+        sun = Sun.of(Sun(R, z, SUN.v_radial, SUN.v_phi, SUN.v_z))
         c, s = np.cos(np.deg2rad(phi)), np.sin(np.deg2rad(phi))
         turn = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
         x = self.x @ turn.T
@@ -183,7 +186,8 @@ def read_particles(
         FileNotFoundError, KeyError, ValueError: if the file, the group or a dataset is not there or cannot be read, or
             as of `Particles.of`.
     """
-    path = Path(path)
+    path = path_of(path)
+    texts("the datasets", list((names or {}).values()))
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file to read, got {path}, which is none; check the name.")
     if unknown := set(names or {}) - set(_NAMES):
@@ -193,19 +197,19 @@ def read_particles(
     except OSError as problem:
         raise ValueError(f"Expected an HDF5 file, got {path.name} ({problem}); convert it.") from problem
     with file:
-        if group not in file or not isinstance(file[group], h5py.Group):
+        if not isinstance(group, str) or group not in file or not isinstance(file[group], h5py.Group):
             groups = [n for n, item in file.items() if isinstance(item, h5py.Group)]
             raise ColumnError(f"Expected a group among {listed(groups)} in {path.name}, got {group!r}; choose one.")
         family: Any = file[group]
         found = {}
         for what, usual in _NAMES.items():
             options = (names[what],) if names and what in names else usual
-            name = next((n for n in options if n in family), None)
+            name = next((n for n in options if n in family and isinstance(family[n], h5py.Dataset)), None)
             if name is not None:
                 found[what] = family[name][()]
             elif what != "mass" or (names and "mass" in names):
                 raise ColumnError(
-                    f"Expected {what} as one of {listed(options)} in {group} of {path.name}, which has "
+                    f"Expected {what} as one of {listed(options)} in {group} of {path.name}, got "
                     f"{listed(family)}; map yours with names={{{what!r}: your dataset}}."
                 )
     meta = {"file": path.name, "group": group}
@@ -223,4 +227,6 @@ def _plain(values, units: Mapping[str, Any], name: str, wanted: str) -> np.ndarr
         factor: Any = u.Unit(unit).to(wanted)  # pyright: ignore[reportAttributeAccessIssue]
     except (u.UnitConversionError, ValueError, TypeError):
         raise ValueError(f"Expected a unit of {name} convertible to {wanted}, got {unit!r}; correct it.") from None
+    if np.asarray(values).dtype.kind not in "fiu":
+        raise ValueError(f"Expected numbers for {name}, got {np.asarray(values).dtype}; correct them.")
     return np.asarray(values, float) * factor

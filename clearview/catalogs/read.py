@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from clearview.checks import path_of
+
 from .catalog import Catalog
 from .columns import ColumnError, choose_columns, wanted_columns
 from .formats import FormatError, check_beginning, file_format, unreadable
@@ -51,8 +53,9 @@ def read_catalog(
         KeyError: if a column that was asked for is not in it.
         ValueError: if it cannot be read, is empty, has several tables or is of another kind than its name
             tells, or a column has no unit, a wrong one, or no numbers.
+        MemoryError: if it does not fit.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.exists():
         raise FileNotFoundError(f"Expected a catalogue file, got {path}, which does not exist; check the path.")
     if path.is_dir():
@@ -69,8 +72,12 @@ def read_catalog(
     try:
         check_beginning(path, kind)
         raw = kind.read(path, pick, table)
-    except (ColumnError, FormatError, MemoryError):
+    except (ColumnError, FormatError):
         raise
+    except MemoryError as problem:
+        raise MemoryError(
+            f"Expected a table that fits into memory, got {path.name} ({problem}); read fewer columns with columns=."
+        ) from problem
     except Exception as problem:  # each library has its own kinds for a damaged file
         raise unreadable(kind.name, path.name, problem) from problem
     file = {"name": path.name, "format": kind.name, "rows": len(raw), "bytes": path.stat().st_size}

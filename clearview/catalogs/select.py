@@ -9,6 +9,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from clearview.checks import ABOVE_0, a, number, triple
+
 from .columns import ColumnError, listed
 
 if TYPE_CHECKING:
@@ -66,10 +68,10 @@ class Cut:
         raise NotImplementedError
 
     def __and__(self, other: "Cut") -> "Cut":
-        return _Composed("({!r} & {!r})", _both, (self, other))
+        return _Composed("({!r} & {!r})", _both, (self, a(other, Cut, "a cut")))
 
     def __or__(self, other: "Cut") -> "Cut":
-        return _Composed("({!r} | {!r})", _either, (self, other))
+        return _Composed("({!r} | {!r})", _either, (self, a(other, Cut, "a cut")))
 
     def __invert__(self) -> "Cut":
         return _Composed("~{!r}", _neither, (self,))
@@ -161,8 +163,8 @@ class Ball(Cut):
 
     def __post_init__(self):
         _bounds("radius", (0, self.radius))
-        if self.centre is not None and not (np.shape(self.centre) == (3,) and np.isfinite(self.centre).all()):
-            raise ValueError(f"Expected centre as (x, y, z) in kpc, got {self.centre!r}; give three numbers.")
+        if self.centre is not None:
+            triple("centre", self.centre)
 
     def test(self, catalog):
         centre = catalog.sun.position if self.centre is None else self.centre
@@ -352,8 +354,8 @@ def completeness_limit(g_limit: float = 14, distance: float = 4) -> float:
 
     0.99 mag for G < 14 and 4 kpc, as in Lim et al. 2023 (arXiv:2305.13358).
     """
-    if not distance > 0:
-        raise ValueError(f"Expected a positive distance in kpc, got {distance}; give the survey's radius.")
+    number("distance", distance, ABOVE_0)
+    number("g_limit", g_limit)
     return float(g_limit - 5 * np.log10(distance * 100))
 
 
@@ -457,6 +459,8 @@ def _within(values, low, high) -> Verdict:
 def _bounds(name, bounds) -> tuple[float, float]:
     try:
         low, high = bounds
+        if any(isinstance(end, str | bool) for end in (low, high)):
+            raise TypeError
         low, high = -np.inf if low is None else float(low), np.inf if high is None else float(high)
     except (TypeError, ValueError):
         low = high = np.nan

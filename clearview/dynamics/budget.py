@@ -28,7 +28,7 @@ import pandas as pd
 import xarray as xr
 from jax import random
 
-from clearview import flows
+from clearview import checks, flows
 from clearview.catalogs import Catalog
 from clearview.catalogs.errors import resample
 from clearview.dynamics.extrapolation import in_ball, refit, thinned
@@ -348,7 +348,7 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`; always for the central map.
     """
-    path = Path(path)
+    path = checks.path_of(path)
 
     def read(name: str, load: Callable[[Path], Any]) -> Any:
         return load(path / name) if lost is None else last_good(path / name, load, lost)
@@ -359,6 +359,7 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
     def build(header):
         if (g := header["group"]) is None:
             return None
+        checks.number("count", g["count"], 1, 1000, whole=True)
         n, p = (_stacked(d, g["count"]) for d in (central.density.n, central.density.p))
         state = State.begin((n, p)[g["stage"]], central.config.training, g["count"]) if g["state"] else None
         return Ensemble(n), Ensemble(p), state
@@ -371,19 +372,23 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
             lost.append("The list of members is lost; those of training are made again.")
         some = {name: len(list(path.glob(f"{name}-*"))) for name in PARTS if name != "training"}
         header = dict(members={"training": 0, **some}, stopped="cancelled", message="Cut off.", group=None)
+    group = None
+    with flows.described(path / "budget"):
+        counts = {name: checks.number(name, header["members"][name], 0, 10**6, whole=True) for name in PARTS}
+        stopped, message = (checks.a(header[name], str, name) for name in ("stopped", "message"))
+        if (g := header["group"]) is not None:
+            n, p, state = arrays
+            first, count, stage = (checks.number(name, g[name], 0, whole=True) for name in ("first", "count", "stage"))
+            group = Group(first, count, stage, n, p, state, unpack_history(g["history"]))
     parts: dict[str, list[MapFit]] = {}
-    for name in PARTS:
-        members = [read(f"{name}-{i}", load_map) for i in range(header["members"][name])]
+    for name, count in counts.items():
+        members = [read(f"{name}-{i}", load_map) for i in range(count)]
         parts[name] = list(takewhile(lambda member: member is not None, members))
         if missing := len(members) - len(parts[name]):
-            header |= dict(stopped="cancelled", message=f"Cut off: members of {name} were lost.")
+            stopped, message = "cancelled", f"Cut off: members of {name} were lost."
             if name == "training":  # they are made together
-                parts[name], header["group"] = [], None
+                parts[name], group = [], None
             if lost is not None:
                 again = "all of them" if name == "training" else f"the last {missing}"
                 lost.append(f"Members of {name} are lost; {again} are made again.")
-    group = None
-    if (g := header["group"]) is not None:
-        n, p, state = arrays
-        group = Group(g["first"], g["count"], g["stage"], n, p, state, unpack_history(g["history"]))
-    return ErrorBudget(central, parts, header["stopped"], header["message"], group)
+    return ErrorBudget(central, parts, stopped, message, group)

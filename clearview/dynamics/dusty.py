@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from clearview import flows
+from clearview import checks, flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.efficiency import EfficiencyConfig, EfficiencyFit, fit_efficiency
 from clearview.dynamics.maps import (
-    MapConfig,
     MapFit,
     blank,
     estimate_seconds,
@@ -20,7 +19,7 @@ from clearview.dynamics.maps import (
     save_map,
     unpacked,
 )
-from clearview.dynamics.series import PotentialConfig, PotentialSeries
+from clearview.dynamics.series import PotentialSeries
 from clearview.flows.fit import OnPreview, OnProgress, Progress
 
 LEARNING = 0.7
@@ -85,7 +84,7 @@ def save_fit(fit: EfficiencyFit | MapFit, path, *, overwrite: bool = False):
     """Write a fit, with dust or without, to one file without pickle; a map as `save_map` does."""
     if isinstance(fit, MapFit):
         return save_map(fit, path, overwrite=overwrite)
-    seen, arrays = packed(fit.seen)
+    seen, arrays = packed(checks.a(fit, EfficiencyFit, "a fit").seen)
     header = dict(
         seen=seen, config=dataclasses.asdict(fit.config), constant=fit.constant, message=fit.message,
         rays=[[float(c[0]), float(c[-1]), c.size] for c in (fit.rays[n] for n in _AXES)],
@@ -102,30 +101,26 @@ def load_fit(path) -> EfficiencyFit | MapFit:
     """
 
     def build(header):
-        seen, config = header["seen"], _config(header["config"])
+        seen, config = header["seen"], checks.from_plain(EfficiencyConfig, header["config"])
         series = PotentialSeries(seen["config"]["center"], 1.0, 1.0, config.potential)
-        shape = [size for _, _, size in header["rays"]]
+        shape = [checks.number("size", size, 1, 2000, whole=True) for _, _, size in header["rays"]]
         return (*blank(seen), series, series, np.zeros(shape, np.float32))
 
     try:
         header, (*seen, series, other, rays) = flows.load(path, "efficiency", build)
     except flows.CheckpointError as problem:
-        if "holds a map" in str(problem):
+        if "holds a map;" in str(problem):
             return load_map(path)
         raise
-    axes = {
-        n: (n, np.linspace(*ends), {"units": u}) for (n, u), ends in zip(_AXES.items(), header["rays"], strict=True)
-    }
-    return EfficiencyFit(
-        unpacked(header["seen"], tuple(seen), path), series, other, header["constant"],
-        xr.DataArray(np.asarray(rays), axes, tuple(axes), "efficiency", {"units": ""}), _config(header["config"]),
-        header["message"],
-    )  # fmt: skip
+    with flows.described(path):
+        axes = {
+            n: (n, np.linspace(*ends), {"units": u}) for (n, u), ends in zip(_AXES.items(), header["rays"], strict=True)
+        }
+        return EfficiencyFit(
+            unpacked(header["seen"], tuple(seen), path), series, other, checks.number("constant", header["constant"]),
+            xr.DataArray(np.asarray(rays), axes, tuple(axes), "efficiency", {"units": ""}),
+            checks.from_plain(EfficiencyConfig, header["config"]), checks.a(header["message"], str, "a message"),
+        )  # fmt: skip
 
 
 _AXES = {"l": "deg", "b": "deg", "distance": "kpc"}
-
-
-def _config(values: dict[str, Any]) -> EfficiencyConfig:
-    parts = {"potential": PotentialConfig(**values["potential"]), "map": MapConfig.from_dict(values["map"])}
-    return EfficiencyConfig(**{**values, **parts})

@@ -25,6 +25,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.optimize import isotonic_regression
 
+from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.dynamics.fields import provenance_of, slice_points
 from clearview.dynamics.maps import MapConfig, MapFit
@@ -74,12 +75,12 @@ class EfficiencyConfig:
     map: MapConfig = field(default_factory=lambda: MapConfig(potential=None))
 
     def __post_init__(self):
+        checks.parts(self)
         if self.form not in FORMS:
             raise ValueError(f"Expected a form among {', '.join(FORMS)}, got {self.form!r}; choose one.")
-        positive = (self.stars, self.smooth, self.clear_height, self.clear_error, self.clear_distance, self.veil)
-        positive += (self.smoothing,)
-        if not min(positive) > 0:
-            raise ValueError(f"Expected positive numbers, got {self}; correct them.")
+        positive = "smooth", "clear_height", "clear_error", "clear_distance", "veil", "smoothing"
+        checks.numbers(self, whole=True, stars=(1, checks.MOST))
+        checks.numbers(self, **dict.fromkeys(positive, (checks.ABOVE_0, checks.MOST)))
 
 
 @dataclass(frozen=True)

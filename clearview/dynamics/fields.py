@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from clearview import checks
 from clearview.dynamics.dustmaps import from_galactic
-from clearview.field import Axis, Quantity, grid, make_field
+from clearview.field import Axis, Quantity, check, grid, make_field
 from clearview.units import ACCELERATION_UNIT, SUN
 
 PHASE_SPACE = ("x", "y", "z", "vx", "vy", "vz")
@@ -16,6 +17,7 @@ _UNITS = {"x": "kpc", "y": "kpc", "z": "kpc", "R": "kpc", "phi": "deg", "vx": "k
 
 def _check(axes: Sequence[Axis], fixed: Mapping[str, float], names: Sequence[str]) -> None:
     """Refuse coordinates that are not of this slice, and axes in other units than they are computed in."""
+    check(axes, fixed)
     for name in (*(a.name for a in axes), *fixed):
         if name not in names:
             raise ValueError(f"Expected coordinates among {', '.join(names)}, got {name!r}; correct its name.")
@@ -35,6 +37,7 @@ def slice_points(axes: Sequence[Axis], fixed: Mapping[str, float]) -> np.ndarray
     Raises:
         ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
+    check(axes, fixed)
     names = {*fixed, *(a.name for a in axes)}
     system = next((s for s in (("R", "phi", "z"), ("l", "b", "distance")) if names & set(s[:2])), PHASE_SPACE[:3])
     _check(axes, fixed, system)
@@ -81,6 +84,10 @@ def acceleration_field(
         ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
     x = slice_points(axes, fixed)
+    checks.has(source, "a map or a truth", "acceleration", *["potential"] * potential)
+    if errors and not hasattr(source, "acceleration_covariance"):
+        raise ValueError(f"Expected a map to have errors, got a {type(source).__name__}; leave out errors=True.")
+    checks.number("radius", radius, checks.ABOVE_0, optional=True)
     center = np.asarray(getattr(source, "center", center))
     radius = getattr(source, "radius", None) if radius is None else radius
     shape, points = x.shape[:-1], x.reshape(-1, 3)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jax import random
 
-from clearview import flows
+from clearview import checks, flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.identifiability import identifiability
 from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
@@ -22,12 +22,15 @@ from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_place
 from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import in_chunks, rotate, soft_ball
-from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history, unpack_history
+from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history
 from clearview.flows.networks import generator, permutation
 from clearview.units import ACCELERATION_UNIT, SUN, Sun
 
 FEWEST = 1000
 """Stars below which six dimensions cannot be learnt."""
+
+LIGHT = 299_792.458
+"""km/s."""
 
 EXTRAPOLATED = "simex_draws"
 """In ``source`` of a map that `clearview.dynamics.simex_map` made: the random draws behind it."""
@@ -68,9 +71,11 @@ class MapConfig:
     seed: int = 0
 
     def __post_init__(self):
-        object.__setattr__(self, "center", tuple(float(c) for c in self.center))  # an array has no plain ==
-        if self.radius is not None and not 0 < self.radius < np.inf:
-            raise ValueError(f"Expected a radius above 0 kpc, or None, got {self.radius}; correct it.")
+        center = checks.triple("center", self.center)
+        object.__setattr__(self, "center", center)  # an array has no plain ==
+        checks.parts(self)
+        checks.numbers(self, optional=True, radius=(checks.ABOVE_0, checks.MOST))
+        checks.numbers(self, whole=True, seed=checks.SEEDS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
@@ -78,10 +83,8 @@ class MapConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "MapConfig":
-        """The inverse of `to_dict`."""
-        parts = dict(positions=FlowConfig, velocities=FlowConfig, training=FitConfig, potential=PotentialConfig)
-        made = {name: None if values[name] is None else make(**values[name]) for name, make in parts.items()}
-        return cls(**{**values, **made, "center": tuple(values["center"])})
+        """The inverse of `to_dict`; see `clearview.checks.from_plain`."""
+        return checks.from_plain(cls, values)
 
 
 @dataclass
@@ -125,7 +128,7 @@ class MapFit:
     def sun(self) -> Sun:
         """The Sun that the stars were placed with."""
         told = self.source.get("sun")
-        return Sun.from_dict(told) if isinstance(told, dict) else SUN
+        return Sun.of(told) if isinstance(told, dict) else SUN
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -254,11 +257,14 @@ def fit_map(
         ValueError: for too few stars, stars that do not fill the ball or do not differ in a coordinate, or a
             ``resume`` of other stars.
     """
-    points, digest = catalog.phase_space, catalog.digest()
+    checks.a(config, (MapConfig, type(None)), "a MapConfig")
+    checks.number("preview", preview, 0)
+    points, digest = checks.a(catalog, Catalog, "a Catalog").phase_space, catalog.digest()
     if resume is None:
         source = {**catalog.meta, "sun": catalog.sun.to_dict()}
         fit = _begin(points, config or MapConfig(center=tuple(catalog.sun.position)), digest, source)
     else:
+        checks.a(resume, MapFit, "a MapFit to resume")
         if config is not None and config != resume.config:
             raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
         if digest != resume.data_digest:
@@ -395,7 +401,12 @@ def _unconstrained(fit: MapFit, x, key) -> str:
 def _begin(points, config: MapConfig, digest: str, source: dict[str, Any]) -> MapFit:
     """The untrained fit, after a look at the stars."""
     if len(points) < FEWEST:
-        raise ValueError(f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(points):,}.")
+        raise ValueError(
+            f"Expected at least {FEWEST:,} stars to learn six dimensions from, got {len(points):,}; loosen the cuts."
+        )
+    fastest = max(float(np.linalg.norm(part[:, 3:], axis=1).max()) for part in parts(points))
+    if fastest > LIGHT:
+        raise ValueError(f"Expected velocities in km/s below that of light, got {fastest:.3g}; check their unit.")
     radius = config.radius
     if radius is None:
         radius = max(part.max() for part in distances(points, config.center)) * (1 + 1e-4)
@@ -561,7 +572,7 @@ def save_map(fit: MapFit, path, *, overwrite: bool = False, keep: bool = False):
 
 def packed(fit: MapFit) -> tuple[dict[str, Any], Any]:
     """A fit as a header of plain values and a pytree of arrays; `unpacked` takes them."""
-    if fit.stopped == "preview":
+    if checks.a(fit, MapFit, "a MapFit").stopped == "preview":
         raise ValueError("Expected a fit to save, got a preview of one; cancel the training and save what it gives.")
     header = dict(
         config=fit.config.to_dict(), radius=fit.radius, stars=fit.stars, data_digest=fit.data_digest, stage=fit.stage,
@@ -579,7 +590,8 @@ def load_map(path) -> MapFit:
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`.
     """
-    return unpacked(*flows.load(path, "map", blank), path)
+    header, arrays = flows.load(path, "map", blank)
+    return unpacked(header, arrays, path)
 
 
 def blank(header: dict[str, Any]):
@@ -609,8 +621,11 @@ def unpacked(header: dict[str, Any], arrays, path) -> MapFit:
         raise flows.CheckpointError(
             f"Expected {', '.join(sorted(absent))} in the header of {path}, got none; train again."
         )
-    history = unpack_history(header["history"])
-    return MapFit(
-        MapConfig.from_dict(header["config"]), density, series, header["radius"], header["stars"],
-        header["data_digest"], header["stage"], header["stopped"], header["message"], history, state, header["source"],
-    )  # fmt: skip
+    with flows.described(path):
+        told = flows.told_of(header)
+        return MapFit(
+            MapConfig.from_dict(header["config"]), density, series,
+            checks.number("radius", header["radius"], checks.ABOVE_0), told["stars"], told["data_digest"],
+            checks.number("stage", header["stage"], 0, 3, whole=True), told["stopped"], told["message"],
+            told["history"], state, told["source"],
+        )  # fmt: skip

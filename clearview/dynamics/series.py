@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from clearview import checks
+
 SYMMETRIES = "north-south", "axisymmetric"
 
 
@@ -68,19 +70,15 @@ class PotentialConfig:
     symmetry: tuple[str, ...] = ()
 
     def __post_init__(self):
-        given = (self.symmetry,) if isinstance(self.symmetry, str) else tuple(self.symmetry or ())
+        given = checks.texts("symmetry", () if self.symmetry is None else self.symmetry)
         if unknown := set(given) - set(SYMMETRIES):
             raise ValueError(f"Expected symmetries among {SYMMETRIES}, got {sorted(unknown)}; correct them.")
         object.__setattr__(self, "symmetry", tuple(name for name in SYMMETRIES if name in given))
-        if not (isinstance(self.stars, int) and isinstance(self.degree, int) and 1 <= self.degree <= 40):
-            raise ValueError(
-                f"Expected whole numbers of stars and degrees, at most 40 of these, got {self}; correct it."
-            )
-        if self.stars < 1 or self.horizontal < 1 or not min(self.length, self.outlier, self.halo) > 0:
-            raise ValueError(f"Expected positive numbers of stars and degrees, lengths and sizes, got {self}; correct.")
-        weights = self.pointwise, self.smooth, self.smooth_density, self.disc, self.vertical, self.slab, self.positive
-        if not (0 < self.edge <= 1 and min(weights) >= 0):
-            raise ValueError(f"Expected 0 < edge <= 1 and no negative weight, got {self}; correct them.")
+        weights = "pointwise", "smooth", "smooth_density", "disc", "vertical", "slab", "positive"
+        checks.numbers(self, whole=True, stars=(1, checks.MOST), degree=(1, 40))
+        checks.numbers(self, horizontal=(1, checks.MOST), edge=(checks.ABOVE_0, 1))
+        checks.numbers(self, **dict.fromkeys(("length", "outlier", "halo"), (checks.ABOVE_0, checks.MOST)))
+        checks.numbers(self, **dict.fromkeys(weights, (0, checks.MOST)))
 
     @property
     def assumed(self) -> str:

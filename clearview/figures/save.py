@@ -9,6 +9,7 @@ from typing import IO, Any, NamedTuple
 import holoviews as hv
 import numpy as np
 
+from clearview.checks import a, number
 from clearview.figures import style
 from clearview.figures.frame import codes_of, frame_of
 
@@ -45,8 +46,11 @@ def save_figure(
         if fmt not in ("png", "svg", "pdf"):
             raise ValueError(f"Expected a path ending in .png, .svg or .pdf, got {path.name!r}; change its ending.")
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} is already there; give another name, or overwrite=True to replace it.")
-    many = isinstance(element, hv.Layout)
+            raise FileExistsError(
+                f"Expected a new file, got {path}, which is already there; pass overwrite=True to replace it."
+            )
+    number("dpi", dpi, 1, 10_000)
+    many = isinstance(a(element, hv.core.Dimensioned, "an element"), hv.Layout)
     frames = [frame_of(k) for k in (element if many else [element])]
     data = picture(*frames, fmt=fmt, dpi=dpi, columns=element._max_cols if many else 4)
     path.write_bytes(data) if isinstance(path, Path) else path.write(data)

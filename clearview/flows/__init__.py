@@ -1,6 +1,6 @@
 """Normalising flows that are smooth enough to be differentiated, and the one way to train anything here."""
 
-from clearview.flows.checkpoint import CheckpointError, load, save
+from clearview.flows.checkpoint import CheckpointError, described, load, save
 from clearview.flows.columns import (
     ColumnConfig,
     ColumnFit,
@@ -13,7 +13,7 @@ from clearview.flows.columns import (
 from clearview.flows.density import AbstractDensity, AbstractFlow, Ball, PhaseSpace, Standardised
 from clearview.flows.discrete import MAF, Coupling, FlowConfig
 from clearview.flows.ensemble import Ensemble, fit_ensemble
-from clearview.flows.fit import Fit, FitConfig, Progress, State, fit, optimise
+from clearview.flows.fit import Fit, FitConfig, Progress, State, fit, optimise, told_of
 from clearview.flows.score import ScoreConfig, ScoreModel
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Standardised",
     "State",
     "column_field",
+    "described",
     "estimate_seconds",
     "fit",
     "fit_columns",
@@ -45,4 +46,5 @@ __all__ = [
     "optimise",
     "save",
     "save_columns",
+    "told_of",
 ]

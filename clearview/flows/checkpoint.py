@@ -5,16 +5,18 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import equinox as eqx
 
 import clearview
+from clearview.checks import path_of, shown, strict_json
 
 _MAGIC, FORMAT = "clearview", 3
+_LONGEST = 1 << 28  # bytes of the first line, so that a foreign file without lines is not read whole
 
 T = TypeVar("T")
 
@@ -76,7 +78,7 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
     Raises:
         FileExistsError: if the path exists and ``overwrite`` is False.
     """
-    path = Path(path)
+    path = path_of(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
     buffer = io.BytesIO()
@@ -121,39 +123,56 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file is foreign, of another kind or version, damaged, or of other shapes.
     """
-    path = Path(path)
+    path = path_of(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a ClearView checkpoint at {path}, found no such file; check the path.")
+        raise FileNotFoundError(f"Expected a ClearView checkpoint at {path}, got no such file; check the path.")
     with open(path, "rb") as file:
-        line, payload = file.readline(), file.read()
-    try:
-        first = json.loads(line)
-        if first["format"] != _MAGIC:
-            raise KeyError
-        version, found, header = first["version"], first["kind"], first["header"]
-        size, digest = first["size"], first["sha256"]
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"Expected a ClearView checkpoint, {path} is some other file; check the path.") from None
-    if version not in (2, FORMAT):
-        raise CheckpointError(
-            f"Expected checkpoint version {FORMAT}, {path} has version {version} (written by ClearView "
-            f"{first.get('clearview_version')}); train again or use that ClearView."
-        )
-    if found != kind:
-        raise CheckpointError(f"Expected a checkpoint of a {kind}, {path} holds a {found}; choose another file.")
+        try:
+            first = strict_json(file.readline(_LONGEST))
+            if first["format"] != _MAGIC:
+                raise KeyError
+            version, found, header = first["version"], first["kind"], first["header"]
+            size, digest = first["size"], first["sha256"]
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(
+                f"Expected a ClearView checkpoint, got some other file in {path}; check the path."
+            ) from None
+        if version not in (2, FORMAT):
+            raise CheckpointError(
+                f"Expected checkpoint version {FORMAT}, got version {shown(version)} in {path} (written by ClearView "
+                f"{shown(first.get('clearview_version'))}); train again or use that ClearView."
+            )
+        if found != kind:
+            raise CheckpointError(
+                f"Expected a checkpoint of a {kind}, got {path}, which holds a {found}; choose another file."
+            )
+        payload = file.read()
     # Version 2 had no digest of the header.
     if len(payload) != size or digest != (
         hashlib.sha256(payload).hexdigest() if version == 2 else _digest(header, payload)
     ):
         raise CheckpointError(
-            f"Expected an intact header and {size} bytes of arrays, {path} is truncated or damaged ({len(payload)} "
-            f"bytes); use another copy."
+            f"Expected an intact header and {shown(size)} bytes of arrays, got {path}, which is truncated or damaged "
+            f"({len(payload)} bytes); use another copy."
         )
-    try:
+    with described(path):
         like = eqx.filter_eval_shape(build, header)
         return header, eqx.tree_deserialise_leaves(io.BytesIO(payload), like)
+
+
+@contextmanager
+def described(path) -> Iterator[None]:
+    """What goes wrong within is the fault of the header of ``path``, which describes no such thing.
+
+    Raises:
+        CheckpointError: for every exception.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(
-            f"Expected arrays of the shapes that the header of {path} describes, got others; it was written by "
-            f"another program or changed ({type(error).__name__})."
+            f"Expected arrays of the shapes that the header of {path} describes, got others; use another copy, as it "
+            f"was written by another program or changed ({type(error).__name__})."
         ) from error

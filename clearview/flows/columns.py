@@ -12,8 +12,10 @@ import xarray as xr
 from astropy import units as u
 from jax import random
 
+from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.field import Axis, Quantity, grid, make_field
+from clearview.checks import a
+from clearview.field import Axis, Quantity, check, grid, make_field
 from clearview.flows import checkpoint
 from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
 from clearview.flows.density import AbstractFlow, Standardised, in_chunks
@@ -28,11 +30,14 @@ from clearview.flows.fit import (
     State,
     fit,
     pack_history,
-    unpack_history,
+    told_of,
 )
 
 FEWEST = 100
 """Stars below which no density is learnt."""
+
+MOST = 100
+"""Columns above which none is."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,18 @@ class ColumnConfig:
     )
     seed: int = 0
 
+    def __post_init__(self):
+        checks.parts(self)
+        checks.numbers(self, whole=True, seed=checks.SEEDS)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ColumnConfig":
-        """The inverse of `to_dict`."""
-        return cls(FlowConfig(**values["flow"]), FitConfig(**values["training"]), values["seed"])
+        """The inverse of `to_dict`; see `clearview.checks.from_plain`."""
+        return checks.from_plain(cls, values)
 
 
 @dataclass
@@ -147,7 +156,9 @@ def fit_columns(
         ValueError: for columns that are no numbers, given twice or of one value only, fewer than 100 stars, or a
             ``resume`` of other stars.
     """
-    columns, data, units = _table(catalog, columns)
+    checks.a(config, (ColumnConfig, type(None)), "a ColumnConfig")
+    checks.a(resume, (ColumnFit, type(None)), "a ColumnFit to resume")
+    columns, data, units = _table(checks.a(catalog, Catalog, "a Catalog"), columns)
     digest = catalog.digest(columns)
     if resume is not None:
         if config is not None and config != resume.config:
@@ -198,9 +209,12 @@ def estimate_seconds(stars: int, columns: int = 2, config: ColumnConfig | None =
 
 def _table(catalog: Catalog, columns: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
     """The columns as (N, columns) float32 of the stars that have them all, and their units."""
-    columns = (columns,) if isinstance(columns, str) else tuple(columns)
-    if not columns or len(set(columns)) < len(columns):
-        raise ValueError(f"Expected different columns to learn, got {columns!r}; name at least one, each once.")
+    columns = tuple(checks.texts("columns", columns))
+    if not 0 < len(set(columns)) == len(columns) <= MOST:
+        raise ValueError(
+            f"Expected different columns to learn, got {checks.shown(columns)}; name at least one and at most {MOST}, "
+            "each once."
+        )
     catalog.require(columns)
     for name in columns:
         if catalog[name].dtype.kind not in "fiu":
@@ -214,12 +228,14 @@ def _table(catalog: Catalog, columns: Iterable[str]) -> tuple[tuple[str, ...], n
         )
     for name, values in zip(columns, data.T, strict=True):
         low, high = np.percentile(values, [16, 84])
+        if (most := np.abs(values).max()) > 1e30:
+            raise ValueError(f"Expected {name} within 1e30, got {most:g}; take another unit or its logarithm.")
         if not high > low:
             raise ValueError(f"Expected stars that differ in {name}, got most at {low:g}; leave that column out.")
-        if high - low < 1e4 * np.spacing(np.float32(np.abs(values).max())):
+        if high - low < 1e4 * np.spacing(np.float32(most)):
             raise ValueError(
                 f"Expected a spread in {name} that float32 resolves, got {high - low:g} at values up to "
-                f"{np.abs(values).max():.9g}; subtract a constant from the column first."
+                f"{most:.9g}; subtract a constant from the column first."
             )
     return columns, data.astype(np.float32), tuple(str(catalog.unit(c) or "") for c in columns)
 
@@ -240,14 +256,13 @@ def column_field(fit: ColumnFit, axes: Sequence[Axis], fixed: Mapping[str, float
     """
     fixed = dict(fixed or {})
     units = dict(zip(fit.columns, fit.units, strict=True))
-    for name in (*(a.name for a in axes), *fixed):
+    check(axes, fixed)
+    for name in (*(axis.name for axis in axes), *fixed):
         if name not in units:
             raise ValueError(f"Expected columns among {', '.join(fit.columns)}, got {name!r}; correct its name.")
     for axis in axes:
         if u.Unit(axis.units) != u.Unit(units[axis.name]):
             raise ValueError(f"Expected the axis {axis.name} in {units[axis.name]}, got {axis.units}; convert it.")
-    if not np.isfinite(list(fixed.values())).all():
-        raise ValueError(f"Expected finite values of the fixed columns, got {fixed}; correct them.")
     points = grid(axes, fixed, fit.columns)
     density = fit.stars * np.exp(fit.log_prob(points.reshape(-1, len(fit.columns))).astype(float))
     unit: Any = u.dimensionless_unscaled
@@ -274,7 +289,7 @@ def save_columns(fit: ColumnFit, path, *, overwrite: bool = False):
     Raises:
         ValueError: for a preview.
     """
-    if fit.stopped == "preview":
+    if a(fit, ColumnFit, "a ColumnFit").stopped == "preview":
         raise ValueError("Expected a fit to save, got a preview of one; cancel the training and save what it gives.")
     header = dict(
         config=fit.config.to_dict(), columns=fit.columns, units=fit.units, stars=fit.stars,
@@ -293,12 +308,15 @@ def load_columns(path) -> ColumnFit:
 
     def build(header):
         config, dim = ColumnConfig.from_dict(header["config"]), len(header["columns"])
+        checks.number("columns", dim, 1, MOST, whole=True)
         flow = Standardised(MAF(dim, None, config.flow, key=random.key(0)), np.zeros(dim), np.ones(dim))
         return flow, State.begin(flow, config.training) if header["unfinished"] else None
 
     header, (density, state) = checkpoint.load(path, "density of columns", build)
-    return ColumnFit(
-        tuple(header["columns"]), tuple(header["units"]), ColumnConfig.from_dict(header["config"]), density,
-        header["stars"], header["data_digest"], header["stopped"], header["message"],
-        unpack_history(header["history"]), state, header["source"],
-    )  # fmt: skip
+    with checkpoint.described(path):
+        columns, units = (tuple(checks.texts(name, a(header[name], list, name))) for name in ("columns", "units"))
+        if len(units) != len(columns):
+            raise ValueError(f"Expected a unit for each of {len(columns)} columns, got {len(units)}; train anew.")
+        return ColumnFit(
+            columns, units, ColumnConfig.from_dict(header["config"]), density, state=state, **told_of(header)
+        )

@@ -10,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from clearview import checks
 from clearview.flows.density import AbstractFlow
 from clearview.flows.networks import dense_layers
 from clearview.flows.transforms import TRANSFORMS, Affine, Spline
+
+LARGEST = 10**8
+"""Weights of a flow: a damaged or hostile file must not ask for all memory."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class FlowConfig:
             lower and sooner; with 0 all bend at the middle, which gave the better accelerations on the one mock tried.
 
     Raises:
-        ValueError: if there is no layer or unit, no such transform, or the spline cannot be.
+        ValueError: if there is no layer or unit, or far too many, no such transform, or the spline cannot be.
     """
 
     layers: int = 6
@@ -39,14 +43,13 @@ class FlowConfig:
     spread: float = 0.0
 
     def __post_init__(self):
-        if min(self.layers, self.width, self.depth) < 1 or not 0 <= self.spread < np.inf:
-            raise ValueError(
-                f"Expected at least one layer, unit and hidden row and a spread not below 0, got layers={self.layers}, "
-                f"width={self.width}, depth={self.depth}, spread={self.spread}; correct them."
-            )
-        if self.transform not in TRANSFORMS:
+        checks.numbers(self, whole=True, layers=(1, 1000), width=(1, 10_000), depth=(1, 100))
+        checks.numbers(self, spread=(0, checks.MOST))
+        if (weights := self.layers * self.depth * self.width**2) > LARGEST:
+            raise ValueError(f"Expected a flow of at most {LARGEST:,} weights, got {weights:,}; make it smaller.")
+        if self.transform not in tuple(TRANSFORMS):
             raise ValueError(f"Expected a transform among {', '.join(TRANSFORMS)}, got {self.transform!r}; choose one.")
-        TRANSFORMS[self.transform](self.bins, self.reach)  # refuses a spline that cannot be
+        Spline(self.bins, self.reach)  # refuses one that cannot be
 
     @property
     def elementwise(self) -> Affine | Spline:

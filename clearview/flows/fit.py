@@ -17,6 +17,8 @@ import pandas as pd
 from jax import lax, random
 from jaxtyping import PRNGKeyArray
 
+from clearview import checks
+from clearview.checks import a
 from clearview.flows.batches import Batches
 from clearview.flows.density import checked
 
@@ -52,23 +54,11 @@ class FitConfig:
     b2: float = 0.999
 
     def __post_init__(self):
-        counts = {"epochs": 1, "min_steps": 0, "batch_size": 1}
-        if self.patience is not None:
-            counts["patience"] = 1
-        for name, least in counts.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"Expected {name} as a whole number of at least {least}, got {value!r}; correct it.")
-        if not (0 < self.learning_rate < np.inf and 0 <= self.b2 < 1 and self.seconds_per_report >= 0):
-            raise ValueError(
-                f"Expected a positive learning rate, b2 from 0 to below 1 and seconds_per_report not below 0, got "
-                f"{self.learning_rate}, {self.b2} and {self.seconds_per_report}; correct them."
-            )
-        if not (0 <= self.validation < 1 and 0 <= self.average < 1):
-            raise ValueError(
-                f"Expected validation and average as fractions from 0 to 1, got {self.validation} and {self.average}; "
-                "correct them."
-            )
+        many = checks.MOST
+        checks.numbers(self, whole=True, epochs=(1, many), min_steps=(0, many), batch_size=(1, many))
+        checks.numbers(self, whole=True, optional=True, patience=(1, many))
+        checks.numbers(self, learning_rate=(checks.ABOVE_0, many), seconds_per_report=(0, many))
+        checks.numbers(self, b2=(0, checks.BELOW_1), validation=(0, checks.BELOW_1), average=(0, checks.BELOW_1))
         if self.patience is not None and not self.validation:
             raise ValueError("Expected stars held out to judge by where there is patience, got validation=0; raise it.")
 
@@ -172,7 +162,7 @@ class Previews:
     """
 
     def __init__(self, show: OnPreview, every: float):
-        self.show, self.every = show, every
+        self.show, self.every = show, checks.number("preview", every, 0)
         self.next, self.took = time.monotonic() + every, 0.0
 
     def __call__(self, make: Callable[[], Any]) -> None:
@@ -242,7 +232,28 @@ def pack_history(history: pd.DataFrame) -> dict[str, list]:
 
 def unpack_history(packed: dict[str, list]) -> pd.DataFrame:
     """The inverse of `pack_history`."""
+    if set(packed) != set(HISTORY):
+        raise ValueError(f"Expected a history of {', '.join(HISTORY)}, got {', '.join(packed)}; train anew.")
     return pd.DataFrame(packed, columns=HISTORY).astype({"train": float, "validation": float})
+
+
+STOPPED = "finished", "cancelled", "diverged"
+
+
+def told_of(header: dict[str, Any]) -> dict[str, Any]:
+    """What the header of every fit tells of how it ended, each of its kind.
+
+    Raises:
+        KeyError, TypeError, ValueError: if something is missing or of another kind.
+    """
+    told = {name: a(header[name], str, name) for name in ("data_digest", "stopped", "message")}
+    if told["stopped"] not in STOPPED:
+        raise ValueError(f"Expected a fit that {', '.join(STOPPED)}, got {told['stopped']!r}; train anew.")
+    stars = checks.number("stars", header["stars"], 1, whole=True)
+    return {
+        **told, "stars": stars, "source": a(header["source"], dict, "a source"),
+        "history": unpack_history(header["history"]),
+    }  # fmt: skip
 
 
 def patiently(call: Callable[[], Any], tell: Callable[[], bool], every: float = 0.2):

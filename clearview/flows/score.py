@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import random
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from clearview import checks
 from clearview.flows.density import checked, flat, over
 from clearview.flows.networks import dense_layers
 
@@ -35,10 +36,8 @@ class ScoreConfig:
     noise: float = 0.1
 
     def __post_init__(self):
-        if min(self.width, self.depth) < 1 or not self.noise > 0:
-            raise ValueError(
-                f"Expected at least one unit and hidden row and a positive noise, got {self}; enlarge them."
-            )
+        checks.numbers(self, whole=True, width=(1, 10_000), depth=(1, 100))
+        checks.numbers(self, noise=(checks.ABOVE_0, checks.MOST))
         if self.matching not in MATCHING:
             raise ValueError(f"Expected matching among {', '.join(MATCHING)}, got {self.matching!r}; choose one.")
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
+
+from clearview import checks
 
 STEEPEST = 4.0
 """Log scales and slopes stay below this, smoothly: no runaway in the tails."""
@@ -51,11 +52,8 @@ class Spline:
     reach: float = 4.0
 
     def __post_init__(self):
-        if not isinstance(self.bins, int) or not 2 <= self.bins <= 100 or not 0 < self.reach < np.inf:
-            raise ValueError(
-                f"Expected 2 to 100 bins, a whole number, and a positive, finite reach of the spline, got "
-                f"bins={self.bins!r} and reach={self.reach!r}; correct them."
-            )
+        checks.numbers(self, whole=True, bins=(2, 100))
+        checks.numbers(self, reach=(checks.ABOVE_0, checks.MOST))
 
     @property
     def count(self) -> int:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clearview.checks import has
 from clearview.mocks import POTENTIALS, Truth
 
 try:
@@ -71,13 +72,14 @@ class BallPotential:
     """
 
     def __init__(self, source, outer: Any = None):
+        has(source, "a map with a potential", "acceleration", "potential")
         if isinstance(outer, str) and outer not in OUTER:
             raise ValueError(f"Expected an outer potential among {', '.join(OUTER)}, got {outer!r}; choose one.")
         self.center = np.asarray(getattr(source, "center", np.zeros(3)), float)
         self.radius = float(getattr(source, "radius", np.inf))
         if outer is not None and not np.isfinite(self.radius):
             raise ValueError(
-                f"Expected no outer potential for a {type(source).__name__}, which has no edge; leave it out."
+                f"Expected no outer potential for a {type(source).__name__}, which has no edge, got one; leave it out."
             )
         series = getattr(source, "series", None)
         if series is not None:

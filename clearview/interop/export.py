@@ -10,6 +10,7 @@ import xarray as xr
 from astropy.io import fits
 
 from clearview.catalogs.columns import HEADER
+from clearview.checks import path_of
 
 _NETCDF, _FITS = (".nc", ".nc4", ".netcdf"), (".fits", ".fit")
 
@@ -33,7 +34,7 @@ def write_field(field: xr.Dataset, path: str | Path, *, overwrite: bool = False)
         TypeError: if ``field`` is no Dataset.
         ValueError: if the ending is not known, or the format cannot hold the field; a file that was there stays.
     """
-    path = Path(path)
+    path = path_of(path)
     kind = _kind(path)
     if not isinstance(field, xr.Dataset):
         raise TypeError(f"Expected an xarray Dataset, got {type(field).__name__}; make it with make_field.")
@@ -65,7 +66,7 @@ def read_field(path: str | Path) -> xr.Dataset:
         FileNotFoundError: if there is no such file.
         ValueError: if the ending is not known, or the file was not written by `write_field`.
     """
-    path = Path(path)
+    path = path_of(path)
     kind = _kind(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file to read, got {path}, which is none; check the name.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from galpy.potential.Potential import Potential
 
+from clearview.checks import ABOVE_0, number
 from clearview.interop.ball import BallPotential
 
 
@@ -100,4 +101,6 @@ def to_galpy(source, *, outer: Any = None, ro: float = 8.0, vo: float = 220.0) -
     Raises:
         ValueError: see `BallPotential`.
     """
+    number("ro", ro, ABOVE_0)
+    number("vo", vo, ABOVE_0)
     return MapPotential(BallPotential(source, outer), ro, vo)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax, random
 
+from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.mocks.galaxy import _KMS_MYR, DISC_AND_HALO, Population, _cached, _force, _launch
+from clearview.mocks.galaxy import _KMS_MYR, DISC_AND_HALO, Population, _cached, _force, _launch, check_orbits
 from clearview.mocks.truth import Spiral, Truth, truth_of
 from clearview.units import SUN
 
@@ -76,16 +77,18 @@ def lumpy_galaxy(
         ValueError: for n < 1, a radius outside (0, 8) kpc or too large for a sector between two arms, a fraction
             outside [0, 1), a clump of less than two stars, times that are not positive, or an unknown potential.
     """
+    checks.a(spiral, (Spiral, type(None)), "a Spiral")
     spiral = spiral or Spiral()
+    check_orbits(
+        n, seed, populations, radius, time_step, mixing=mixing_time, growing=growing_time, holding=holding_time
+    )
+    checks.number("clump_stars", clump_stars, 2, 10**9, whole=True)
+    checks.number("clumped", clumped, 0, checks.BELOW_1)
+    for name, size in (("clump_size", clump_size), ("clump_dispersion", clump_dispersion)):
+        checks.number(name, size, 0)
     reach = SUN.R * np.sin(np.pi / spiral.arms)  # the ball lies in one sector of the arms
-    if n < 1:
-        raise ValueError(f"Expected at least one star, got n={n}.")
     if not 0 < radius < reach:
         raise ValueError(f"Expected a ball radius between 0 and {reach:.3f} kpc, got {radius}; choose a smaller ball.")
-    if not (0 <= clumped < 1 and clump_stars >= 2):
-        raise ValueError(
-            f"Expected 0 <= clumped < 1 and clump_stars >= 2, got {clumped} and {clump_stars}; correct them."
-        )
     if min(mixing_time, growing_time, holding_time) < time_step or time_step <= 0:
         raise ValueError(
             f"Expected times of at least one time step, got {mixing_time}, {growing_time} and {holding_time} Myr; "
@@ -155,9 +158,9 @@ def stir(
         ValueError: if ``catalog`` is no whole mock galaxy in equilibrium, for a radius outside (0, 8) kpc, or a width
             or time that is not positive.
     """
-    mock, truth = catalog.meta.get("mock") or {}, truth_of(catalog)
+    mock, truth = checks.a(catalog, Catalog, "a Catalog").meta.get("mock") or {}, truth_of(catalog)
     if truth is None or mock.get("radius") is not None or truth.spiral or "stirred" in mock:
-        raise ValueError("Expected a whole mock galaxy in equilibrium; make it with mock_galaxy(n, radius=None).")
+        raise ValueError("Expected a whole mock galaxy, got other stars; make it with mock_galaxy(n, radius=None).")
     if radius is not None and not 0 < radius < SUN.R:
         raise ValueError(f"Expected a ball radius between 0 and {SUN.R} kpc, got {radius}; choose a smaller ball.")
     if width <= 0 or time <= 0 or not 0 < time_step <= time:

@@ -6,7 +6,7 @@ of the populations there and on the extinction in front of it, and not on a law 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from scipy.spatial import KDTree
 from scipy.special import erf
 from scipy.stats import norm, qmc
 
+from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.mocks.galaxy import Population, mock_galaxy
 from clearview.mocks.photometry import M_LIMIT, OLD, YOUNG, LuminosityFunction, distance_modulus, faintest_seen
@@ -53,9 +54,14 @@ class Dust:
     reach: float = 4.3
 
     def __post_init__(self):
+        checks.numbers(self, whole=True, seed=checks.SEEDS, clouds=(0, 10**7))
+        checks.numbers(self, layer=(0, checks.MOST), scale_height=(checks.ABOVE_0, checks.MOST), reach=(0, 1000))
+        for name in ("sizes", "depths"):
+            if not (isinstance(ends := getattr(self, name), Sequence) and len(ends) == 2):
+                raise ValueError(f"Expected {name} as (smallest, largest), got {ends!r}; give two numbers.")
         rising = all(0 < low <= high for low, high in (self.sizes, self.depths))
-        if not (rising and self.clouds >= 0 and self.layer >= 0 and self.scale_height > 0):
-            raise ValueError(f"Expected positive, rising bounds and no negative amounts, got {self}; correct them.")
+        if not rising:
+            raise ValueError(f"Expected positive, rising bounds, got {self}; correct them.")
         if self.reach < 5 * self.sizes[1] + 0.1:
             raise ValueError(
                 f"Expected clouds that leave the Sun free, got some of {self.sizes[1]} kpc within {self.reach} kpc; "
@@ -212,11 +218,12 @@ def dusty_galaxy(
     Raises:
         ValueError: for a wrong share or depth, what `mock_galaxy` refuses, or if no star is left.
     """
+    checks.a(dust, Dust, "a Dust")
+    checks.number("n", n, 1, 10**9, whole=True)
+    checks.number("fainter", fainter, 0, 20)
     total = sum(t.share for t in tracers)
     if not tracers or not all(t.share > 0 for t in tracers):
         raise ValueError(f"Expected tracers with positive shares, got {[t.share for t in tracers]}; correct them.")
-    if not fainter >= 0:
-        raise ValueError(f"Expected fainter >= 0 mag, got {fainter}; the parent list cannot end above the cut.")
     if radius is None:
         raise ValueError("Expected a ball radius in kpc, got None; dust is only laid around the Sun.")
     field, rng = DustField(dust), np.random.default_rng([seed, 0xD057])

@@ -3,6 +3,7 @@
 import numpy as np
 from astropy import units as u
 
+from clearview import checks
 from clearview.catalogs import Catalog, to_sky
 from clearview.catalogs.columns import PHASE_SPACE
 from clearview.catalogs.errors import MEASURED, without
@@ -53,8 +54,9 @@ def add_errors(catalog: Catalog, seed: int = 0, *, scale: float = 1.0, luminosit
         KeyError: if there is no phase space.
         ValueError: if the scale is negative.
     """
-    if not (np.isfinite(scale) and scale >= 0):
-        raise ValueError(f"Expected a scale of at least 0, got {scale}; 1 gives Gaia's errors.")
+    checks.number("scale", scale, 0)
+    checks.number("seed", seed, *checks.SEEDS, whole=True)
+    checks.a(catalog, Catalog, "a Catalog")
     rng, sky = np.random.default_rng([seed, 0xE440]), to_sky(catalog)
     if "phot_g_mean_mag" in catalog:
         G = catalog["phot_g_mean_mag"].astype(float)

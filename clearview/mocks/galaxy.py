@@ -9,7 +9,7 @@ orbit alone, sampled at random phases, is stationary (Jeans' theorem) whatever t
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 import platformdirs
 from jax import lax, random
 
+from clearview import checks
 from clearview.catalogs import Catalog, read_catalog
 from clearview.mocks.truth import RO, VO, Truth
 from clearview.units import SUN
@@ -44,6 +45,11 @@ class Population:
     sigma_R: float
     sigma_z: float
     sigma_scale: float = 8.0
+
+    def __post_init__(self):
+        positive = (checks.ABOVE_0, 1e6)
+        checks.numbers(self, fraction=positive, sigma_R=positive, sigma_z=positive, sigma_scale=positive)
+        checks.numbers(self, optional=True, scale_length=positive)
 
 
 DISC_AND_HALO = (
@@ -86,10 +92,7 @@ def mock_galaxy(
     Raises:
         ValueError: for n < 1, a radius outside (0, 8) kpc, or an unknown potential.
     """
-    if n < 1:
-        raise ValueError(f"Expected at least one star, got n={n}.")
-    if radius is not None and not 0 < radius < SUN.R:
-        raise ValueError(f"Expected a ball radius between 0 and {SUN.R} kpc, got {radius}; choose a smaller ball.")
+    check_orbits(n, seed, populations, radius, time_step, mixing_time=mixing_time, sampling_time=sampling_time)
     truth = Truth(potential)
     parameters = dict(
         n=n, seed=seed, potential=potential, radius=radius, populations=[asdict(p) for p in populations],
@@ -101,6 +104,25 @@ def mock_galaxy(
         lambda: _draw(truth, n, seed, radius, populations, mixing_time, sampling_time, time_step, on_progress),
         cache,
     )
+
+
+def check_orbits(n, seed, populations, radius, time_step, **times) -> None:
+    """Refuse what no galaxy can be drawn with.
+
+    Raises:
+        TypeError, ValueError: if there is such a thing.
+    """
+    checks.number("n", n, 1, 10**9, whole=True)
+    checks.number("seed", seed, *checks.SEEDS, whole=True)
+    if not checks.a(populations, Sequence, "populations"):
+        raise ValueError("Expected at least one population, got none; see clearview.mocks.DISC_AND_HALO.")
+    for population in populations:
+        checks.a(population, Population, "a Population")
+    if radius is not None and not 0 < checks.number("radius", radius) < SUN.R:
+        raise ValueError(f"Expected a ball radius between 0 and {SUN.R} kpc, got {radius}; choose a smaller ball.")
+    checks.number("time_step", time_step, checks.ABOVE_0)
+    for name, time in times.items():
+        checks.number(name, time, max(10, time_step) if name == "sampling_time" else 0, 1e6)
 
 
 def _cached(source, parameters, draw, cache) -> Catalog:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from clearview import checks
+
 M_LIMIT, G_LIMIT = 0.99, 14.0
 """Faintest absolute and apparent magnitude of the sample (Lim et al. 2023, arXiv:2305.13358)."""
 
@@ -23,6 +25,10 @@ class LuminosityFunction:
     center: float
     width: float
     slope: float
+
+    def __post_init__(self):
+        checks.numbers(self, clump=(0, 1), center=(-100, 100))
+        checks.numbers(self, width=(checks.ABOVE_0, 100), slope=(checks.ABOVE_0, 100))
 
     def cdf(self, M) -> np.ndarray:
         """Number of stars brighter than M, over that with M_G < `M_LIMIT` (so it exceeds 1 for fainter M)."""

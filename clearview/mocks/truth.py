@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clearview import checks
 from clearview.units import SUN, G
 
 RO, VO = 8.0, 220.0
@@ -73,10 +74,9 @@ class Spiral:
     height: float = 0.4
 
     def __post_init__(self):
-        if not (self.arms >= 2 and 0 < self.pitch <= 90 and self.height > 0 and self.amplitude >= 0):
-            raise ValueError(
-                f"Expected arms >= 2, 0 < pitch <= 90 deg, height > 0 and amplitude >= 0, got {self}; correct them."
-            )
+        checks.numbers(self, whole=True, arms=(2, 1000))
+        checks.numbers(self, pitch=(checks.ABOVE_0, 90), height=(checks.ABOVE_0, checks.MOST))
+        checks.numbers(self, amplitude=(0, checks.MOST), **dict.fromkeys(("phase", "speed"), (-1e9, 1e9)))
 
     def evaluate(self, x, turned=0.0, xp: Any = np):
         """Potential [(km/s)^2], acceleration, a triple [(km/s)^2/kpc], and its divergence at x (3, N).
@@ -112,7 +112,7 @@ class Truth:
     """
 
     def __init__(self, name: str = "MWPotential2014", spiral: Spiral | None = None):
-        if name not in POTENTIALS:
+        if name not in tuple(POTENTIALS):
             raise ValueError(f"Expected a potential among {', '.join(POTENTIALS)}, got {name!r}; choose one of them.")
         self.name, self.components, self.spiral = name, POTENTIALS[name](), spiral
 

@@ -48,6 +48,9 @@ class AccelerationPanel(SlicePanel):
     contour_words = "contours of the potential"
 
     def __init__(self, catalog=None, fit=None, *, pulsars=None, **kwargs):
+        if pulsars is not None and not {"l", "b", "parallax"} <= set(getattr(pulsars, "columns", ())):
+            raise TypeError(f"Expected pulsars as a table with l, b and parallax, got {type(pulsars).__name__}; use "
+                            "clearview.dynamics.read_reference.")  # fmt: skip
         self.pulsars = pulsars
         self._places: Any = None
         super().__init__(catalog, fit, **kwargs)

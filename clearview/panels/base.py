@@ -3,6 +3,7 @@
 import html
 import threading
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,8 @@ import ipywidgets as W
 import numpy as np
 import traitlets as T
 
+from clearview.catalogs import Catalog
+from clearview.checks import a, shown
 from clearview.figures import data_of, save_figure
 from clearview.panels.columns import learnt
 from clearview.panels.controls import guarded, sentence, small
@@ -71,6 +74,9 @@ class Panel(W.VBox):
     _closed = True  # until it is built
 
     def __init__(self, catalog=None, fit=None, *, config=None, size: int = 480, threaded: bool = True):
+        a(catalog, (Catalog, type(None)), "a Catalog")
+        if config is not None and (isinstance(config, type) or not is_dataclass(config)):
+            raise TypeError(f"Expected a config such as MapConfig(), got {shown(config)}; pass one.")
         self._texts: dict[str, str] = {}
         self._first, self._whole = threading.Event(), False
         # One thread at a time changes controls; what it changes on the way is one change.
@@ -250,16 +256,19 @@ class Panel(W.VBox):
 
     def _set(self, name: str, value) -> None:
         if name not in self.controls:
-            raise ValueError(f"Expected a control among {', '.join(self.controls)}, got {name!r}.")
+            raise ValueError(f"Expected a control among {', '.join(self.controls)}, got {name!r}; choose one.")
         control = self.controls[name]
         try:
             control.value = value
-        except T.TraitError as error:
+        except T.TraitError:
             options = [o[1] if isinstance(o, tuple) else o for o in getattr(control, "options", ())]
-            among = f"one of {', '.join(map(str, options))}" if options else error
-            raise ValueError(f"Expected for {name} {among}, got {value!r}.") from None
+            kind = type(control.value).__name__
+            among = f"one of {', '.join(map(str, options))}" if options else f"a value of type {kind}"
+            raise ValueError(f"Expected for {name} {among}, got {value!r}; correct it.") from None
         if isinstance(control, W.FloatSlider) and control.value != value:  # a slider takes its limit in silence
-            raise ValueError(f"Expected for {name} a number from {control.min:g} to {control.max:g}, got {value:g}.")
+            raise ValueError(
+                f"Expected for {name} a number from {control.min:g} to {control.max:g}, got {value:g}; correct it."
+            )
 
     def figure(self):
         """The picture of the present settings in full detail, a HoloViews element.

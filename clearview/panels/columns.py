@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clearview.catalogs import Catalog
+from clearview.checks import a
 from clearview.field import Axis
 from clearview.figures.style import round_step
 
@@ -91,6 +93,7 @@ class Columns:
     @classmethod
     def of_catalog(cls, catalog) -> "Columns":
         """All that a catalogue has: numbers with a unit, and what follows from them."""
+        a(catalog, Catalog, "a Catalog")
         units = {n: str(catalog.unit(n) or "") for n in catalog.columns if catalog[n].dtype.kind in "fiu"}
         return cls(catalog.__getitem__, {n: plain(u) for n, u in units.items() if u}, len(catalog), catalog)
 

@@ -79,7 +79,7 @@ class Choice(W.VBox):
     def _known(self, proposal):
         name = proposal["value"]
         if name not in self._buttons:
-            raise ValueError(f"Expected one of {', '.join(self._buttons)}, got {name!r}.")
+            raise ValueError(f"Expected one of {', '.join(self._buttons)}, got {name!r}; choose one.")
         if self._buttons[name].disabled:
             raise ValueError(f"{name.capitalize()} cannot be shown: {self._buttons[name].tooltip}")
         return name

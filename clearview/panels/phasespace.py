@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import ipywidgets as W
 import numpy as np
 
+from clearview.checks import a, number, texts
 from clearview.field import Axis
 from clearview.figures import count_field, limits_of, marginal, slice_image
 from clearview.panels import base
@@ -68,10 +69,11 @@ class PhaseSpacePanel(SelectingPanel):
         config=None, selection: Selection | None = None, size: int = 480, threaded: bool = True,
     ):  # fmt: skip
         self._start = {"x": x, "y": y, "first": first, "second": second}
-        self._learn = None if learn is None else tuple(learn)
+        self._learn = None if learn is None else tuple(texts("learn", learn))
         self._made: Columns | None = None
         self._draws_made: Draws | None = None
         self._inside: tuple[Any, Any, Any] = None, None, None
+        a(selection, (Selection, type(None)), "a Selection")
         selection = Selection(catalog) if selection is None else selection
         if catalog is not None:
             measured = [name for name in selection.columns.units if name in catalog]
@@ -87,9 +89,12 @@ class PhaseSpacePanel(SelectingPanel):
         windows: dict[str, tuple] = {}
         for which, default in (("first", "z" if "z" in columns else "none"), ("second", "none")):
             given = start[which] or default
-            windows[which] = (given,) if isinstance(given, str) else tuple(given)
-            if len(windows[which]) not in (1, 3):
-                raise ValueError(f"Expected {which} as a name or (name, center, half-width), got {given!r}.")
+            windows[which] = (given,) if isinstance(given, str | int) else tuple(given)
+            name, *ends = windows[which]
+            if not isinstance(name, str) or len(ends) not in (0, 2):
+                raise ValueError(f"Expected {which} as a name or (name, center, half-width), got {given!r}; write one.")
+            for end in ends:
+                number(which, end)
         for what, name in (*axes.items(), *((which, window[0]) for which, window in windows.items())):
             if name is not None and name != "none":
                 _known(what, name, columns.units)
@@ -423,7 +428,7 @@ def _limit(columns: Columns, controls, which: str, name: str, center: Any = None
     center = round(columns.middle(name) / step) * step if center is None else float(center)
     half = max(1, round((high - low) / 8 / step)) * step if half is None else float(half)
     if not half > 0:
-        raise ValueError(f"Expected a half-width above 0 for {name}, got {half:g}.")
+        raise ValueError(f"Expected a half-width above 0 for {name}, got {half:g}; widen it.")
     digits, units = f".{max(0, round(-np.log10(step)))}f", columns.units[name]
     for part, limits, value, text in (
         ("at", (min(low, center), max(high, center)), center, f"{label(name)} [{units}]"),

@@ -7,6 +7,7 @@ import ipywidgets as W
 import pandas as pd
 import xarray as xr
 
+from clearview.checks import a, path_of
 from clearview.panels.columns import learnt
 from clearview.panels.controls import button, wide
 
@@ -24,7 +25,8 @@ def save_data(data: xr.Dataset | pd.DataFrame, path: str | Path, *, overwrite: b
         FileNotFoundError: if its folder is not there.
         ValueError: for another ending, a table that is to become anything but CSV, or CSV for views on different axes.
     """
-    path = Path(path)
+    path = path_of(path)
+    a(data, (xr.Dataset, pd.DataFrame), "a field or a table")
     if path.suffix != ".csv":
         if isinstance(data, pd.DataFrame) or path.suffix not in (*TABLES, ".nc4", ".netcdf", ".fit"):
             ends = ".csv" if isinstance(data, pd.DataFrame) else ", ".join(TABLES)
@@ -33,7 +35,9 @@ def save_data(data: xr.Dataset | pd.DataFrame, path: str | Path, *, overwrite: b
 
         return write_field(data, path, overwrite=overwrite)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} is already there; give another name, or overwrite=True to replace it.")
+        raise FileExistsError(
+            f"Expected a new file, got {path}, which is already there; pass overwrite=True to replace it."
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder to write to, got {path.parent}, which is none; make it first.")
     table = data
@@ -87,20 +91,20 @@ def _stars(catalog) -> list[str]:
     from clearview.samples import SAMPLES  # here, since it brings JAX
 
     mock, file, stream = (catalog.meta.get(k) for k in ("mock", "file", "stream"))
-    words, name = f"# {len(catalog):,} stars, with the cuts that were made", "" if file is None else file["name"]
+    words, name = f"# {len(catalog):,} stars, with the cuts that were made", str((file or {}).get("name", ""))
     if name.removesuffix(".parquet") in SAMPLES:
         read = f"clearview.load_sample({name.removesuffix('.parquet')!r})"
     elif file:
         read = f"clearview.read_catalog({name!r})"
     elif mock and catalog.meta.get("source") == "mock_galaxy":
         told = {k: mock[k] for k in ("seed", "potential", "radius") if k in mock}
-        read = f"clearview.mock_galaxy({mock['n']}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
+        read = f"clearview.mock_galaxy({mock['n']!r}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
     else:
         read = "..."
     if "sun" in catalog.meta and not mock and catalog.has_phase_space:
         read += ".to_galactocentric()"
-    if stream and stream["name"]:
-        reflex = stream["reflex"]
+    if stream and stream.get("name"):
+        reflex = stream.get("reflex")
         at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"
         read += f".to_stream({stream['name']!r}{at})"
     return [words, f"stars = {read}"]

@@ -7,6 +7,7 @@ import holoviews as hv
 import ipywidgets as W
 import numpy as np
 
+from clearview.checks import a, texts
 from clearview.figures import count_field
 from clearview.panels.columns import MOTIONS, Columns, turned
 from clearview.panels.compare import FEW, cells, seen
@@ -52,9 +53,12 @@ class StarsPanel(SelectingPanel):
         self, catalog, *, selection: Selection | None = None, views: Sequence[Sequence[str]] | None = None,
         size: int = 300, threaded: bool = True,
     ):  # fmt: skip
+        a(selection, (Selection, type(None)), "a Selection")
         selection = Selection(catalog) if selection is None else selection
         known = selection.columns.units
-        self.pairs = pairs_of(known) if views is None else [tuple(pair) for pair in views]
+        self.pairs = (
+            pairs_of(known) if views is None else [tuple(texts("a view", k)) for k in a(views, Sequence, "views")]
+        )
         if not self.pairs or not all(len(pair) == 2 and set(pair) <= set(known) for pair in self.pairs):
             raise ValueError(f"Expected pairs among {', '.join(known) or 'columns with units'}, got {self.pairs}; "
                              "pass views=[(x, y), ...].")  # fmt: skip

@@ -7,6 +7,8 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
+from clearview.catalogs import Catalog
+from clearview.checks import a
 from clearview.figures import count_field, slice_image
 from clearview.panels.columns import turned
 from clearview.panels.compare import cells
@@ -34,6 +36,7 @@ class StreamsPanel(PhaseSpacePanel):
     tags = (*PhaseSpacePanel.tags, "excess", "width")
 
     def __init__(self, catalog=None, fit=None, *, stream="GD-1", reflex_distance: float | None = None, **kwargs: Any):
+        a(catalog, (Catalog, type(None)), "a Catalog")
         if catalog is not None and stream is not None and "phi1" not in catalog:
             catalog = catalog.to_stream(stream, reflex_distance=reflex_distance)
         motions = ("pm_phi1", "pm_phi2")

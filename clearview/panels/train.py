@@ -174,7 +174,9 @@ class TrainBar(W.VBox):
             raise ValueError("Expected a fit to save, got a preview of one; pause the training first.")
         overwrite = self.overwrite.value if overwrite is None else overwrite
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} is already there; tick overwrite to replace it, or give another name.")
+            raise FileExistsError(
+                f"Expected a new file, got {path}, which is already there; tick overwrite to replace it."
+            )
         self._need().save(fit, path, overwrite=overwrite)
         self.file = fit, path
         part = "Unfinished fit" if fit.stopped == "cancelled" else "" if fit is self._own else "Fit without this map"
@@ -217,6 +219,8 @@ class TrainBar(W.VBox):
             fit: finished or not; None shows none.
             name: what a finished one is called among the runs.
         """
+        if fit is not None and not hasattr(fit, "data_digest"):
+            raise TypeError(f"Expected a fit, got {type(fit).__name__}; train or load one.")
         if fit is None or self._usable(fit):
             unfinished = fit is not None and fit.stopped == "cancelled"
             if unfinished and self._own is not self.partial:

@@ -15,6 +15,7 @@ import anywidget
 import numpy as np
 import traitlets as T
 
+from clearview.checks import number
 from clearview.figures import frame_of, pack, picture
 
 _HERE = Path(__file__).parent
@@ -60,6 +61,8 @@ class RasterView(anywidget.AnyWidget):
         self._drawn, self._answers, self._seq, self._home = threading.Event(), False, 0, []
         self._sent, self._took, self._slow, self._copies = 0.0, 0.0, False, 0
         self._told, self._turn = 0, threading.Lock()
+        for side, pixels in (("size", width), ("height", width if height is None else height)):
+            number(side, pixels, 16, 10_000, whole=True)
         super().__init__(width=width, height=height or width, name=name, **kwargs)
         self.on_msg(self._on_message)
 
@@ -68,7 +71,7 @@ class RasterView(anywidget.AnyWidget):
         value = proposal["value"]
         if not value:
             return {}
-        xy, op = np.asarray(value.get("xy", ()), float).ravel(), value.get("op", "replace")
+        xy, op = _floats(value.get("xy", ())), value.get("op", "replace")
         known = value.get("kind") in ("box", "lasso") and op in ("replace", "add", "subtract")
         if not known or xy.size < 6 or xy.size % 2 or not np.isfinite(xy).all():
             raise ValueError('Expected {"kind": "box" or "lasso", "xy": [x0, y0, x1, y1, ...]} with three corners or '
@@ -77,7 +80,7 @@ class RasterView(anywidget.AnyWidget):
 
     @T.validate("cursor")
     def _whole_cursor(self, proposal) -> list[float]:
-        value = np.asarray(proposal["value"], float)
+        value = _floats(proposal["value"])
         if value.shape not in ((0,), (2,)) or not np.isfinite(value).all():
             raise ValueError(f"Expected a cursor [x, y], got {proposal['value']}; give two numbers, or [] for none.")
         return value.tolist()
@@ -142,6 +145,14 @@ class RasterView(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs):
         return with_png(super()._repr_mimebundle_(**kwargs), self)
+
+
+def _floats(values) -> np.ndarray:
+    """(N,) numbers; NaN for what is none."""
+    try:
+        return np.asarray(values, float).ravel()
+    except (TypeError, ValueError):
+        return np.array([np.nan])
 
 
 def with_png(bundle, *views: RasterView):
