@@ -37,7 +37,8 @@ def number(
     """
     if value is None and optional:
         return None
-    right = isinstance(value, Integral if whole else Real) and not isinstance(value, bool | np.bool_)
+    kind: Any = Integral if whole else Real
+    right = isinstance(value, kind) and not isinstance(value, bool | np.bool_)
     if right and max(low, -MOST) <= value <= min(high, MOST):
         return value.item() if isinstance(value, np.generic) else value
     least = "above 0" if low == ABOVE_0 else f"from {low:g}" if high < MOST else f"of at least {low:g}"
@@ -112,7 +113,7 @@ def texts(name: str, values: Any) -> list[str]:
     Raises:
         TypeError: if they are none.
     """
-    found = [values] if isinstance(values, str) else list(values) if isinstance(values, Iterable) else [None]
+    found: Any = [values] if isinstance(values, str) else list(values) if isinstance(values, Iterable) else [None]
     if not all(isinstance(value, str) for value in found):
         raise TypeError(f"Expected {name} as names, got {shown(values)}; write ['ra', 'dec'].")
     return found
@@ -155,7 +156,9 @@ def from_plain(cls: type[T], values: Any) -> T:
     hints = get_type_hints(cls)
     if not isinstance(values, Mapping):
         raise ValueError(f"Expected a {cls.__name__} as a mapping of its fields, got {shown(values)}; write it so.")
-    inner = {n: k for n, hint in hints.items() for k in (get_args(hint) or (hint,)) if dataclasses.is_dataclass(k)}
+    inner: dict[str, Any] = {
+        n: k for n, hint in hints.items() for k in (get_args(hint) or (hint,)) if dataclasses.is_dataclass(k)
+    }
     if wrong := [name for name in values if name not in hints] or [name for name in inner if name not in values]:
         raise ValueError(
             f"Expected a {cls.__name__} with the fields {', '.join(hints)}, got "
