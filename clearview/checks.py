@@ -38,8 +38,8 @@ def number(
     if value is None and optional:
         return None
     kind: Any = Integral if whole else Real
-    right = isinstance(value, kind) and not isinstance(value, bool | np.bool_)
-    if right and max(low, -MOST) <= value <= min(high, MOST):
+    given: Any = value if isinstance(value, kind) and not isinstance(value, bool | np.bool_) else np.nan
+    if max(low, -MOST) <= given <= min(high, MOST):
         return value.item() if isinstance(value, np.generic) else value
     least = "above 0" if low == ABOVE_0 else f"from {low:g}" if high < MOST else f"of at least {low:g}"
     most = "" if high >= MOST else " to below 1" if high == BELOW_1 else f" to {high:g}"
@@ -57,7 +57,7 @@ def numbers(config: Any, *, whole: bool = False, optional: bool = False, **bound
         object.__setattr__(config, name, checked)
 
 
-def a(value: Any, kind: type[T] | tuple[type, ...], words: str) -> Any:
+def a(value: Any, kind: type | tuple[type, ...], words: str) -> Any:
     """The value, if it is of that kind.
 
     Raises:

@@ -339,7 +339,7 @@ def load_budget(path) -> ErrorBudget:
         group = None
         if (g := header["group"]) is not None:
             n, p, state = arrays
-            numbers = [checks.number(name, g[name], 0, whole=True) for name in ("first", "count", "stage")]
-            group = Group(*numbers, n, p, state, unpack_history(g["history"]))
+            first, count, stage = (checks.number(name, g[name], 0, whole=True) for name in ("first", "count", "stage"))
+            group = Group(first, count, stage, n, p, state, unpack_history(g["history"]))
     parts = {name: [load_map(path / f"{name}-{i}") for i in range(count)] for name, count in counts.items()}
     return ErrorBudget(central, parts, stopped, message, group)

@@ -77,7 +77,8 @@ def lumpy_galaxy(
         ValueError: for n < 1, a radius outside (0, 8) kpc or too large for a sector between two arms, a fraction
             outside [0, 1), a clump of less than two stars, times that are not positive, or an unknown potential.
     """
-    spiral = checks.a(spiral or Spiral(), Spiral, "a Spiral")
+    spiral = spiral or Spiral()
+    checks.a(spiral, Spiral, "a Spiral")
     check_orbits(
         n, seed, populations, radius, time_step, mixing=mixing_time, growing=growing_time, holding=holding_time
     )

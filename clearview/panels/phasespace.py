@@ -73,7 +73,8 @@ class PhaseSpacePanel(SelectingPanel):
         self._made: Columns | None = None
         self._draws_made: Draws | None = None
         self._inside: tuple[Any, Any, Any] = None, None, None
-        selection = Selection(catalog) if selection is None else a(selection, Selection, "a Selection")
+        selection = Selection(catalog) if selection is None else selection
+        a(selection, Selection, "a Selection")
         if catalog is not None:
             measured = [name for name in selection.columns.units if name in catalog]
             for name in self._learn or ():
