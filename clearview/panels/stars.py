@@ -53,7 +53,8 @@ class StarsPanel(SelectingPanel):
         self, catalog, *, selection: Selection | None = None, views: Sequence[Sequence[str]] | None = None,
         size: int = 300, threaded: bool = True,
     ):  # fmt: skip
-        selection = Selection(catalog) if selection is None else a(selection, Selection, "a Selection")
+        selection = Selection(catalog) if selection is None else selection
+        a(selection, Selection, "a Selection")
         known = selection.columns.units
         self.pairs = (
             pairs_of(known) if views is None else [tuple(texts("a view", k)) for k in a(views, Sequence, "views")]
