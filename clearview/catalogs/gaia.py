@@ -284,7 +284,7 @@ def query_gaia(
         raise TypeError(f"Expected a GaiaBall or GaiaPatch, got {type(sample).__name__}; make one.")
     number("chunk_rows", chunk_rows, 1, 3_000_000)
     number("timeout", timeout, 1e-3, 3600)
-    number("retries", retries, 0, 100, whole=True)
+    number("retries", retries, 0, 100)
     if not (isinstance(server, str) and server.startswith(("https://", "http://"))):
         raise ValueError(f"Expected server as the address of a TAP service, got {server!r}; leave it out for ESA's.")
     path, columns = path_of(path), texts("columns", columns)
