@@ -187,7 +187,7 @@ def _properties(folder: Path) -> dict[str, str] | None:
 
 
 def _hats(folder: Path, said: dict[str, str]) -> tuple[list[ParquetPart], dict[str, Any]]:
-    if "dataproduct_type" not in said and "hats_primary_table_url" in said:  # a collection: it stands beside its margins
+    if "dataproduct_type" not in said and "hats_primary_table_url" in said:  # a collection, with margins beside it
         folder = folder / said["hats_primary_table_url"]
         said = _properties(folder) or {}
     if (kind := said.get("dataproduct_type", "object")) not in ("object", "source", "nested"):
