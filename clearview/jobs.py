@@ -32,7 +32,8 @@ import jax
 import pandas as pd
 
 import clearview
-from clearview.catalogs import Catalog, read_catalog
+from clearview.catalogs import Catalog, load_prepared, read_catalog
+from clearview.catalogs.prepared import HEADER
 from clearview.dynamics import ErrorBudget, MapConfig, MapFit, error_budget, fit_map, load_budget, load_map, save_map
 from clearview.flows import CheckpointError, Progress
 from clearview.flows.checkpoint import last_good, sync_folder, write_whole
@@ -128,8 +129,9 @@ class Job:
 
         Args:
             directory: of the job; on a disk that all machines see if several are to work on it.
-            stars: path of a file with 6-D phase space that `clearview.read_catalog` reads, and which stays where it is;
-                or a `clearview.Catalog`, which is written to the directory.
+            stars: path of a file with 6-D phase space that `clearview.read_catalog` reads, or of a folder that
+                `LargeCatalog.prepare` wrote, whose columns stay on the disk; either stays where it is. Or a
+                `clearview.Catalog`, which is written to the directory.
             config: of the map.
             scan: what to vary, ``{"potential.degree": [6, 8], "seed": range(4)}``: one task for each combination. Many
                 seeds are an ensemble.
@@ -160,10 +162,10 @@ class Job:
                 with open(path, "r+b") as file:
                     os.fsync(file.fileno())
                 sync_folder(directory)
-            elif read_catalog(path).digest() != digest:
+            elif _catalog(path).digest() != digest:
                 raise FileExistsError(f"Expected a new directory, {path} holds other stars; choose another directory.")
         else:
-            digest = read_catalog(path).digest()
+            digest = _catalog(path).digest()
         inside = path.resolve().is_relative_to(directory.resolve())  # so the directory can be moved
         told = str(path.resolve().relative_to(directory.resolve()) if inside else path)
         plan["data"] = {"path": told, "sha256": _sha256(path), "digest": digest}
@@ -311,9 +313,9 @@ class Job:
 
     def _check_stars(self) -> Path:
         path = self.directory / self._data["path"]
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(
-                f"Expected the stars of the job in {path}, found no such file; put it back and run the job again: "
+                f"Expected the stars of the job in {path}, got nothing there; put it back and run the job again: "
                 "nothing is lost."
             )
         if _sha256(path) != self._data["sha256"]:
@@ -324,7 +326,7 @@ class Job:
         return path
 
     def _stars(self) -> Catalog:
-        return read_catalog(self._check_stars())
+        return _catalog(self._check_stars())
 
     def _run(self, on_progress: OnStatus, client) -> Status:
         last = 0.0
@@ -618,8 +620,13 @@ def _digest(plan) -> str:
     return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
 
 
+def _catalog(path: Path) -> Catalog:
+    return load_prepared(path) if path.is_dir() else read_catalog(path)
+
+
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    """Of a file; of a folder of columns that of its header, which holds their digest."""
+    with open(path / HEADER if path.is_dir() else path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clearview import Job, jobs, mock_galaxy
+from clearview import Job, jobs, mock_galaxy, open_catalog
 from clearview.dynamics import MapConfig, load_map, save_map
 from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress, checkpoint
 from clearview.flows.fit import HISTORY
@@ -257,17 +257,30 @@ def test_a_full_disk(fake, path, tmp_path, monkeypatch):
     assert fake.begun[-1] == (0, kept)
 
 
+def test_stars_on_the_disk_stay_there(fake, real, stars, tmp_path):
+    stars.write(tmp_path / "stars.parquet")
+    open_catalog(tmp_path / "stars.parquet").prepare(tmp_path / "columns")
+    job = Job.create(tmp_path / "job", tmp_path / "columns", CONFIG)
+    assert isinstance(job._stars().phase_space, np.memmap)
+    assert job.run().state == "finished"
+    assert job.result().data_digest == stars.digest()
+    header = tmp_path / "columns" / "columns.json"
+    header.write_text(header.read_text().replace('"rows": 3000', '"rows": 2999'))
+    with pytest.raises(ValueError, match="has changed since"):
+        job.run()
+
+
 def test_stars_that_vanish_or_change(fake, path, stars, tmp_path):
     copy = shutil.copy(path, tmp_path / "stars.parquet")
     job = Job.create(tmp_path / "job", copy, CONFIG)
     job.run(on_progress=lambda status: fake.told < 2)
     copy.rename(tmp_path / "elsewhere.parquet")
     begun = len(fake.begun)
-    with pytest.raises(FileNotFoundError, match=r"stars\.parquet, found no such file; put it back"):
+    with pytest.raises(FileNotFoundError, match=r"stars\.parquet, got nothing there; put it back"):
         job.run()
     with pytest.raises(FileNotFoundError, match="put it back"):
         job.start()
-    assert (job.status.state, "found no such file" in job.status.message) == ("failed", True)
+    assert (job.status.state, "got nothing there" in job.status.message) == ("failed", True)
     stars.take(np.arange(len(stars)) > 9).write(copy)
     with pytest.raises(ValueError, match=r"stars\.parquet has changed"):
         job.run()
@@ -478,7 +491,7 @@ def test_the_panel_says_how_it_stands(fake, path, tmp_path, made):
     )
     panel.go.disabled = False
     panel.go.click()
-    assert "found no such file" in panel.words.value
+    assert "got nothing there" in panel.words.value
 
 
 # ---- the drill

@@ -245,7 +245,7 @@ def vanish(drill: Drill, rng) -> None:
     kept = {file: file.read_bytes() for file in checkpoints(path)}
     SAID.unlink(missing_ok=True)
     code, said = whole(go, path), SAID.read_text() if SAID.exists() else ""
-    if code != 2 or "found no such file; put it back" not in said or kept != {f: f.read_bytes() for f in kept}:
+    if code != 2 or "got nothing there; put it back" not in said or kept != {f: f.read_bytes() for f in kept}:
         drill.unequal += 1
         print(f"vanished stars: ended with {code}, {said}", flush=True)
     (path / "gone").rename(path / "stars.parquet")
