@@ -194,3 +194,20 @@ def test_the_local_velocity_ellipsoid(rave):
     # The robust cut finds the bad spectra that the speed limit takes, and hardly any other.
     robust = rave.to_galactocentric().select(Outliers("vx", "vy", "vz"))
     assert len(robust) == pytest.approx(len(stars), abs=60)
+
+
+def test_the_selection_by_radial_velocity(whole):
+    """A share that falls as a logistic function of G is found, and its error covers it."""
+    rng, G = np.random.default_rng(0), np.asarray(whole["phot_g_mean_mag"], float)
+    chance = 1 / (1 + np.exp((G - 12.5) / 0.3))
+    gone = np.where(rng.random(N) < chance, whole["radial_velocity"], np.nan) * u.km / u.s
+    report = quality(whole.with_columns({"radial_velocity": gone}))
+    assert report.velocity_limit == pytest.approx(12.5, abs=0.26)
+    share, error = report.fields["velocity_share"], report.fields["velocity_share_error"]
+    true = 1 / (1 + np.exp((share["phot_g_mean_mag"] - 12.5) / 0.3))
+    counted = (np.isfinite(share) & (abs(true - 0.5) < 0.45)).values
+    assert counted.sum() >= 8
+    assert np.mean(abs(share - true).values[counted] < 3 * error.values[counted] + 0.02) > 0.9
+    assert "Selection by radial velocity" in {view.label for view in quality_views(report.fields)}
+    assert quality(whole).velocity_limit is None
+    assert "velocity_share" not in quality(whole).fields

@@ -51,6 +51,8 @@ class Quality:
         parallax_negative: share of the stars with a parallax of zero or below.
         radial_velocity_error: km/s.
         g_limit: magnitude G at which the counts turn over, to which the stars are complete at best.
+        velocity_limit: magnitude G beyond which less than half of the stars have a radial velocity: of stars asked for
+            with and without one, as by ``GaiaBall(radial_velocity=False)``.
         M_limit: absolute magnitude M_G than which 1% of the stars in the outer fifth of the ball (or of what of it has
             stars) are fainter.
         too_faint: share of all stars that are fainter than that, so would not be seen there.
@@ -79,6 +81,7 @@ class Quality:
     parallax_negative: float | None
     radial_velocity_error: Spread | None
     g_limit: float | None
+    velocity_limit: float | None
     M_limit: float | None
     too_faint: float | None
     reach: float | None
@@ -123,6 +126,7 @@ _WORDS = {
     "repeated": ("there twice", "stars"), "ruwe": (f"RUWE > {RUWE}", "%"),
     "parallax_snr": ("parallax over error", ""), "parallax_negative": ("parallax not positive", "%"),
     "radial_velocity_error": ("error of radial velocity", "km/s"), "g_limit": ("counts in G turn over at", "mag"),
+    "velocity_limit": ("half without radial velocity from", "mag"),
     "M_limit": ("faintest M_G at the edge", "mag"), "too_faint": ("fainter than that", "%"),
     "reach": ("99% of the stars within", "kpc"),
     "inside": ("in the ball", "%"), "octants": ("by octant in the ball", "stars"),
@@ -174,6 +178,7 @@ def quality(catalog: Catalog, radius: float = 4.0) -> Quality:
     _places(placed, found)
     _sky(catalog if {"ra", "dec"} <= set(catalog.columns) else placed, found, fields)
     _photometry(placed, found, fields)
+    _selection(catalog, found, fields)
     if placed.has_phase_space:
         _velocities(placed, found, fields)
     warnings = tuple(words for rule in _RULES if (words := rule(found)))
@@ -284,6 +289,30 @@ def _photometry(catalog: Catalog, found: dict[str, Any], fields: list) -> None:
         if outer.sum() >= 100:
             found["M_limit"] = float(np.quantile(absolute[outer], 0.99))
             found["too_faint"] = float(np.mean(absolute > found["M_limit"]))
+
+
+def _selection(catalog: Catalog, found: dict[str, Any], fields: list) -> None:
+    """By G the share of the stars that have a radial velocity, which a 6-D sample is chosen by."""
+    if not {"phot_g_mean_mag", "radial_velocity"} <= set(catalog.columns):
+        return
+    G, has = _column(catalog, "phot_g_mean_mag"), np.isfinite(_column(catalog, "radial_velocity"))
+    if has.all():
+        return
+    axis = Axis("phot_g_mean_mag", 2, 22, 80, "mag", "G")
+    every, those = (_counts("n", "", (axis,), g)["n"].values for g in (G, G[has]))
+    with np.errstate(invalid="ignore"):
+        share = those / np.where(every > 0, every, np.nan)
+        # Laplace's rule, so that few stars that all have one are not without error.
+        smooth = (those + 1) / (every + 2)
+        error = np.where(every > 0, np.sqrt(smooth * (1 - smooth) / np.maximum(every, 1)), np.nan)
+    words = "share with a radial velocity"
+    fields.append(make_field((axis,), {
+        "velocity_share": Quantity(share.astype(np.float32), "", words),
+        "velocity_share_error": Quantity(error.astype(np.float32), "", f"{words}, error"),
+    }))  # fmt: skip
+    sure = (every >= 30) & (share < 0.5) & (np.arange(axis.size) > np.nanargmax(np.where(every >= 30, share, -1.0)))
+    if sure.any():
+        found["velocity_limit"] = float(axis.low + (axis.high - axis.low) / axis.size * np.argmax(sure))
 
 
 def _outer(far: np.ndarray, found: dict[str, Any]) -> np.ndarray:

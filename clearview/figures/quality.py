@@ -33,6 +33,10 @@ def quality_views(fields: xr.Dataset) -> hv.Layout:
                 views.append(slice_image(counts, scale="log", label=title))
             else:
                 views.append(marginal(_trimmed(counts)).relabel(title))
+    if "velocity_share" in fields:
+        known = fields[["velocity_share", "velocity_share_error"]].dropna("phot_g_mean_mag")
+        share, error = known["velocity_share"], known["velocity_share_error"]
+        views.append(hv.Overlay([profile(share, error=error)], label="Selection by radial velocity"))
     if found := [name for name in _VELOCITIES if name in fields]:
         curves = [_trimmed(fields[name]) for name in found]
         named = [(c.rename("stars per bin").assign_attrs(long_name=""), c.long_name) for c in curves]
