@@ -37,10 +37,12 @@ def number(
     """
     if value is None and optional:
         return None
-    if isinstance(value, Integral if whole else Real) and not isinstance(value, bool | np.bool_):
-        plain: Any = value.item() if isinstance(value, np.generic) else value
-        if max(low, -MOST) <= plain <= min(high, MOST):
-            return plain
+    # NumPy's scalars and arrays without axes, those of JAX and xarray too.
+    given: Any = value
+    plain: Any = given.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+    kind: Any = Integral if whole else Real
+    if isinstance(plain, kind) and not isinstance(plain, bool) and max(low, -MOST) <= plain <= min(high, MOST):
+        return plain
     least = "above 0" if low == ABOVE_0 else f"from {low:g}" if high < MOST else f"of at least {low:g}"
     most = "" if high >= MOST else " to below 1" if high == BELOW_1 else f" to {high:g}"
     bounds = f"number {least}{most}" if low > -MOST or most else "finite number"

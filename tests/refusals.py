@@ -9,12 +9,13 @@ from tempfile import gettempdir
 from clearview.catalogs import GaiaError
 from clearview.catalogs.columns import ColumnError
 from clearview.catalogs.formats import FormatError
+from clearview.catalogs.select import NoStars
 from clearview.flows import CheckpointError
 from clearview.interop import OutsideBallError
 
 OURS = {
     ValueError, TypeError, FileNotFoundError, FileExistsError, IsADirectoryError, RuntimeError, ColumnError,
-    FormatError, CheckpointError, GaiaError, OutsideBallError, MemoryError,
+    FormatError, NoStars, CheckpointError, GaiaError, OutsideBallError, MemoryError,
 }  # fmt: skip
 """Exactly these, not what libraries make of them, such as a UnicodeDecodeError."""
 

@@ -78,7 +78,7 @@ def test_absolute_magnitude_without_parallax():
 def test_completeness_limit():
     assert completeness_limit() == pytest.approx(0.99, abs=0.001)
     assert completeness_limit(10, 0.01) == 10
-    with pytest.raises(ValueError, match=r"positive distance"):
+    with pytest.raises(ValueError, match=r"distance as a number above 0"):
         completeness_limit(distance=0)
 
 

@@ -71,7 +71,7 @@ def test_field_holds_the_stars(fitted):
         column_field(fit, (Axis("pmra", 0, 1, 4, "deg"),), {"pmdec": 0})
     with pytest.raises(ValueError, match="pmdec as a finite number"):
         column_field(fit, axes[:1], {"pmdec": np.nan})
-    with pytest.raises(ValueError, match="pmdec has none"):
+    with pytest.raises(ValueError, match="got none for pmdec"):
         column_field(fit, axes[:1])
 
 

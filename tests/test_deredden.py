@@ -44,6 +44,25 @@ def test_round_trip(law, rng):
     assert np.array_equal(got["bp_rp"], seen["bp_rp"])
 
 
+@pytest.mark.parametrize("law", list(LAWS))
+def test_the_whole_range_is_found(law):
+    """Behind much dust the colour changes more with the true one than the extinction does: it is found all the same."""
+    colour, A = (g.ravel() for g in np.meshgrid(np.linspace(-0.05, 2.49, 60), np.linspace(0, LAWS[law].A_max, 50)))
+    got = photometry(15.0, colour, A / R_0 * 0.9999, law).deredden("ebv", law=law)
+    assert got.meta["dereddened"]["stars"] == len(colour)
+    np.testing.assert_allclose(got["bp_rp0"], colour, atol=1e-3)
+
+
+def test_masked_reddening_is_none():
+    stars = photometry(15.0, np.full(4, 1.0), 0.2)
+    ebv = np.ma.array([0.2, 0.2, 99.0, 0.2], mask=[False, False, True, False])
+    got = stars.deredden(ebv)
+    assert np.isnan(got["bp_rp0"]).tolist() == [False, False, True, False]
+    assert got.meta["dereddened"]["no_reddening"] == 1
+    milli = stars.deredden(np.full(4, 200.0) * u.mmag)
+    np.testing.assert_allclose(milli["bp_rp0"], stars.deredden("ebv")["bp_rp0"])
+
+
 def test_no_dust_changes_nothing():
     got = photometry([14.0, 15.0], [0.5, 1.5], 0.0).deredden("ebv")
     np.testing.assert_allclose(got["bp_rp0"], got["bp_rp"])
@@ -103,7 +122,7 @@ def test_bad_input():
     for wrong in (np.zeros(2), 0.1, [0.1], lambda l, b, d: 0.3, {"a": 1}):
         with pytest.raises(ValueError, match=r"Expected E\(B-V\) of shape \(3,\) from the (array|function)"):
             deredden(stars, wrong, distance=1.0)
-    with pytest.raises(ValueError, match="Expected a positive distance in kpc, got -1"):
+    with pytest.raises(ValueError, match="Expected distance in kpc as a number above 0, got -1"):
         deredden(stars, lambda l, b, d: l, distance=-1)
     with pytest.raises(KeyError, match="phot_bp_mean_mag"):
         deredden(Catalog.from_phase_space(np.ones((2, 3)), np.ones((2, 3))), "ebv")

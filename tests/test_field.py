@@ -1,10 +1,12 @@
 """The narrow waist keeps names, units, shapes and spreads."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
 import clearview
+from clearview.checks import ABOVE_0, number, triple
 from clearview.field import Axis, Quantity, grid, make_field, summarise
 
 AXES = (Axis("x", 0, 4, 4), Axis("z", -1, 1, 2, label="height"))
@@ -43,3 +45,13 @@ def test_summary_of_members():
     assert field.a_std.attrs["units"] == "km/s"
     with pytest.raises(ValueError, match="member axis"):
         summarise(field)
+
+
+def test_numbers_of_any_library_are_numbers():
+    for one in (4, 4.0, np.float32(4), np.int64(4), np.array(4.0), jnp.float32(4), xr.DataArray(4.0)):
+        assert number("radius", one, ABOVE_0) == 4
+        assert type(number("radius", one)) in (int, float)
+        assert triple("centre", np.array([4, 0, 0], np.float32)) == (4.0, 0.0, 0.0)
+    for wrong in (np.array([4.0]), "4", True, np.bool_(True), np.array(True), np.nan, jnp.float32(np.inf), None):
+        with pytest.raises(ValueError, match=r"^Expected radius as a number above 0, got "):
+            number("radius", wrong, ABOVE_0)

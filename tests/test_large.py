@@ -240,7 +240,7 @@ def scrambled(path):
 
 def other_sun(table):
     header = json.loads(table.schema.metadata[b"CLRVIEW"])
-    header["meta"]["sun"] = {"R": 8.0, "z": 0.02, "vx": 0.0, "vy": -240.0, "vz": 7.0}
+    header["meta"]["sun"] = {"R": 8.0, "z": 0.02, "v_radial": 0.0, "v_phi": 240.0, "v_z": 7.0}
     return table.replace_schema_metadata({"CLRVIEW": json.dumps(header)})
 
 

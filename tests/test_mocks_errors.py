@@ -230,3 +230,9 @@ def test_rounded_correlations_pass_and_impossible_ones_do_not(stars):
     for wrong in (impossible, np.where(np.eye(5) > 0, 1, -0.6), np.full((5, 5), np.nan)):
         with pytest.raises(ValueError, match=r"possible correlations of .*, got 4,000 stars without; leave them out"):
             resample(with_covariance(noisy, wrong), seed=1)
+
+
+def test_columns_that_no_longer_agree_are_left_out(mock):
+    stars = add_errors(mock, seed=1).to_patch((150.0, 20.0))
+    assert {"lon", "pm_lat"} <= set(stars.columns)
+    assert not {"lon", "lat", "pm_lon", "pm_lat"} & set(resample(stars, 1).catalog.columns)

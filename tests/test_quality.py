@@ -128,7 +128,7 @@ def test_whatever_there_is():
     strip = quality(clearview.load_sample("gd1_strip"))
     assert strip.sky_empty > 0.9
     assert strip.parallax_negative == pytest.approx(0.26, abs=0.01)
-    with pytest.raises(ValueError, match="radius above 0 kpc, got -1"):
+    with pytest.raises(ValueError, match="radius as a number above 0, got -1"):
         quality(tiny, radius=-1)
 
 
@@ -194,6 +194,20 @@ def test_the_local_velocity_ellipsoid(rave):
     # The robust cut finds the bad spectra that the speed limit takes, and hardly any other.
     robust = rave.to_galactocentric().select(Outliers("vx", "vy", "vz"))
     assert len(robust) == pytest.approx(len(stars), abs=60)
+
+
+def test_a_patch_without_a_radial_velocity(whole):
+    none = whole.with_columns({"radial_velocity": np.full(N, np.nan) * u.km / u.s})
+    report = quality(none)
+    assert report.missing["radial_velocity"] == N
+    assert report.mean is None
+    assert np.nanmax(report.fields["velocity_share"]) == 0
+
+
+def test_distances_from_elsewhere_need_no_parallax(whole):
+    bad = whole.with_columns({"parallax": -whole.quantity("parallax")})
+    assert warned(quality(bad.with_columns({"distance": np.full(N, 1.0) * u.kpc})), "ParallaxQuality") == []
+    assert quality(bad.with_columns({"distance": np.full(N, 1.0) * u.kpc})).velocity_error is None
 
 
 def test_the_selection_by_radial_velocity(whole):

@@ -13,8 +13,9 @@ from clearview.figures.save import draw
 from clearview.interop import read_field
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base
 from clearview.panels.compare import Window
-from clearview.panels.share import save_data
+from clearview.panels.share import _stars, save_data
 from clearview.samples import load_sample
+from clearview.units import Sun
 
 
 @pytest.fixture
@@ -104,6 +105,16 @@ def test_the_code_of_a_panel_of_stars(tmp_path, monkeypatch):
     assert same(panel.figure(), again.figure())
     panel.close()
     again.close()
+
+
+def test_the_code_tells_the_sun_and_the_distance():
+    stars = load_sample("rave_tgas")
+    made = _stars(stars.to_galactocentric("gravity2021"))[1]
+    assert made.endswith("(\"rave_tgas\").to_galactocentric('gravity2021')".replace('"', "'"))
+    assert _stars(stars.to_galactocentric(Sun(8.0, 0.01)))[1].endswith(
+        ".to_galactocentric(clearview.units.Sun(R=8.0, z=0.01, v_radial=12.9, v_phi=245.6, v_z=7.78))"
+    )
+    assert _stars(stars.to_galactocentric())[1].endswith(".to_galactocentric()")
 
 
 def test_the_code_of_selected_stars_along_a_stream(tmp_path, monkeypatch):

@@ -350,14 +350,20 @@ def from_frame(data: Any) -> Any:
     """The raw table of a pandas frame, without its index.
 
     Raises:
+        TypeError: if it is none, or its ``attrs`` hold something else.
         ValueError: if a column is of several types.
     """
+    import pandas as pd
+
+    attrs = a(data, pd.DataFrame, "a pandas DataFrame").attrs
+    for key in ("units", "meta"):
+        a(attrs.get(key, {}), Mapping, f"{key} in attrs as a mapping")
     try:
         arrow = pa.Table.from_pandas(data, preserve_index=False)
-    except (pa.ArrowException, TypeError) as problem:
+    except (pa.ArrowException, TypeError, ValueError) as problem:
         raise ValueError(f"Expected columns of one type each, got {problem}; clean the table.") from None
-    table: Any = from_arrow(arrow, data.attrs.get("units"))
-    table.meta.update(data.attrs.get("meta", {}))
+    table: Any = from_arrow(arrow, attrs.get("units"))
+    table.meta.update(attrs.get("meta", {}))
     return table
 
 

@@ -8,6 +8,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import ICRS, Galactic
 
+from clearview.checks import ABOVE_0, number
+from clearview.units import strip
+
 from .columns import listed
 from .select import _numbers, sun_distance
 
@@ -19,7 +22,7 @@ Reddening = str | np.ndarray | Callable[[np.ndarray, np.ndarray, np.ndarray], np
 R_0 = 3.1
 """A_0, the extinction at 550 nm, over E(B-V)."""
 
-_ROUNDS, _SETTLED = 50, 1e-4  # of the intrinsic colour; mag
+_HALVINGS = 40
 _BLUE, _RED = -0.06, 2.5  # (BP-RP)_0 of the stars of 10,000 and 3,500 K between which the laws were fitted
 
 
@@ -63,7 +66,7 @@ metallicity and -0.06 <= (BP-RP)_0 <= 2.5."""
 def deredden(catalog: "Catalog", ebv: Reddening, *, law: str | None = None, distance: float | None = None) -> "Catalog":
     """Adds G and BP-RP without dust: ``phot_g_mean_mag0`` and ``bp_rp0`` [mag].
 
-    The extinction depends on the colour without dust, which is found by iteration. A star without colour or E(B-V), or
+    The extinction depends on the colour without dust, which is found by halving. A star without colour or E(B-V), or
     outside the law's range, gets NaN; ``meta["dereddened"]`` counts these, and tells the law and where E(B-V) is from.
 
     Args:
@@ -80,7 +83,7 @@ def deredden(catalog: "Catalog", ebv: Reddening, *, law: str | None = None, dist
     """
     if law is None:
         law = "gaia_dr2" if re.search(r"\bdr2\b", str(catalog.meta.get("release", "")), re.IGNORECASE) else "gaia_edr3"
-    if law not in LAWS:
+    if not isinstance(law, str) or law not in LAWS:
         raise ValueError(f"Expected a law among {listed(LAWS)}, got {law!r}; choose one of them.")
     if "bp_rp" in catalog:
         catalog.require(["phot_g_mean_mag"])
@@ -111,13 +114,20 @@ def deredden(catalog: "Catalog", ebv: Reddening, *, law: str | None = None, dist
 
 def _without_dust(G, colour, A, law: Law) -> tuple[np.ndarray, np.ndarray]:
     """G_0 and (BP-RP)_0 of N stars behind A_0, NaN where the law does not hold."""
-    # Wild values on the way are clipped, not to overflow; what ends there is out of range.
     A = np.where(law.A_max >= A, A, np.nan)
-    X, step = colour, np.inf
-    for _ in range(_ROUNDS):
-        k = law(np.clip(X, _BLUE - 1, _RED + 1), A)
-        X, step = (new := colour - A * (k[1] - k[2])), np.abs(new - X)
-    fine = (step < _SETTLED) & (X >= _BLUE) & (X <= _RED)
+
+    def excess(X):
+        k = law(X, A)
+        return X + A * (k[1] - k[2]) - colour
+
+    # By halving, for the reddened colour grows with the true one; putting in and in again fails behind much dust.
+    low, high = np.full(len(colour), _BLUE), np.full(len(colour), _RED)
+    fine = (excess(low) <= 0) & (excess(high) >= 0)
+    for _ in range(_HALVINGS):
+        X = (low + high) / 2
+        above = excess(X) > 0
+        low, high = np.where(above, low, X), np.where(above, X, high)
+    X = (low + high) / 2
     return np.where(fine, G - A * law(np.where(fine, X, 0.0), A)[0], np.nan), np.where(fine, X, np.nan)
 
 
@@ -130,16 +140,15 @@ def _reddening(catalog, ebv: Any, distance) -> tuple[np.ndarray, str]:
         name = getattr(ebv, "__name__", type(ebv).__name__)
         if distance is None:
             far = np.asarray(sun_distance(catalog), float)
-        elif np.isfinite(distance) and distance > 0:
-            far = np.full(len(catalog), float(distance))
-            name += f" at {distance:g} kpc"
         else:
-            raise ValueError(f"Expected a positive distance in kpc, got {distance!r}; give one number.")
+            far = np.full(len(catalog), number("distance in kpc", distance, ABOVE_0), float)
+            name += f" at {distance:g} kpc"
         values, source = ebv(*galactic(catalog), far), f"function {name}"
     else:
         values, source = ebv, "array"
     try:
-        values = np.asarray(values, float)
+        values = strip(values, u.mag, name="E(B-V)") if getattr(values, "unit", None) is not None else values
+        values = np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
     except (TypeError, ValueError):
         values = np.empty(0)
     if values.shape != (len(catalog),):

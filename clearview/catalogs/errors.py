@@ -14,6 +14,8 @@ from .columns import PHASE_SPACE
 from .frames import _basis, to_galactocentric
 from .select import Finite, Positive, judge
 
+_TURNED = ("lon", "lat", "pm_lon", "pm_lat", "phi1", "phi2", "pm_phi1", "pm_phi2")
+
 MEASURED = ("parallax", "pmra", "pmdec", "radial_velocity")
 _PLACE = ("ra", "dec")
 _FIVE = (*_PLACE, *MEASURED[:3])  # the order in which Gaia names its correlations
@@ -43,7 +45,8 @@ def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
     The astrometry is correlated as Gaia's ``*_corr`` columns tell (``ra_dec_corr`` to ``pmra_pmdec_corr``), where they
     are there, else independent. Places move where ``ra_error`` (along the sphere) and ``dec_error`` are there; whether
     they do changes no other draw. If the catalogue has phase space, it is made anew. The drawn stars carry the errors
-    twice, those of the measurement and these.
+    twice, those of the measurement and these. Columns of `to_patch` and `to_stream`, which they no longer agree with,
+    are left out: make them anew.
 
     Args:
         catalog: with ra, dec, the four measurements and their ``_error`` columns.
@@ -89,7 +92,7 @@ def resample(catalog: Catalog, seed: int, scale: float = 1.0) -> Resampled:
         place = _moved(*(np.asarray(catalog[name], float) for name in _PLACE), *(scale * sigma[4:] * noise[4:]))
         drawn |= {name: u.Quantity(value, u.deg) for name, value in zip(_PLACE, place, strict=True)}
     told = {"resampled": {"seed": int(seed), "scale": float(scale)}}
-    stars = catalog.with_columns(drawn, meta=told)
+    stars = without(catalog.with_columns(drawn, meta=told), _TURNED)  # which would still be those measured
     keep, reports = judge(stars, [Finite("parallax"), Positive("parallax")])
     stars = stars.take(keep, [r for r in reports if r.removed])
     if anew:

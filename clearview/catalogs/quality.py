@@ -1,6 +1,7 @@
 """What is to be known of a catalogue before a map is learnt from it: numbers, pictures' fields and plain warnings."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from html import escape
 from typing import Any, NamedTuple
@@ -8,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from clearview.checks import ABOVE_0, a, number
 from clearview.field import Axis, Quantity, make_field
 
 from .catalog import Catalog
 from .columns import PHASE_SPACE
 from .deredden import galactic
 from .frames import _KMS_PER_MASYR_KPC, to_cylindrical, to_galactocentric, to_sky
-from .select import Outliers, Unique, _numbers, sun_distance
+from .select import NoStars, Outliers, Unique, _numbers, sun_distance
 
 CELLS = (24, 12)
 """Cells of one area on the sky, 143 square degrees: along l, and along sin b."""
@@ -158,8 +160,8 @@ def quality(catalog: Catalog, radius: float = 4.0) -> Quality:
     Raises:
         ValueError: for a radius that is not positive.
     """
-    if not 0 < radius < np.inf:
-        raise ValueError(f"Expected a radius above 0 kpc, got {radius}; give that of the map.")
+    a(catalog, Catalog, "a Catalog")
+    number("radius", radius, ABOVE_0)
     found: dict[str, Any] = dict.fromkeys(_WORDS) | {"stars": len(catalog), "radius": float(radius)}
     fields: list[xr.Dataset] = []
     found["missing"] = {name: n for name in catalog.columns if (n := _gaps(catalog[name]))}
@@ -173,7 +175,8 @@ def quality(catalog: Catalog, radius: float = 4.0) -> Quality:
         and needed <= set(catalog.columns)
         and {"distance", "parallax"} & set(catalog.columns)
     ):
-        placed = to_galactocentric(catalog)
+        with suppress(NoStars):  # none has all that is needed, as a patch of faint stars: the rest can be told
+            placed = to_galactocentric(catalog)
     placed = _finite_phase_space(placed)
     _places(placed, found)
     _sky(catalog if {"ra", "dec"} <= set(catalog.columns) else placed, found, fields)
@@ -181,7 +184,9 @@ def quality(catalog: Catalog, radius: float = 4.0) -> Quality:
     _selection(catalog, found, fields)
     if placed.has_phase_space:
         _velocities(placed, found, fields)
-    warnings = tuple(words for rule in _RULES if (words := rule(found)))
+    # Of stars with distances of another kind the parallaxes matter less.
+    rules = [rule for rule in _RULES if rule is not _noisy_parallax or "distance" not in catalog]
+    warnings = tuple(words for rule in rules if (words := rule(found)))
     merged = xr.merge(fields, combine_attrs="drop_conflicts") if fields else xr.Dataset()
     return Quality(**found, warnings=warnings, fields=merged)
 
@@ -336,7 +341,7 @@ def _velocities(catalog: Catalog, found: dict[str, Any], fields: list) -> None:
     axes = (Axis("vphi", -200, 400, 120, "km/s", "v_φ"), Axis("v_across", 0, 300, 60, "km/s", "√(v_R² + v_z²)"))
     fields.append(_counts("toomre", "stars", axes, vphi, np.hypot(vR, vz)))
     errors = ("parallax", "parallax_error", "pmra", "pmdec", "pmra_error", "pmdec_error")
-    if found["reach"] is None or not set(errors) <= set(catalog.columns):
+    if found["reach"] is None or "distance" in catalog or not set(errors) <= set(catalog.columns):
         return
     far = np.asarray(sun_distance(catalog), float)
     if not (outer := _outer(far, found)).any():

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from clearview.checks import ABOVE_0, a, number, triple
+from clearview.checks import ABOVE_0, a, number, texts, triple
 
 from .columns import ColumnError, listed
 
@@ -101,7 +101,7 @@ class ParallaxQuality(Cut):
     min_snr: float = 3
 
     def __post_init__(self):
-        _bounds("min_snr", (self.min_snr, None))
+        number("min_snr", self.min_snr)
 
     def test(self, catalog):
         parallax, error = _numbers(catalog, "parallax"), _numbers(catalog, "parallax_error")
@@ -162,7 +162,7 @@ class Ball(Cut):
     centre: tuple[float, float, float] | None = None
 
     def __post_init__(self):
-        _bounds("radius", (0, self.radius))
+        number("radius", self.radius, 0)
         if self.centre is not None:
             triple("centre", self.centre)
 
@@ -267,8 +267,8 @@ class Unique(Cut):
     relative = True
 
     def __post_init__(self):
-        _bounds("angle", (0, self.angle))
-        _bounds("motion", (0, self.motion))
+        number("angle", self.angle, 0, 3600)
+        number("motion", self.motion, 0)
 
     def test(self, catalog):
         n, links = len(catalog), [np.empty((0, 2), int)]
@@ -318,7 +318,8 @@ class Outliers(Cut):
     def __init__(self, *columns: str, k: float = 10.0):
         if not columns:
             raise ValueError('Expected at least one column, got none; write for example Outliers("vx", "vy", "vz").')
-        _bounds("k", (1, k))
+        texts("columns", columns)
+        number("k", k, 1)
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "k", float(k))
 

@@ -389,7 +389,10 @@ def _unconstrained(fit: MapFit, x, key) -> str:
     error = np.sqrt(np.trace(fit.acceleration_covariance(places), axis1=1, axis2=2))
     if float(fit.series.strain) <= STRAIN and np.nanmedian(error / force) < DOUBTFUL:
         return ""  # the look at each place compiles for seconds
-    open_ = 1 - float(identifiability(fit, places, dust=False, draws=300).constrained.mean())
+    try:
+        open_ = 1 - float(identifiability(fit, places, dust=False, draws=300).constrained.mean())
+    except (ValueError, np.linalg.LinAlgError):  # for which no finished map is lost
+        return ""
     if open_ < 0.5:
         return ""
     return (

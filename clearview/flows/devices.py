@@ -18,6 +18,8 @@ class Devices:
     The members of an ensemble go to as many devices as divide their number, and what is left divides the stars of a
     batch, whose gradients are then summed over the devices. The table of stars lies on each device whole.
 
+    Results on another number of devices differ in the last digits, for sums are taken in another order.
+
     Attributes:
         mesh: of devices, (members, stars); None for a single one.
         along: how many devices divide the stars of a batch.

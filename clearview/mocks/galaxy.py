@@ -21,6 +21,7 @@ from jax import lax, random
 
 from clearview import checks
 from clearview.catalogs import Catalog, read_catalog
+from clearview.catalogs.columns import plain
 from clearview.mocks.truth import RO, VO, Truth
 from clearview.units import SUN
 
@@ -142,7 +143,7 @@ def _cached(source, parameters, draw, cache) -> Catalog:
 
 def _cache_path(parameters) -> Path:
     root = os.environ.get("CLEARVIEW_CACHE") or platformdirs.user_cache_dir("clearview")
-    key = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(plain(parameters), sort_keys=True).encode()).hexdigest()[:16]
     return Path(root) / "mocks" / f"{key}.parquet"
 
 

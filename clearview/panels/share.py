@@ -10,6 +10,7 @@ import xarray as xr
 from clearview.checks import a, path_of
 from clearview.panels.columns import learnt
 from clearview.panels.controls import button, wide
+from clearview.units import SUN
 
 PICTURES = (".png", ".svg", ".pdf")
 TABLES = (".nc", ".fits", ".csv")
@@ -94,15 +95,25 @@ def _stars(catalog) -> list[str]:
     words, name = f"# {len(catalog):,} stars, with the cuts that were made", str((file or {}).get("name", ""))
     if name.removesuffix(".parquet") in SAMPLES:
         read = f"clearview.load_sample({name.removesuffix('.parquet')!r})"
+    elif file and file.get("format") == "Dask":
+        read = "..."
     elif file:
-        read = f"clearview.read_catalog({name!r})"
+        several = file.get("files", 1) != 1 or file.get("format") == "HATS"
+        read = f"clearview.open_catalog({name!r})" if several else f"clearview.read_catalog({name!r})"
     elif mock and catalog.meta.get("source") == "mock_galaxy":
         told = {k: mock[k] for k in ("seed", "potential", "radius") if k in mock}
         read = f"clearview.mock_galaxy({mock['n']!r}, {', '.join(f'{k}={v!r}' for k, v in told.items())})"
     else:
         read = "..."
+    if told := catalog.meta.get("dereddened"):
+        column = str(told["E(B-V)"]).removeprefix("column ")
+        read += f".deredden({column!r}, law={told['law']!r})" if column in catalog else ".deredden(...)"
     if "sun" in catalog.meta and not mock and catalog.has_phase_space:
-        read += ".to_galactocentric()"
+        sun, distance = catalog.sun, catalog.meta.get("distance")
+        given = [] if sun == SUN else [repr(sun.name) if sun.name else f"clearview.units.{sun!r}"]
+        usual = "distance" if "distance" in catalog else "parallax"
+        given += [f"distance={distance!r}"] if distance not in (None, usual) else []
+        read += f".to_galactocentric({', '.join(given)})"
     if stream and stream.get("name"):
         reflex = stream.get("reflex")
         at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"

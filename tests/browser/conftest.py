@@ -5,6 +5,9 @@ import time
 
 import pytest
 from driver import Lab, Notebook, find_browser, launch_args
+from playwright.sync_api import expect
+
+expect.set_options(timeout=60_000)  # a busy machine is no fault
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ def test_settings_preview_pause_resume_cancel_and_two_runs(notebook):
         expect(out.get_by_role("button", name="Pause")).to_be_disabled()
         if seed == "0":
             expect(out.get_by_label("Run", exact=True)).to_be_hidden()
-    expect(out.get_by_label("Run", exact=True)).to_be_visible()
+    expect(out.get_by_label("Run", exact=True)).to_be_visible(timeout=LONG)
     expect(canvas).to_have_attribute("data-detail", "1", timeout=LONG)
     second = canvas.evaluate(PIXELS)
     expect(out.locator("canvas.cv-loss + svg")).to_contain_text("run 1")
