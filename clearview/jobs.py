@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -36,7 +35,7 @@ from clearview.catalogs import Catalog, load_prepared, read_catalog
 from clearview.catalogs.prepared import HEADER
 from clearview.dynamics import ErrorBudget, MapConfig, MapFit, error_budget, fit_map, load_budget, load_map, save_map
 from clearview.flows import CheckpointError, Progress
-from clearview.flows.checkpoint import last_good, sync_folder, write_whole
+from clearview.flows.checkpoint import OtherVersion, last_good, set_aside, sync_folder, write_whole
 from clearview.flows.fit import HISTORY, pack_history, unpack_history
 
 POLL = 1.0
@@ -234,7 +233,7 @@ class Job:
 
         Raises:
             ValueError: if it is not finished.
-            CheckpointError: if what was finished is damaged.
+            CheckpointError: if what was finished is damaged, or of another version of ClearView.
         """
         if task is None and self.scan:
             return [self.result(number) for number in range(len(self.configs))]
@@ -246,6 +245,8 @@ class Job:
             raise ValueError(f"Expected a finished job, task {task} has not begun; run the job.")
         try:
             made = load_map(path) if self.budget is None else load_budget(path)
+        except OtherVersion:
+            raise
         except (FileNotFoundError, CheckpointError) as problem:
             raise CheckpointError(f"{problem} The job can be run again: it makes anew what is lost.") from None
         done = made.stopped == "finished" and (isinstance(made, ErrorBudget) or made.complete)
@@ -382,10 +383,12 @@ class Job:
         if self.budget is None:
             made = last_good(path, load_map, lost)
         else:
-            with suppress(FileNotFoundError, CheckpointError):
+            try:
                 made = load_budget(path, lost)
-            if made is None:
-                shutil.rmtree(path, ignore_errors=True)  # nothing in it can be used without the map
+            except OtherVersion:
+                raise
+            except (FileNotFoundError, CheckpointError):
+                set_aside(path)  # nothing in it can be used without the map
         for sentence in lost:
             note(sentence)
         if lost and made is None:

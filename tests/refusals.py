@@ -10,11 +10,12 @@ from clearview.catalogs import GaiaError
 from clearview.catalogs.columns import ColumnError
 from clearview.catalogs.formats import FormatError
 from clearview.flows import CheckpointError
+from clearview.flows.checkpoint import OtherVersion
 from clearview.interop import OutsideBallError
 
 OURS = {
     ValueError, TypeError, FileNotFoundError, FileExistsError, IsADirectoryError, RuntimeError, ColumnError,
-    FormatError, CheckpointError, GaiaError, OutsideBallError, MemoryError,
+    FormatError, CheckpointError, OtherVersion, GaiaError, OutsideBallError, MemoryError,
 }  # fmt: skip
 """Exactly these, not what libraries make of them, such as a UnicodeDecodeError."""
 

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from clearview import Job, jobs, mock_galaxy, open_catalog
-from clearview.dynamics import MapConfig, load_map, save_map
+from clearview.dynamics import ErrorBudget, MapConfig, PotentialConfig, load_map, save_budget, save_map
+from clearview.dynamics.series import PotentialSeries
 from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress, checkpoint
 from clearview.flows.fit import HISTORY
 from clearview.panels import JobPanel
@@ -236,6 +237,7 @@ def test_tasks_over_a_cluster_of_dask(fake, path, tmp_path):
 
 
 def test_a_full_disk(fake, path, tmp_path, monkeypatch):
+    fake.pause = 0.05
     job = Job.create(tmp_path / "job", path, CONFIG)
     fsync, full = checkpoint.os.fsync, threading.Event()
 
@@ -299,6 +301,68 @@ def test_nothing_good_is_left_of_a_task(fake, path, tmp_path):
     assert status.state == "finished"
     assert "no good checkpoint before it: this task begins again" in status.message
     assert fake.begun[-1] == (0, 0)
+
+
+def of_another_version(file):
+    """Its bytes under another version of the format."""
+    line, payload = file.read_bytes().split(b"\n", 1)
+    file.write_bytes(json.dumps(json.loads(line) | {"version": 99}).encode() + b"\n" + payload)
+
+
+def test_checkpoints_of_another_version_are_left_alone(fake, path, tmp_path):
+    job = Job.create(tmp_path / "job", path, CONFIG)
+    job.run()
+    of_another_version(job._path(0))
+    before = {file: file.read_bytes() for file in job._folder(0).glob("map*")}
+    begun = len(fake.begun)
+    status = job.run()
+    assert (status.state, "version 99" in status.message) == ("failed", True)
+    assert before == {file: file.read_bytes() for file in job._folder(0).glob("map*")}
+    assert len(fake.begun) == begun
+    with pytest.raises(CheckpointError, match=r"use that ClearView\.$"):
+        job.result()
+
+
+@pytest.fixture
+def budgeted(real, path, tmp_path, monkeypatch):
+    """A job with an error budget that is its map alone, and how often that was made."""
+    job = Job.create(
+        tmp_path / "job", path, dataclasses.replace(CONFIG, potential=PotentialConfig(degree=2)), budget=True
+    )
+    done = real[0].result()
+    series = PotentialSeries(job.config.center, done.radius, 1.0, job.config.potential)
+    central = dataclasses.replace(done, config=job.config, series=series, stage=3)
+    made = []
+
+    def stand_in(stars, *, path, resume, **_):
+        made.append(resume)
+        budget = ErrorBudget(central, stopped="finished", message="Done.")
+        save_budget(budget, path, overwrite=True)
+        return budget
+
+    monkeypatch.setattr(jobs, "error_budget", stand_in)
+    monkeypatch.setattr(jobs, "POLL", 0.02)
+    assert job.run().state == "finished"
+    return job, made
+
+
+def test_a_budget_of_another_version_is_left_alone(budgeted):
+    job, made = budgeted
+    of_another_version(job._path(0) / "central")
+    before = {file: file.read_bytes() for file in job._path(0).iterdir()}
+    status = job.run()
+    assert (status.state, "version 99" in status.message) == ("failed", True)
+    assert before == {file: file.read_bytes() for file in job._path(0).iterdir()}
+    assert len(made) == 1
+
+
+def test_a_budget_without_its_map_is_set_aside(budgeted):
+    job, made = budgeted
+    for number in ("", 1):
+        (job._path(0) / "central").write_bytes(b"")
+        assert job.run().state == "finished"
+        assert (job._folder(0) / f"budget.damaged{number}" / "budget").exists()
+    assert made == [None] * 3
 
 
 def test_checkpoints_of_another_job_are_refused(fake, path, tmp_path):

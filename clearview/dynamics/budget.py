@@ -342,8 +342,8 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
 
     Args:
         path: the directory.
-        lost: gets a sentence for each damaged file; what was in it is left out, and a resumed budget makes it again.
-            None refuses a damaged file.
+        lost: gets a sentence for each damaged file; it is renamed, what was in it is left out, and a resumed budget
+            makes it again. None refuses a damaged file.
 
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`; always for the central map.
@@ -354,6 +354,8 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
         return load(path / name) if lost is None else last_good(path / name, load, lost)
 
     if (central := read("central", load_map)) is None:
+        if lost:
+            raise flows.CheckpointError(lost[-1])
         return load_budget(path)  # which says why not
 
     def build(header):
