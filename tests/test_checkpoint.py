@@ -124,7 +124,7 @@ def test_another_version_is_no_damage(path, change):
     line, payload = path.read_bytes().split(b"\n", 1)
     other = json.dumps({**json.loads(line), **change}).encode() + b"\n" + payload
     path.write_bytes(other)
-    with pytest.raises(checkpoint.OtherVersion, match="version 99|holds a stream"):
+    with pytest.raises(checkpoint.OtherVersion, match=r"version 99|holds a stream"):
         checkpoint.last_good(path, lambda file: load(file, "map", build), [])
     assert path.read_bytes() == other
     assert checkpoint.before(path).exists()
