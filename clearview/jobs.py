@@ -152,10 +152,10 @@ class Job:
         checks.a(config, (MapConfig, type(None)), "a MapConfig")
         checks.a(stars, (str, os.PathLike, Catalog), "stars as a path or a Catalog")
         checks.a(budget, (bool, Mapping), "a budget as True, False or how many members of each part")
-        scan = checks.a({} if scan is None else scan, Mapping, "a scan as a mapping of settings to their values")
+        varied: Any = checks.a({} if scan is None else scan, Mapping, "a scan as a mapping of settings to their values")
         plan: dict[str, Any] = dict(
             config=(config or MapConfig()).to_dict(),
-            scan={name: _listed(name, values) for name, values in scan.items()},
+            scan={name: _listed(name, values) for name, values in varied.items()},
             budget=None if budget is False else _BUDGET | ({} if budget is True else dict(budget)),
             every=every,
             versions={"clearview": clearview.__version__, "jax": jax.__version__},
@@ -247,10 +247,10 @@ class Job:
         """
         if task is None and self.scan:
             return [self.result(number) for number in range(len(self.configs))]
-        task = checks.number("task", 0 if task is None else task, 0, len(self.configs) - 1, whole=True)
-        path = self._path(task)
+        chosen: int = checks.number("task", 0 if task is None else task, 0, len(self.configs) - 1, whole=True)
+        path = self._path(chosen)
         if not path.exists():
-            raise ValueError(f"Expected a finished job, task {task} has not begun; run the job.")
+            raise ValueError(f"Expected a finished job, task {chosen} has not begun; run the job.")
         try:
             made = load_map(path) if self.budget is None else load_budget(path)
         except OtherVersion:
@@ -259,7 +259,7 @@ class Job:
             raise CheckpointError(f"{problem} The job can be run again: it makes anew what is lost.") from None
         done = made.stopped == "finished" and (isinstance(made, ErrorBudget) or made.complete)
         if not done:
-            raise ValueError(f"Expected a finished job, task {task} is not ({made.message}); run the job.")
+            raise ValueError(f"Expected a finished job, task {chosen} is not ({made.message}); run the job.")
         return made
 
     @property

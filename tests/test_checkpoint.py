@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clearview.flows import CheckpointError, checkpoint, load, save
+from clearview.flows.fit import Previews
 
 TREE = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.array(3)}
 
@@ -158,3 +159,17 @@ def test_other_version_kind_and_shape(path):
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         load(tmp_path / "nothing", "map", build)
+
+
+def test_what_prevents_a_checkpoint_ends_the_training_and_a_preview_does_not():
+    def none():
+        raise MemoryError("no room")
+
+    shown = []
+    Previews(shown.append, 0)(none)
+    assert [type(problem) for problem in shown] == [MemoryError]
+    with pytest.raises(MemoryError):
+        Previews(shown.append, 0, "checkpoint", needed=True)(none)
+    assert len(shown) == 1
+    with pytest.raises(ValueError, match="Expected checkpoint as a number"):
+        Previews(shown.append, -1, "checkpoint")
