@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -32,11 +31,13 @@ import jax
 import pandas as pd
 
 import clearview
+from clearview import checks
 from clearview.catalogs import Catalog, load_prepared, read_catalog
 from clearview.catalogs.prepared import HEADER
 from clearview.dynamics import ErrorBudget, MapConfig, MapFit, error_budget, fit_map, load_budget, load_map, save_map
+from clearview.dynamics.maps import default_config
 from clearview.flows import CheckpointError, Progress
-from clearview.flows.checkpoint import last_good, sync_folder, write_whole
+from clearview.flows.checkpoint import OtherVersion, last_good, set_aside, sync_folder, write_whole
 from clearview.flows.fit import HISTORY, pack_history, unpack_history
 
 POLL = 1.0
@@ -51,6 +52,7 @@ MOST = 10_000
 _FORMAT, _VERSION, _STATES = "clearview job", 1, ("finished", "running", "failed", "stopped", "cancelled", "waiting")
 _BUDGET = {"training": 4, "bootstrap": 4, "measurement": None}
 _POINTS = 400  # of the loss curve in a status
+_OLD = 3600.0  # seconds after which a half-written file is nobody's
 _BLOCK = 4096  # what a file takes at least; a longer message does not come
 _children: list[subprocess.Popen] = []  # who forgets one is warned of it
 
@@ -105,7 +107,7 @@ class Job:
     """
 
     def __init__(self, directory):
-        self.directory = Path(directory)
+        self.directory = _place(directory)  # the program may go elsewhere
         plan = _read(self.directory / "job.json")
         try:
             self._data: dict[str, Any] = dict(plan["data"])
@@ -113,7 +115,8 @@ class Job:
                 raise ValueError("the data are not told by three texts")
             self._versions = dict(plan["versions"])
             self.config, self.scan, self.budget, self.every = _sensible(plan)
-            self.configs = [config for _, config in _tasks(self.config, self.scan)]
+            self._scanned = _tasks(self.config, self.scan)
+            self.configs = [config for _, config in self._scanned]
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise ValueError(
                 f"Expected a job that makes sense, got another in {self.directory / 'job.json'} "
@@ -132,7 +135,7 @@ class Job:
             stars: path of a file with 6-D phase space that `clearview.read_catalog` reads, or of a folder that
                 `LargeCatalog.prepare` wrote, whose columns stay on the disk; either stays where it is. Or a
                 `clearview.Catalog`, which is written to the directory.
-            config: of the map.
+            config: of the map, by default a ball around the stars' own Sun.
             scan: what to vary, ``{"potential.degree": [6, 8], "seed": range(4)}``: one task for each combination. Many
                 seeds are an ensemble.
             budget: an error budget with each map: True, or how many members of ``training``, ``bootstrap`` and
@@ -140,45 +143,49 @@ class Job:
             every: about how many seconds lie between two checkpoints: so much a kill costs.
 
         Raises:
-            FileExistsError: if another job is there.
+            FileExistsError: if another job is there, or other stars, be it in a column that no map uses.
             FileNotFoundError, KeyError, ValueError: if there are no such stars, or they have no phase space; for a scan
                 or budget that makes no sense.
+            TypeError: for an argument of another kind.
         """
-        directory = Path(directory)
+        directory = _place(directory)
+        checks.a(config, (MapConfig, type(None)), "a MapConfig")
+        checks.a(stars, (str, os.PathLike, Catalog), "stars as a path or a Catalog")
+        checks.a(budget, (bool, Mapping), "a budget as True, False or how many members of each part")
+        varied: Any = checks.a({} if scan is None else scan, Mapping, "a scan as a mapping of settings to their values")
         plan: dict[str, Any] = dict(
             config=(config or MapConfig()).to_dict(),
-            scan={name: _listed(name, values) for name, values in (scan or {}).items()},
+            scan={name: _listed(name, values) for name, values in varied.items()},
             budget=None if budget is False else _BUDGET | ({} if budget is True else dict(budget)),
             every=every,
             versions={"clearview": clearview.__version__, "jax": jax.__version__},
         )  # fmt: skip
-        _tasks(*_sensible(plan)[:2])
-        path = directory / "stars.parquet" if isinstance(stars, Catalog) else Path(stars).resolve()
-        if isinstance(stars, Catalog):
-            digest = stars.digest()
-            directory.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                stars.write(path)
-                with open(path, "r+b") as file:
-                    os.fsync(file.fileno())
-                sync_folder(directory)
-            elif _catalog(path).digest() != digest:
-                raise FileExistsError(f"Expected a new directory, {path} holds other stars; choose another directory.")
-        else:
-            digest = _catalog(path).digest()
-        inside = path.resolve().is_relative_to(directory.resolve())  # so the directory can be moved
-        told = str(path.resolve().relative_to(directory.resolve()) if inside else path)
+        first, plan["scan"], plan["budget"], plan["every"] = _sensible(plan)
+        _tasks(first, plan["scan"])
+        if not next(there for there in (directory, *directory.parents) if there.exists()).is_dir():
+            raise FileExistsError(f"Expected a directory for the job, got {directory}, a file; choose another.")
+        given = isinstance(stars, Catalog)
+        path = directory / "stars.parquet" if given else _place(stars)
+        catalog = stars if given else _catalog(path)
+        digest = catalog.digest()
+        plan["config"] = (config or default_config(catalog)).to_dict()
+        directory.mkdir(parents=True, exist_ok=True)
+        if given and not path.exists():
+            _write_stars(catalog, path)
+        elif given and not _equal(_catalog(path), catalog):
+            raise FileExistsError(f"Expected a new directory, got {path}, which holds other stars; choose another.")
+        inside = path.is_relative_to(directory)  # so the directory can be moved
+        told = str(path.relative_to(directory) if inside else path)
         plan["data"] = {"path": told, "sha256": _sha256(path), "digest": digest}
         plan = json.loads(json.dumps(plan))
         if (directory / "job.json").exists():
             there = _read(directory / "job.json")
             if {**there, "versions": 0} != {**plan, "versions": 0}:
                 raise FileExistsError(
-                    f"Expected a new directory, {directory} holds another job; choose another, or open that with "
-                    f"Job({str(directory)!r})."
+                    f"Expected a new directory, got {directory}, which holds another job; choose another, or open that "
+                    f"with Job({str(directory)!r})."
                 )
             return cls(directory)
-        directory.mkdir(parents=True, exist_ok=True)
         whole = {"format": _FORMAT, "version": _VERSION, "sha256": _digest(plan), "job": plan}
         write_whole(directory / "job.json", json.dumps(whole, indent=1).encode())
         return cls(directory)
@@ -198,7 +205,8 @@ class Job:
 
         Raises:
             FileNotFoundError, ValueError: before any work, if the stars are not there or not the same any more.
-            OSError: if the disk is full; the last checkpoints are whole, and the job can be run on.
+            OSError: if the disk is full, or cannot be read or written otherwise; this ends the runner, and the tasks
+                after it are not begun. The last checkpoints are whole, and the job can be run on.
         """
         self._asked.unlink(missing_ok=True)
         return self._run(on_progress, client)
@@ -214,6 +222,7 @@ class Job:
             raise RuntimeError(f"Expected a job that rests, {self.directory} is running; cancel it or wait for it.")
         self._check_stars()
         self._asked.unlink(missing_ok=True)
+        _children[:] = [child for child in _children if child.poll() is None]
         # A minute for the imports, in which it gives no sign of life.
         _write_status(self.directory / "status.json", {**_told("Starting."), "until": time.time() + 60})
         with open(self.directory / "log.txt", "ab") as log:
@@ -234,23 +243,23 @@ class Job:
 
         Raises:
             ValueError: if it is not finished.
-            CheckpointError: if what was finished is damaged.
+            CheckpointError: if what was finished is damaged, or of another version of ClearView.
         """
         if task is None and self.scan:
             return [self.result(number) for number in range(len(self.configs))]
-        task = task or 0
-        if not 0 <= task < len(self.configs):
-            raise ValueError(f"Expected a task from 0 to {len(self.configs) - 1}, got {task}; choose one of them.")
-        path = self._path(task)
+        chosen: int = checks.number("task", 0 if task is None else task, 0, len(self.configs) - 1, whole=True)
+        path = self._path(chosen)
         if not path.exists():
-            raise ValueError(f"Expected a finished job, task {task} has not begun; run the job.")
+            raise ValueError(f"Expected a finished job, task {chosen} has not begun; run the job.")
         try:
             made = load_map(path) if self.budget is None else load_budget(path)
+        except OtherVersion:
+            raise
         except (FileNotFoundError, CheckpointError) as problem:
             raise CheckpointError(f"{problem} The job can be run again: it makes anew what is lost.") from None
         done = made.stopped == "finished" and (isinstance(made, ErrorBudget) or made.complete)
         if not done:
-            raise ValueError(f"Expected a finished job, task {task} is not ({made.message}); run the job.")
+            raise ValueError(f"Expected a finished job, task {chosen} is not ({made.message}); run the job.")
         return made
 
     @property
@@ -304,12 +313,19 @@ class Job:
         return self._folder(number) / ("map.clearview" if self.budget is None else "budget")
 
     def _changes(self, number: int) -> str:
-        changes = ", ".join(f"{name}={value}" for name, value in _tasks(self.config, self.scan)[number][0].items())
+        changes = ", ".join(f"{name}={value}" for name, value in self._scanned[number][0].items())
         return f" ({changes})" if changes else ""
 
     def _log(self, text: str) -> None:
         with suppress(OSError), open(self.directory / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {text}\n")
+
+    def _sweep(self) -> None:
+        """Remove what runners that were killed long ago left; another may be writing a younger one."""
+        for partial in self.directory.glob(".*.partial*"):
+            with suppress(OSError):
+                if time.time() - partial.stat().st_mtime > _OLD:
+                    partial.unlink()
 
     def _check_stars(self) -> Path:
         path = self.directory / self._data["path"]
@@ -340,6 +356,7 @@ class Job:
 
         self._log("A runner begins.")
         try:
+            self._sweep()
             with _Signs(self.directory / "status.json") as signs:
                 stars = self._stars()
                 now = {"clearview": clearview.__version__, "jax": jax.__version__}
@@ -347,12 +364,10 @@ class Job:
                     self._log(f"Begun with {self._versions}, goes on with {now}: the last digits may differ.")
                 if client is None:
                     for number in range(len(self.configs)):
-                        work(self.directory, number, stars=stars, on_progress=heard)
+                        work(self, number, stars=stars, on_progress=heard)
                 else:
                     # The time is there because Dask would take equal calls for one.
-                    calls = [
-                        (str(self.directory.resolve()), number, time.time_ns()) for number in range(len(self.configs))
-                    ]
+                    calls = [(str(self.directory), number, time.time_ns()) for number in range(len(self.configs))]
                     self._wait([client.submit(work, *call) for call in calls], heard)
                 signs.tell(state="cancelled" if self._asked.exists() else "waiting", message="No runner is at work.")
         except BaseException as error:
@@ -382,10 +397,12 @@ class Job:
         if self.budget is None:
             made = last_good(path, load_map, lost)
         else:
-            with suppress(FileNotFoundError, CheckpointError):
+            try:
                 made = load_budget(path, lost)
-            if made is None:
-                shutil.rmtree(path, ignore_errors=True)  # nothing in it can be used without the map
+            except OtherVersion:
+                raise
+            except (FileNotFoundError, CheckpointError):
+                set_aside(path)  # nothing in it can be used without the map
         for sentence in lost:
             note(sentence)
         if lost and made is None:
@@ -417,7 +434,7 @@ def work(directory, number: int, unique: int = 0, *, stars: Catalog | None = Non
     """Do one task of a job, from its last checkpoint on, unless somebody else does: what workers of a cluster run.
 
     Args:
-        directory: of the job.
+        directory: of the job, or the `Job` itself.
         number: of the task.
         unique: not used; it tells one call from another.
         stars: those of the job, if they are there already.
@@ -429,7 +446,7 @@ def work(directory, number: int, unique: int = 0, *, stars: Catalog | None = Non
     Raises:
         OSError: as `Job.run`.
     """
-    job = Job(directory)
+    job = directory if isinstance(directory, Job) else Job(directory)
     if job._asked.exists():
         return "cancelled"
     folder, name = job._folder(number), f"Task {number}{job._changes(number)}"
@@ -528,14 +545,16 @@ def _read_status(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_bytes())
         numbers = {name: float(told[name]) for name in ("fraction", "seconds", "until")}
-        remaining = None if told["remaining"] is None else float(told["remaining"])
+        left = told["remaining"]
+        numbers["remaining"] = 0.0 if left is None else float(left)
         history = out["history"] if told["history"] is None else unpack_history(told["history"])
         if told["state"] not in _STATES or not all(map(math.isfinite, numbers.values())):
             return out
         texts = {name: str(told[name])[:2000] for name in ("state", "message", "lost")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return out
-    out |= {**numbers, **texts, "remaining": remaining, "history": history}
+    out |= {**numbers, **texts, "history": history}
+    out["remaining"] = None if left is None else max(0.0, numbers["remaining"])
     out["fraction"] = min(1.0, max(0.0, out["fraction"]))
     if out["state"] == "running" and out["until"] < time.time():
         out |= {"state": "stopped", "message": "The runner ended without a word; run the job again, it goes on."}
@@ -560,31 +579,33 @@ def _lock(path: Path) -> Iterator[bool]:
 
 
 def _sensible(plan: dict[str, Any]) -> tuple[MapConfig, dict[str, list], dict[str, Any] | None, float]:
-    """The config, scan, budget and interval of a plan.
+    """The config, scan, budget and interval of a plan, with plain numbers.
 
     Raises:
         KeyError, TypeError, ValueError: if they are none.
     """
     config, scan, budget, every = MapConfig.from_dict(plan["config"]), plan["scan"], plan["budget"], plan["every"]
-    if isinstance(every, bool) or not isinstance(every, int | float) or not 0 <= every < math.inf:
-        raise ValueError(f"Expected every as a number of seconds, got {every!r}; correct it.")
+    every = float(checks.number("every", every, 0))
     for name, values in scan.items():
         if not isinstance(values, list) or not values:
-            raise ValueError(f"Expected a list of values for {name}, got {values!r}; correct it.")
+            raise ValueError(f"Expected a list of values for {name}, got {checks.shown(values)}; correct it.")
     if budget is not None:
         if unknown := set(budget) - set(_BUDGET):
             raise ValueError(
-                f"Expected a budget of {', '.join(_BUDGET)}, got {', '.join(sorted(unknown))}; correct it."
+                f"Expected a budget of {', '.join(_BUDGET)}, got {', '.join(map(checks.shown, unknown))}; correct it."
             )
+        budget = {
+            name: checks.number(f"members of {name}", count, 0, 1000, whole=True, optional=name == "measurement")
+            for name, count in budget.items()
+        }
         for name, count in budget.items():
-            least = count is None if name == "measurement" else False
-            if not least and (isinstance(count, bool) or not isinstance(count, int) or count < 0 or count == 1):
-                raise ValueError(f"Expected no or at least 2 members of {name}, got {count!r}; correct it.")
+            if count == 1:
+                raise ValueError(f"Expected no or at least 2 members of {name}, got {count}; correct it.")
         if config.potential is None:
             raise ValueError(
                 "Expected a config with a potential, got none; there is no error budget of the density only."
             )
-    return config, scan, budget, float(every)
+    return config, scan, budget, every
 
 
 def _tasks(config: MapConfig, scan: dict[str, list]) -> list[tuple[dict[str, Any], MapConfig]]:
@@ -611,9 +632,32 @@ def _tasks(config: MapConfig, scan: dict[str, list]) -> list[tuple[dict[str, Any
 
 def _listed(name: str, values) -> list:
     """The values of a scan as JSON holds them."""
+    if not isinstance(name, str):
+        raise ValueError(
+            f"Expected to scan a setting of MapConfig such as 'seed' or 'potential.degree', got {checks.shown(name)}; "
+            "correct it."
+        )
+    values = _plain(values)
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"Expected a list of values for {name}, got {values!r}; put it in brackets.")
-    return [value.item() if hasattr(value, "item") else value for value in values]
+        raise ValueError(f"Expected a list of values for {name}, got {checks.shown(values)}; put it in brackets.")
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """A value, be it of NumPy, as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _place(path: Any) -> Path:
+    """A whole path."""
+    path = checks.path_of(path)
+    if "\0" in str(path):
+        raise ValueError(f"Expected a path that the system takes, got {checks.shown(str(path))}; correct it.")
+    return path.resolve()
 
 
 def _digest(plan) -> str:
@@ -622,6 +666,25 @@ def _digest(plan) -> str:
 
 def _catalog(path: Path) -> Catalog:
     return load_prepared(path) if path.is_dir() else read_catalog(path)
+
+
+def _equal(one: Catalog, other: Catalog) -> bool:
+    """Whether all columns are the same, the errors of measurement among them."""
+    names = sorted(one.columns)
+    return names == sorted(other.columns) and one.digest(names) == other.digest(names)
+
+
+def _write_stars(stars: Catalog, path: Path) -> None:
+    """As `write_whole`."""
+    partial = path.with_name(f".{os.getpid()}.{threading.get_ident()}.partial.parquet")
+    try:
+        stars.write(partial)
+        with open(partial, "r+b") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def _sha256(path: Path) -> str:
@@ -633,7 +696,7 @@ def _sha256(path: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     """The plan in a ``job.json``."""
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a job in {path.parent}, found no job.json there; make one with Job.create.")
+        raise FileNotFoundError(f"Expected a job in {path.parent}, got no job.json there; make one with Job.create.")
     try:
         whole = json.loads(path.read_bytes())
         if whole["format"] != _FORMAT:

@@ -11,11 +11,12 @@ from clearview.catalogs.columns import ColumnError
 from clearview.catalogs.formats import FormatError
 from clearview.catalogs.select import NoStars
 from clearview.flows import CheckpointError
+from clearview.flows.checkpoint import OtherVersion
 from clearview.interop import OutsideBallError
 
 OURS = {
     ValueError, TypeError, FileNotFoundError, FileExistsError, IsADirectoryError, RuntimeError, ColumnError,
-    FormatError, NoStars, CheckpointError, GaiaError, OutsideBallError, MemoryError,
+    FormatError, NoStars, CheckpointError, OtherVersion, GaiaError, OutsideBallError, MemoryError,
 }  # fmt: skip
 """Exactly these, not what libraries make of them, such as a UnicodeDecodeError."""
 

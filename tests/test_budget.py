@@ -22,6 +22,7 @@ from clearview.dynamics import (
     fit_map,
     load_budget,
     save_budget,
+    save_map,
     score_gradients,
     simex,
     simex_map,
@@ -143,6 +144,40 @@ def test_what_is_damaged_is_left_out_and_named(budget, tmp_path):
     damage("central.before")
     with pytest.raises(CheckpointError, match="damaged"):
         load_budget(path, lost)
+
+
+def test_a_map_that_is_not_finished_makes_no_finished_budget(budget, tmp_path):
+    """As when the last checkpoint of the map is damaged, and the one before is whole."""
+    path = tmp_path / "budget"
+    save_budget(budget, path)
+    before = dataclasses.replace(budget.central, stage=2, stopped="cancelled", message="Cut off.")
+    save_map(before, path / "central.before")
+    assert load_budget(path, []).stopped == "finished"
+    (path / "central").write_bytes(b"")
+    lost: list[str] = []
+    now = load_budget(path, lost)
+    assert (now.stopped, now.message, len(lost)) == ("cancelled", "Cut off: the map is not finished (Cut off.)", 1)
+
+
+def test_members_of_another_map_are_not_taken_without_a_list(budget, tmp_path):
+    path = tmp_path / "budget"
+    save_budget(budget, path)
+    (path / "statistics-9.damaged1").write_bytes(b"")  # is no member
+    other = eqx.tree_at(lambda d: d.n.radius, budget.central.density, budget.central.density.n.radius * 1.5)
+    save_map(dataclasses.replace(budget.parts["statistics"][1], density=other), path / "statistics-1", overwrite=True)
+    config = dataclasses.replace(budget.central.config, seed=99)
+    save_map(dataclasses.replace(budget.parts["measurement"][0], config=config), path / "measurement-0", overwrite=True)
+    (path / "budget").write_bytes(b"")
+    lost: list[str] = []
+    now = load_budget(path, lost)
+    assert [len(now.parts[part]) for part in PARTS] == [1, 0, 0]
+    assert "Members of measurement are lost; the last 2 are made again." in lost
+    assert now.stopped == "cancelled"
+
+
+def test_how_often_a_checkpoint_is_saved_is_called_so(stars, config, tmp_path):
+    with pytest.raises(ValueError, match="Expected checkpoint as a number"):
+        error_budget(stars, config, path=tmp_path / "budget", checkpoint=-1)
 
 
 class Clock:

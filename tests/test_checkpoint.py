@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from clearview.flows import CheckpointError, checkpoint, load, save
+from clearview.flows.fit import Previews
 
 TREE = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.array(3)}
 
@@ -84,11 +85,50 @@ def test_the_last_good_of_two(path):
     assert checkpoint.last_good(path, read, lost) == 4
     assert len(lost) == 1
     assert "damaged" in lost[0]
+    assert not path.exists()  # it is set aside, and the next does not keep it in place of the good one
+    save(path, "map", {"size": 3}, {**TREE, "b": jnp.array(6)}, overwrite=True, keep=True)
+    assert checkpoint.last_good(checkpoint.before(path), read, []) == 4
     path.unlink()
     assert checkpoint.last_good(path, read, lost) == 4
     checkpoint.before(path).write_bytes(b"")
     assert checkpoint.last_good(path, read, lost) is None
     assert len(lost) == 2
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_there_is_a_file_at_the_path_whenever_the_program_is_killed(path, monkeypatch, links):
+    """And after it, whatever was left behind, the one before is kept again."""
+
+    def none(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", none)
+    replace, seen = type(path).replace, []
+
+    def watched(this, target):
+        replace(this, target)
+        seen.append(path.exists())
+
+    monkeypatch.setattr(type(path), "replace", watched)
+    for number in (4, 5):
+        save(path, "map", {"size": 3}, {**TREE, "b": jnp.array(number)}, overwrite=True, keep=True)
+    assert seen == [links, True] * 2
+    assert load(path, "map", build)[1]["b"] == 5
+    assert load(checkpoint.before(path), "map", build)[1]["b"] == 4
+    assert len(list(path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("change", [{"version": 99}, {"kind": "stream"}])
+def test_another_version_is_no_damage(path, change):
+    save(path, "map", {"size": 3}, TREE, overwrite=True, keep=True)
+    line, payload = path.read_bytes().split(b"\n", 1)
+    other = json.dumps({**json.loads(line), **change}).encode() + b"\n" + payload
+    path.write_bytes(other)
+    with pytest.raises(checkpoint.OtherVersion, match=r"version 99|holds a stream"):
+        checkpoint.last_good(path, lambda file: load(file, "map", build), [])
+    assert path.read_bytes() == other
+    assert checkpoint.before(path).exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"{}\n", b'"clearview"\n', b"[1]\n", b"x,y\n1,2\n"])
@@ -119,3 +159,17 @@ def test_other_version_kind_and_shape(path):
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         load(tmp_path / "nothing", "map", build)
+
+
+def test_what_prevents_a_checkpoint_ends_the_training_and_a_preview_does_not():
+    def none():
+        raise MemoryError("no room")
+
+    shown = []
+    Previews(shown.append, 0)(none)
+    assert [type(problem) for problem in shown] == [MemoryError]
+    with pytest.raises(MemoryError):
+        Previews(shown.append, 0, "checkpoint", needed=True)(none)
+    assert len(shown) == 1
+    with pytest.raises(ValueError, match="Expected checkpoint as a number"):
+        Previews(shown.append, -1, "checkpoint")

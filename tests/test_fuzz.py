@@ -10,6 +10,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import bad_arguments
 import bad_catalogs
 import bad_checkpoints
 import bad_configs
@@ -26,7 +27,8 @@ from clearview.catalogs import read_catalog
 from clearview.dynamics import EfficiencyConfig
 from clearview.flows import ColumnConfig, FitConfig, FlowConfig
 
-CALLS = {**bad_configs.KINDS, **bad_catalogs.KINDS, **bad_fits.KINDS, **bad_checkpoints.KINDS}
+_TABLES = bad_arguments, bad_configs, bad_catalogs, bad_fits, bad_checkpoints
+CALLS = {name: call for table in _TABLES for name, call in table.KINDS.items()}
 WRITTEN = {"s.h5", "fit.clearview", "p.clearview", "ran.lock"}
 """Bad files that the kinds themselves lay down."""
 

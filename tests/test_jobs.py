@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,17 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
 
 from clearview import Job, jobs, mock_galaxy, open_catalog
-from clearview.dynamics import MapConfig, load_map, save_map
+from clearview.dynamics import ErrorBudget, MapConfig, PotentialConfig, load_map, save_budget, save_map
+from clearview.dynamics.maps import default_config
+from clearview.dynamics.series import PotentialSeries
 from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress, checkpoint
 from clearview.flows.fit import HISTORY
 from clearview.panels import JobPanel
+from clearview.panels.worker import Every
+from clearview.units import SUN
 
 WAIT = 120
 CONFIG = MapConfig(
@@ -123,7 +129,8 @@ def test_cut_off_at_any_checkpoint_it_ends_as_if_undisturbed(real, tmp_path):
         shutil.rmtree(there._folder(0))
         shutil.copytree(copies[number], there._folder(0))
         fit = load_map(there._path(0))
-        assert (fit.state is not None) == (number != last[-1]) or fit.stage == 1
+        assert fit.stage == last.index(number)
+        assert fit.state is not None
         assert there.status.state != "finished"
         with pytest.raises(ValueError, match="task 0 is not"):
             there.result()
@@ -236,6 +243,7 @@ def test_tasks_over_a_cluster_of_dask(fake, path, tmp_path):
 
 
 def test_a_full_disk(fake, path, tmp_path, monkeypatch):
+    fake.pause = 0.05
     job = Job.create(tmp_path / "job", path, CONFIG)
     fsync, full = checkpoint.os.fsync, threading.Event()
 
@@ -301,6 +309,68 @@ def test_nothing_good_is_left_of_a_task(fake, path, tmp_path):
     assert fake.begun[-1] == (0, 0)
 
 
+def of_another_version(file):
+    """Its bytes under another version of the format."""
+    line, payload = file.read_bytes().split(b"\n", 1)
+    file.write_bytes(json.dumps(json.loads(line) | {"version": 99}).encode() + b"\n" + payload)
+
+
+def test_checkpoints_of_another_version_are_left_alone(fake, path, tmp_path):
+    job = Job.create(tmp_path / "job", path, CONFIG)
+    job.run()
+    of_another_version(job._path(0))
+    before = {file: file.read_bytes() for file in job._folder(0).glob("map*")}
+    begun = len(fake.begun)
+    status = job.run()
+    assert (status.state, "version 99" in status.message) == ("failed", True)
+    assert before == {file: file.read_bytes() for file in job._folder(0).glob("map*")}
+    assert len(fake.begun) == begun
+    with pytest.raises(CheckpointError, match=r"use that ClearView\.$"):
+        job.result()
+
+
+@pytest.fixture
+def budgeted(real, path, tmp_path, monkeypatch):
+    """A job with an error budget that is its map alone, and how often that was made."""
+    job = Job.create(
+        tmp_path / "job", path, dataclasses.replace(CONFIG, potential=PotentialConfig(degree=2)), budget=True
+    )
+    done = real[0].result()
+    series = PotentialSeries(job.config.center, done.radius, 1.0, job.config.potential)
+    central = dataclasses.replace(done, config=job.config, series=series, stage=3)
+    made = []
+
+    def stand_in(stars, *, path, resume, **_):
+        made.append(resume)
+        budget = ErrorBudget(central, stopped="finished", message="Done.")
+        save_budget(budget, path, overwrite=True)
+        return budget
+
+    monkeypatch.setattr(jobs, "error_budget", stand_in)
+    monkeypatch.setattr(jobs, "POLL", 0.02)
+    assert job.run().state == "finished"
+    return job, made
+
+
+def test_a_budget_of_another_version_is_left_alone(budgeted):
+    job, made = budgeted
+    of_another_version(job._path(0) / "central")
+    before = {file: file.read_bytes() for file in job._path(0).iterdir()}
+    status = job.run()
+    assert (status.state, "version 99" in status.message) == ("failed", True)
+    assert before == {file: file.read_bytes() for file in job._path(0).iterdir()}
+    assert len(made) == 1
+
+
+def test_a_budget_without_its_map_is_set_aside(budgeted):
+    job, made = budgeted
+    for number in ("", 1):
+        (job._path(0) / "central").write_bytes(b"")
+        assert job.run().state == "finished"
+        assert (job._folder(0) / f"budget.damaged{number}" / "budget").exists()
+    assert made == [None] * 3
+
+
 def test_checkpoints_of_another_job_are_refused(fake, path, tmp_path):
     job = Job.create(tmp_path / "job", path, CONFIG)
     job.run()
@@ -324,7 +394,18 @@ def test_a_runner_that_is_killed_is_not_running_for_ever(fake, path, tmp_path, m
     assert "without a word" in job.status.message
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"state": "running"}', "[" * 9999])
+TOLD = {
+    "state": "running", "message": "", "lost": "", "fraction": 0.5, "seconds": 1.0, "until": 4e9, "remaining": 1.0,
+    "history": None,
+}  # fmt: skip
+STRANGE = [
+    json.dumps(TOLD | {name: value})
+    for name in ("fraction", "seconds", "until", "remaining")
+    for value in (float("nan"), float("inf"), 10**400, "x")
+]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"state": "running"}', "[" * 9999, *STRANGE])
 def test_a_status_that_cannot_be_read_is_none(fake, path, tmp_path, text):
     job = Job.create(tmp_path / "job", path, CONFIG)
     job.run()
@@ -332,7 +413,7 @@ def test_a_status_that_cannot_be_read_is_none(fake, path, tmp_path, text):
         file.write_text(text)
     assert job.status.state == "waiting"
     assert job.run().state == "finished"  # at once: the checkpoints know
-    assert fake.begun[-1] == (0, fake.begun[-1][1])
+    assert fake.begun[-1][1] > 0
 
 
 def test_the_signs_go_on_while_the_work_says_nothing(fake, path, tmp_path, monkeypatch):
@@ -395,6 +476,87 @@ def test_a_job_that_makes_no_sense_is_refused_in_a_sentence(fake, path, tmp_path
         Job(job.directory)
 
 
+def test_stars_with_other_errors_are_other_stars(stars, tmp_path):
+    """Though their phase space is the same."""
+    told = {"name": np.array(["a", "bc", ""] * 1000), "gap": np.ma.masked_equal(np.arange(len(stars)), 7)}
+    noisy = stars.with_columns({"parallax_error": np.full(len(stars), 0.1) * u.mas, **told})
+    job = Job.create(tmp_path / "job", noisy, CONFIG)
+    assert Job.create(tmp_path / "job", noisy, CONFIG).directory == job.directory
+    for other in (stars, noisy.with_columns({"parallax_error": np.full(len(stars), 0.2) * u.mas})):
+        assert other.digest() == noisy.digest()
+        with pytest.raises(FileExistsError, match="holds other stars"):
+            Job.create(tmp_path / "job", other, CONFIG)
+    assert sorted(file.name for file in job.directory.iterdir()) == ["job.json", "stars.parquet"]
+
+
+def test_without_a_config_it_is_the_map_that_fit_map_would_make(stars, tmp_path):
+    elsewhere = stars.with_columns({}, meta={"sun": SUN._replace(R=8.0).to_dict()})
+    job = Job.create(tmp_path / "job", elsewhere)
+    assert job.config == default_config(elsewhere)
+    assert job.config.center == tuple(elsewhere.sun.position) != MapConfig().center
+
+
+def test_numbers_of_numpy_are_numbers(path, tmp_path):
+    config = dataclasses.replace(CONFIG, potential=PotentialConfig(degree=2))
+    job = Job.create(
+        tmp_path / "job", path, config, budget={"training": np.int64(2)}, every=np.float32(2),
+        scan={"center": np.array([[8.1, 0, 0], [8.2, 0, 0]]), "seed": [np.int64(3)]},
+    )  # fmt: skip
+    assert (job.budget, job.every) == ({"training": 2, "bootstrap": 4, "measurement": None}, 2.0)
+    assert [config.center for config in job.configs] == [(8.1, 0.0, 0.0), (8.2, 0.0, 0.0)]
+    assert job.configs[0].seed == 3
+    for task in ("x", 2, -1, 0.5, None, True):
+        with pytest.raises(ValueError, match="task 0 has not begun" if task is None else "task as a whole number"):
+            job.result(task)
+    with pytest.raises(ValueError, match="task 1 has not begun"):
+        job.result(np.int64(1))
+
+
+def test_a_job_stays_where_it_is(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Job.create("job", path, CONFIG)
+    job = Job("job")
+    monkeypatch.chdir(tmp_path.parent)
+    assert job.status.state == "waiting"
+    job.cancel()
+    assert (tmp_path / "job" / "cancel").exists()
+
+
+def test_the_tasks_are_made_once_however_many_there_are(fake, path, tmp_path, monkeypatch):
+    job = Job.create(tmp_path / "job", path, CONFIG, scan={"seed": range(3)})
+
+    def never(*_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(jobs, "_tasks", never)
+    assert job.run().state == "finished"
+    assert "Task 2 (seed=2): finished" in (job.directory / "log.txt").read_text()
+
+
+def test_stars_are_on_the_disk_before_they_have_their_name(stars, tmp_path, monkeypatch):
+    class CutOffError(Exception):
+        pass
+
+    def cut(handle):
+        assert not (tmp_path / "job" / "stars.parquet").exists()
+        raise CutOffError
+
+    monkeypatch.setattr(jobs.os, "fsync", cut)
+    with pytest.raises(CutOffError):
+        Job.create(tmp_path / "job", stars, CONFIG)
+    assert not list((tmp_path / "job").iterdir())
+
+
+def test_what_killed_runners_left_is_swept(fake, path, tmp_path):
+    job = Job.create(tmp_path / "job", path, CONFIG)
+    old, young = job.directory / ".status.json.1.2.partial", job.directory / ".status.json.3.4.partial"
+    for file in (old, young):
+        file.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    job.run()
+    assert (old.exists(), young.exists()) == (False, True)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense", "[" * 99999, '{"format": "clearview job"}'])
 def test_a_foreign_file_is_no_job(tmp_path, text):
     (tmp_path / "job.json").write_text(text)
@@ -427,7 +589,7 @@ def test_refused_before_anything_is_written(path, stars, tmp_path):
         "at most 10,000 tasks": dict(scan={"seed": range(20_000)}),
         "no or at least 2 members": dict(budget={"training": 1}),
         "budget of training, bootstrap, measurement": dict(budget={"members": 3}),
-        "number of seconds": dict(every=float("nan")),
+        "every as a number": dict(every=float("nan")),
     }.items():
         with pytest.raises(ValueError, match=problem):
             Job.create(tmp_path / "job", path, CONFIG, **given)
@@ -492,6 +654,49 @@ def test_the_panel_says_how_it_stands(fake, path, tmp_path, made):
     panel.go.disabled = False
     panel.go.click()
     assert "got nothing there" in panel.words.value
+
+
+def test_the_panel_says_what_keeps_it_from_looking_and_goes_on(fake, path, tmp_path, made):
+    job = Job.create(tmp_path / "job", path, CONFIG)
+    looks = []
+
+    class Broken:
+        directory, configs = job.directory, job.configs
+
+        @property
+        def status(self):
+            looks.append(1)
+            if len(looks) > 3:
+                return job.status
+            raise ValueError("Expected a disk, got none; plug it in.")
+
+    panel = made(JobPanel(job, threaded=False))
+    panel.job = Broken()
+    panel._watch = Every(panel._see, 0.2)
+    until(lambda: "plug it in" in panel.words.value)
+    until(lambda: "Waiting" in panel.words.value)
+
+
+def test_the_panel_draws_a_loss_curve_once(fake, path, tmp_path, made, monkeypatch):
+    job = Job.create(tmp_path / "job", path, CONFIG)
+    fake.pause = 0.05
+    panel, drawn = made(JobPanel(job, threaded=False)), []
+    monkeypatch.setattr(panel.loss, "show", lambda element, **told: drawn.append(told["n"]))
+    job.run(on_progress=lambda status: panel.refresh())
+    for _ in range(3):
+        panel.refresh()
+    assert drawn
+    assert len(drawn) == len(set(drawn))
+
+
+def test_runners_that_ended_are_forgotten(path, tmp_path, monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    monkeypatch.setattr(jobs, "_children", [child])
+    child.wait(WAIT)
+    alive = SimpleNamespace(poll=lambda: None)
+    monkeypatch.setattr(jobs.subprocess, "Popen", lambda *_, **__: alive)
+    Job.create(tmp_path / "job", path, CONFIG).start()
+    assert jobs._children == [alive]
 
 
 # ---- the drill

@@ -263,7 +263,7 @@ def _train(budget: ErrorBudget, catalog: Catalog, stars: Catalog, save, checkpoi
         lambda key: eqx.tree_at(lambda d: d.inner.inner, fit.density.n, MAF(3, None, config.positions, key=key)),
         lambda key: eqx.tree_at(lambda d: d.inner, fit.density.p, MAF(3, 3, config.velocities, key=key)),
     )
-    checkpoints = Previews(save, checkpoint)
+    checkpoints = Previews(save, checkpoint, "checkpoint", needed=True)
 
     def so_far(group: Group, made: Fit) -> ErrorBudget:
         return dataclasses.replace(budget, group=group._replace(state=made.state, history=made.history))
@@ -342,8 +342,8 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
 
     Args:
         path: the directory.
-        lost: gets a sentence for each damaged file; what was in it is left out, and a resumed budget makes it again.
-            None refuses a damaged file.
+        lost: gets a sentence for each damaged file; it is renamed, what was in it is left out, and a resumed budget
+            makes it again. None refuses a damaged file.
 
     Raises:
         FileNotFoundError, CheckpointError: see `clearview.flows.load`; always for the central map.
@@ -354,6 +354,8 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
         return load(path / name) if lost is None else last_good(path / name, load, lost)
 
     if (central := read("central", load_map)) is None:
+        if lost:
+            raise flows.CheckpointError(lost[-1])
         return load_budget(path)  # which says why not
 
     def build(header):
@@ -364,13 +366,22 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
         state = State.begin((n, p)[g["stage"]], central.config.training, g["count"]) if g["state"] else None
         return Ensemble(n), Ensemble(p), state
 
+    def belongs(member: MapFit | None) -> bool:
+        """Found without a list, it has to be of this map, whose f(x, v) it shares."""
+        return member is not None and (listed or (
+            member.config == central.config and bool(eqx.tree_equal(member.density, central.density))
+        ))  # fmt: skip
+
     header: Any
     arrays: Any
+    listed = True
     header, arrays = read("budget", lambda file: flows.load(file, "budget", build)) or ({}, None)
     if not header:  # the parts that are made one by one need no list of them
         if lost:
             lost.append("The list of members is lost; those of training are made again.")
-        some = {name: len(list(path.glob(f"{name}-*"))) for name in PARTS if name != "training"}
+        listed = False
+        found = [file.name.rpartition("-") for file in path.iterdir()]
+        some = {name: sum(n == name and i.isdigit() for n, _, i in found) for name in PARTS if name != "training"}
         header = dict(members={"training": 0, **some}, stopped="cancelled", message="Cut off.", group=None)
     group = None
     with flows.described(path / "budget"):
@@ -383,7 +394,7 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
     parts: dict[str, list[MapFit]] = {}
     for name, count in counts.items():
         members = [read(f"{name}-{i}", load_map) for i in range(count)]
-        parts[name] = list(takewhile(lambda member: member is not None, members))
+        parts[name] = list(takewhile(belongs, members))
         if missing := len(members) - len(parts[name]):
             stopped, message = "cancelled", f"Cut off: members of {name} were lost."
             if name == "training":  # they are made together
@@ -391,4 +402,6 @@ def load_budget(path, lost: list[str] | None = None) -> ErrorBudget:
             if lost is not None:
                 again = "all of them" if name == "training" else f"the last {missing}"
                 lost.append(f"Members of {name} are lost; {again} are made again.")
+    if stopped == "finished" and not central.complete:  # it is the one before
+        stopped, message = "cancelled", f"Cut off: the map is not finished ({central.message})"
     return ErrorBudget(central, parts, stopped, message, group)

@@ -212,6 +212,11 @@ class MapFit:
         return self.series
 
 
+def default_config(catalog: Catalog) -> MapConfig:
+    """A ball around the catalogue's own Sun."""
+    return MapConfig(center=tuple(catalog.sun.position))
+
+
 @eqx.filter_jit
 def _sample(density, key, size):
     x = density.n.sample(random.fold_in(key, 0), (size,))
@@ -262,7 +267,7 @@ def fit_map(
     points, digest = checks.a(catalog, Catalog, "a Catalog").phase_space, catalog.digest()
     if resume is None:
         source = {**catalog.meta, "sun": catalog.sun.to_dict()}
-        fit = _begin(points, config or MapConfig(center=tuple(catalog.sun.position)), digest, source)
+        fit = _begin(points, config or default_config(catalog), digest, source)
     else:
         checks.a(resume, MapFit, "a MapFit to resume")
         if config is not None and config != resume.config:
@@ -283,7 +288,10 @@ def fit_map(
     w, q = velocity_inputs(fit.density, points)
     keys = random.split(random.key(config.seed), 4)
     plan = _Plan(config, len(x), on_progress, fit.history)
-    previews, checkpoints = Previews(on_preview, preview), Previews(on_checkpoint, checkpoint)
+    previews, checkpoints = (
+        Previews(on_preview, preview),
+        Previews(on_checkpoint, checkpoint, "checkpoint", needed=True),
+    )
 
     def chosen(number: int) -> np.ndarray:
         """Rows of as many stars, drawn at random."""

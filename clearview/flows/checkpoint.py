@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import threading
@@ -25,6 +26,10 @@ class CheckpointError(ValueError):
     """A checkpoint that is foreign, damaged, or of another version or shape."""
 
 
+class OtherVersion(CheckpointError):
+    """A checkpoint of another version or kind: it is whole, and nobody else's work is to take its place."""
+
+
 def write_whole(path: Path, data: bytes, *, keep: bool = False) -> None:
     """Write a file whole or not at all, even if the program is killed, the disk is full or the power is cut.
 
@@ -37,11 +42,22 @@ def write_whole(path: Path, data: bytes, *, keep: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         if keep and path.exists():
-            path.replace(before(path))
+            _keep(path, partial.with_suffix(".before.partial"))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _keep(path: Path, link: Path) -> None:
+    """Make the file at ``path``, which stays there, the one `before`."""
+    try:
+        os.link(path, link)
+        link.replace(before(path))
+    except OSError:  # a file system without links: for a moment there is none at the path
+        path.replace(before(path))
+    finally:
+        link.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -58,6 +74,13 @@ def before(path) -> Path:
     """Where `save` keeps the checkpoint before the one at ``path``."""
     path = Path(path)
     return path.with_name(f"{path.name}.before")
+
+
+def set_aside(path: Path) -> None:
+    """Rename what cannot be used, so that nothing takes it for good and nothing overwrites what is."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    with suppress(OSError):  # where nothing can be renamed
+        path.rename(next(name for name in names if not name.exists()))
 
 
 def _digest(header, payload: bytes) -> str:
@@ -96,18 +119,26 @@ def save(path, kind: str, header: dict[str, Any], arrays, *, overwrite: bool = F
 def last_good(path, read: Callable[[Path], T], lost: list[str]) -> T | None:
     """``read(path)``, or if that is damaged or missing, of the one before it; None if there is neither.
 
+    A damaged file is renamed (``.damaged``), so that the next `save` does not keep it in place of the good one.
+
     Args:
         path: of a checkpoint saved with ``keep``.
         read: raises as `load` does.
         lost: gets a sentence for each damaged file.
+
+    Raises:
+        OtherVersion: for a checkpoint of another version or kind, which stays as it is.
     """
     for file in (Path(path), before(path)):
         try:
             return read(file)
         except FileNotFoundError:  # cut off between two renames, nothing is lost
             continue
+        except OtherVersion:
+            raise
         except CheckpointError as problem:
             lost.append(str(problem))
+            set_aside(file)
     return None
 
 
@@ -121,7 +152,8 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if the file is foreign, of another kind or version, damaged, or of other shapes.
+        CheckpointError: if the file is foreign, damaged, or of other shapes.
+        OtherVersion: if it is of another kind or version; a CheckpointError, too.
     """
     path = path_of(path)
     if not path.is_file():
@@ -138,12 +170,12 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
                 f"Expected a ClearView checkpoint, got some other file in {path}; check the path."
             ) from None
         if version not in (2, FORMAT):
-            raise CheckpointError(
+            raise OtherVersion(
                 f"Expected checkpoint version {FORMAT}, got version {shown(version)} in {path} (written by ClearView "
                 f"{shown(first.get('clearview_version'))}); train again or use that ClearView."
             )
         if found != kind:
-            raise CheckpointError(
+            raise OtherVersion(
                 f"Expected a checkpoint of a {kind}, got {path}, which holds a {found}; choose another file."
             )
         payload = file.read()

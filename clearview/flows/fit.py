@@ -159,10 +159,12 @@ class Previews:
         show: gets an unfinished fit, or the exception that prevented one, after which there are no more; None for
             nobody.
         every: seconds.
+        name: of the argument that ``every`` was.
+        needed: whether an exception that prevents one ends the training, as of a checkpoint.
     """
 
-    def __init__(self, show: OnPreview, every: float):
-        self.show, self.every = show, checks.number("preview", every, 0)
+    def __init__(self, show: OnPreview, every: float, name: str = "preview", *, needed: bool = False):
+        self.show, self.every, self.needed = show, checks.number(name, every, 0), needed
         self.next, self.took = time.monotonic() + every, 0.0
 
     def __call__(self, make: Callable[[], Any]) -> None:
@@ -173,6 +175,8 @@ class Previews:
         try:
             made = make()
         except Exception as problem:  # of a picture on the way, for which no training is lost
+            if self.needed:
+                raise
             self.show(problem)
             self.show = None
             return

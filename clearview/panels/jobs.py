@@ -31,7 +31,7 @@ class JobPanel(W.VBox):
     def __init__(self, job, *, every: float = 1.0, threaded: bool = True):
         made = import_module("clearview.jobs").Job
         self.job = job if isinstance(job, made) else made(job)
-        self._lock, self._error, self._watch = threading.Lock(), "", None
+        self._lock, self._error, self._watch, self._drawn = threading.Lock(), "", None, None
         self.go, self.stop = button("Run"), button("Cancel")
         self.fraction = W.FloatProgress(min=0, max=1, layout=W.Layout(width="300px"))
         self.words, self.counts, self.loss = W.HTML(), W.HTML(), RasterView(234, 130, name="cv-loss")
@@ -44,7 +44,7 @@ class JobPanel(W.VBox):
         ])  # fmt: skip
         self.refresh()
         if threaded:
-            self._watch = Every(self.refresh, every)
+            self._watch = Every(self._see, every)
 
     def start(self) -> None:
         """Run the job in a process of its own; see `clearview.Job.start`."""
@@ -71,9 +71,12 @@ class JobPanel(W.VBox):
             self.go.description = "Resume" if status.state in ("stopped", "cancelled", "failed") else "Run"
             self.go.tooltip = "It runs." if running else "It is finished." if self.go.disabled else ""
             self.stop.tooltip = "" if running else "It does not run."
-        if len(status.history):  # outside of the lock, for it waits for the browser, and that for the kernel
+        if len(status.history) and not status.history.equals(
+            self._drawn
+        ):  # outside of the lock, for it waits for the browser, and that for the kernel
             self.loss.layout.display = ""
             self.loss.show(loss_curve(status.history), n=len(status.history))
+            self._drawn = status.history
 
     def close(self) -> None:
         """End the thread that watches, and remove the widgets; the job goes on."""
@@ -82,6 +85,13 @@ class JobPanel(W.VBox):
         for part in (*self.children, self.layout):
             close_all(part)
         super().close()
+
+    def _see(self) -> None:
+        """In the thread, where nobody hears of an exception, and which goes on after one."""
+        try:
+            self.refresh()
+        except Exception as error:
+            self.words.value = small(sentence(error))
 
     def _look(self) -> None:
         """Soon, in the thread: the picture waits for an answer that this thread, the kernel's, takes."""
