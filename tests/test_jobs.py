@@ -281,6 +281,7 @@ def test_stars_on_the_disk_stay_there(fake, real, stars, tmp_path):
 def test_stars_that_vanish_or_change(fake, path, stars, tmp_path):
     copy = shutil.copy(path, tmp_path / "stars.parquet")
     job = Job.create(tmp_path / "job", copy, CONFIG)
+    fake.pause = 0.05  # or it is done before it can be cancelled
     job.run(on_progress=lambda status: fake.told < 2)
     copy.rename(tmp_path / "elsewhere.parquet")
     begun = len(fake.begun)
@@ -637,6 +638,7 @@ def test_the_panel_says_how_it_stands(fake, path, tmp_path, made):
     assert (panel.go.description, panel.go.disabled, panel.stop.disabled) == ("Run", False, True)
     assert "Waiting" in panel.words.value
     assert panel.loss.layout.display == "none"
+    fake.pause = 0.05
     job.run(on_progress=lambda status: fake.told < 6)
     panel.refresh()
     assert "Cancelled" in panel.words.value

@@ -1,9 +1,12 @@
 """Catalogues larger than memory: the same stars, cuts, maps and pictures as in memory, in little of it."""
 
 import json
+import os
+import platform
 import resource
+import shutil
 import tracemalloc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -15,11 +18,12 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from clearview import fit_map, open_catalog, read_catalog
-from clearview.catalogs import Ball, Box, Catalog, LargeCancelled, Unique, load_prepared, partitions, to_sky
+from clearview.catalogs import Ball, Box, Catalog, Cut, LargeCancelled, Unique, load_prepared, partitions, to_sky
 from clearview.dynamics import PotentialConfig, estimate_seconds, prepare
 from clearview.field import Axis
 from clearview.figures import count_batches, count_field
 from clearview.panels import StarsPanel
+from clearview.units import Sun
 
 SKY = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
 CUTS = (Box(parallax=(0.25, None)), Ball(3.7))
@@ -238,10 +242,14 @@ def scrambled(path):
     path.write_bytes(bytes(data))
 
 
-def other_sun(table):
+def with_meta(table, change):
     header = json.loads(table.schema.metadata[b"CLRVIEW"])
-    header["meta"]["sun"] = {"R": 8.0, "z": 0.02, "v_radial": 0.0, "v_phi": 240.0, "v_z": 7.0}
-    return table.replace_schema_metadata({"CLRVIEW": json.dumps(header)})
+    change(header["meta"])
+    return table.replace_schema_metadata(table.schema.metadata | {b"CLRVIEW": json.dumps(header)})
+
+
+def other_sun(table):
+    return with_meta(table, lambda meta: meta.update(sun=Sun(8.0).to_dict()))
 
 
 BAD = {
@@ -334,6 +342,55 @@ def test_numbers_that_only_later_miss_a_value(tmp_path):
     assert np.ma.is_masked(stars["n"])
 
 
+def test_what_batches_lack_adds_up_in_the_order_of_memory(sky, tmp_path):
+    stars = sky.take(np.arange(len(sky)) < 4500)
+    lacking = {name: stars[name].copy() for name in ("dec", "pmra")}
+    for name, rows in {"dec": [7, 3007], "pmra": [1507, 3008, 3009]}.items():  # in the batches: one, one, both
+        lacking[name][rows] = np.nan
+    stars = stars.with_columns({name: values * stars.unit(name) for name, values in lacking.items()})
+    folder = split(stars, tmp_path / "parts", ends=(0, 1500, 3000, 4500))
+    whole = stars.to_galactocentric().select(Box(x=(7, None)))
+    assert [report[0] for report in whole.report[:2]] == ["non-finite dec", "non-finite pmra"]
+    large = open_catalog(folder).to_galactocentric().select(Box(x=(7, None)))
+    assert large.prepare(tmp_path / "cache").report == whole.report
+    twice = open_catalog(folder).to_galactocentric().to_galactocentric().to_patch((10.0, 20.0))
+    assert twice.prepare(tmp_path / "twice").report == stars.to_galactocentric().report
+    two = open_catalog([folder / "part-9.parquet", folder / "part-8.parquet"]).to_galactocentric()  # no batch has both
+    assert two.prepare(tmp_path / "two").report == stars.take(np.arange(4500) < 3000).to_galactocentric().report
+    for path in folder.iterdir():  # and as the histories of files
+        part = read_catalog(path).to_galactocentric()
+        part.write(path, overwrite=True)
+    assert open_catalog(folder).prepare(tmp_path / "files").report == stars.to_galactocentric().report
+
+
+def test_files_cut_in_other_orders(sky, tmp_path):
+    cuts = Box(ra=(100, None)), Box(dec=(0, None))
+    folder = split(sky, tmp_path / "parts", ends=(0, 9000, 20_000))
+    for path, order in {"part-8.parquet": cuts, "part-9.parquet": cuts[::-1]}.items():
+        read_catalog(folder / path).select(*order).write(folder / path, overwrite=True)
+    stars = open_catalog(folder).prepare(tmp_path / "cache")
+    assert [report.name for report in stars.report] == [cut.name for cut in cuts]
+    assert (stars.report[0].before, stars.report[-1].after) == (20_000, len(stars))
+
+
+def test_older_files_tell_no_name_of_the_same_sun(sky, tmp_path):
+    whole = sky.to_galactocentric("gravity2021").to_stream("GD-1", reflex_distance=8.0)
+    folder = split(whole, tmp_path / "parts", ends=(0, 4000, len(whole)))
+
+    def older(meta):
+        del meta["sun"]["name"], meta["stream"]["reflex"]["sun"]["name"]
+
+    rewrite(folder / "part-9.parquet", lambda t: with_meta(t, older))
+    stars = open_catalog(folder).prepare(tmp_path / "cache")
+    assert stars.sun == whole.sun
+    assert {name: stars.meta[name] for name in ("sun", "stream")} == {n: whole.meta[n] for n in ("sun", "stream")}
+    rewrite(
+        folder / "part-9.parquet", lambda t: with_meta(t, lambda meta: meta["stream"]["reflex"]["sun"].update(v_phi=1))
+    )
+    with pytest.raises(ValueError, match=r"In part-9.parquet: Expected stream in the meta as"):
+        open_catalog(folder).prepare(tmp_path / "other")
+
+
 class Lazy:
     """What Dask and LSDB have in common."""
 
@@ -378,10 +435,30 @@ def test_cancelled_and_begun_again(large, whole, tmp_path):
         large.prepare(tmp_path / "cache", on_progress=lambda done, total: told.append((done, total)) or done < 5000)
     assert told[-1] == (5600, 20_000)
     assert {path.name for path in tmp_path.iterdir()} == {"whole.parquet", "parts"}
-    killed = tmp_path / ".cache.999999999.partial"  # of a process that was killed
-    killed.mkdir()
-    assert large.prepare(tmp_path / "cache").digest() == whole.digest()
-    assert not killed.exists()
+    for host, process in ((platform.node(), 999_999_999), ("elsewhere", 999_999_999), (platform.node(), os.getpid())):
+        with pytest.MonkeyPatch.context() as patch:  # a run that is killed there
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+            patch.setattr(platform, "node", lambda host=host: host)
+            patch.setattr(os, "getpid", lambda process=process: process)
+            with pytest.raises(LargeCancelled):
+                large.prepare(tmp_path / "cache", on_progress=lambda done, total: done < 5000)
+    begun = []
+    assert (
+        large.prepare(tmp_path / "cache", on_progress=lambda *_: begun.append(set(tmp_path.glob(".*")))).digest()
+        == whole.digest()
+    )
+    (other,) = tmp_path.glob(".*")  # another machine's may be alive
+    assert "elsewhere" in other.name
+    assert len(begun[0]) == 2
+
+
+def test_two_runs_at_once_leave_each_other_alone(large, whole, tmp_path):
+    def meanwhile(done, total):
+        if done == total:
+            with pytest.raises(LargeCancelled):
+                large.prepare(tmp_path / "cache", on_progress=lambda *_: False)
+
+    assert large.prepare(tmp_path / "cache", on_progress=meanwhile).digest() == whole.digest()
 
 
 def test_only_the_same_is_taken_as_it_is(large, tmp_path):
@@ -404,6 +481,29 @@ def test_only_the_same_is_taken_as_it_is(large, tmp_path):
         load_prepared(tmp_path / "parts")
 
 
+@dataclass(frozen=True)
+class Mine(Cut):
+    """A user's own cut, which may be edited."""
+
+    least: float = 0.25
+
+    def test(self, catalog):
+        return Box(parallax=(self.least, None)).test(catalog)
+
+
+def test_what_may_have_changed_is_not_taken_as_it_is(large, tmp_path, monkeypatch):
+    for i, cut in enumerate((Mine(), Box(x=(7, 9)) & ~Mine(0.3))):
+        large.select(cut).prepare(tmp_path / str(i))
+        with pytest.raises(FileExistsError, match="which is another; name a new one"):
+            large.select(cut).prepare(tmp_path / str(i))
+    ours = large.select([Box(x=(7, 9)) & ~Box(y=(0, 1))])
+    ours.prepare(tmp_path / "ours")
+    ours.prepare(tmp_path / "ours", on_progress=lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("clearview.__version__", "99")
+    with pytest.raises(FileExistsError):
+        ours.prepare(tmp_path / "ours")
+
+
 @pytest.mark.parametrize("fault", ["a byte", "cut off", "gone", "objects", "no names"])
 def test_damaged_columns(large, tmp_path, fault):
     folder = tmp_path / "cache"
@@ -424,6 +524,24 @@ def test_damaged_columns(large, tmp_path, fault):
     (folder / "columns.json").write_text(json.dumps(header))
     with pytest.raises(ValueError, match=r"Expected undamaged columns in .* delete it and prepare"):
         large.prepare(folder)
+
+
+def test_a_changed_bit_of_any_file_is_seen(tmp_path):
+    n = pa.array([*range(3000), None, *range(999)])  # of which one is masked, and one widened to a float
+    fields = [pa.field("ra", pa.float64(), metadata={"unit": "deg"}), pa.field("n", pa.int64())]
+    fields += [pa.field("pm", pa.int64(), metadata={"unit": "mas/yr"})]
+    table = pa.table([pa.array(np.arange(4000) / 90), n, n], schema=pa.schema(fields))
+    pq.write_table(table, tmp_path / "a.parquet")
+    stars = open_catalog(tmp_path / "a.parquet").prepare(tmp_path / "cache")
+    files = sorted(path for path in (tmp_path / "cache").iterdir() if path.suffix != ".json")
+    assert [path.name for path in files] == ["0.bin", "1.bin", "1.mask", "2.f8"]
+    for path in files:
+        good = path.read_bytes()
+        path.write_bytes(good[:999] + bytes([good[999] ^ 1]) + good[1000:])
+        with pytest.raises(ValueError, match=rf"Expected undamaged columns in .*, got other .* in {path.name}; delete"):
+            load_prepared(tmp_path / "cache")
+        path.write_bytes(good)
+    same(load_prepared(tmp_path / "cache"), stars)
 
 
 def test_a_full_disk(large, whole, tiny_config, tmp_path):
@@ -482,3 +600,16 @@ def test_cuts_that_compare_stars_are_refused(large):
         match=r"^Expected cuts that look at each star alone, got .*Unique.*, which compares .* prepare\(\) gives",
     ):
         large.select(Box(parallax=(0, None)) & Unique())
+    with pytest.raises(ValueError, match="which compares"):
+        large.select([Box(parallax=(0, None)), Unique()])
+    with pytest.raises(TypeError, match=r"^Expected cuts, got 3; use"):
+        large.select([Box(parallax=(0, None)), 3])
+
+
+@pytest.mark.parametrize("call", [open_catalog, lambda path: open_catalog([path]), load_prepared])
+def test_no_path(large, call):
+    for path in (3, None):
+        with pytest.raises(TypeError, match=r"^Expected a path, got (int|NoneType); pass one"):
+            call(path)
+        with pytest.raises(TypeError, match=r"^Expected a path, got"):
+            large.prepare(path)

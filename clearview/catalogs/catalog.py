@@ -249,8 +249,7 @@ class Catalog:
             TypeError: if something is not a cut.
             ValueError: if no star is left, naming the cut that removed the last.
         """
-        flat = [one for cut in cuts for one in (cut if isinstance(cut, list | tuple) else [cut])]
-        return self.take(*judge(self, flat))
+        return self.take(*judge(self, cuts))
 
     def take(self, keep: np.ndarray, reports: Iterable[CutReport] = ()) -> "Catalog":
         """The stars where ``keep`` (N,) is True, with ``reports`` added to the history.

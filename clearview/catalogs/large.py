@@ -2,17 +2,22 @@
 
 import hashlib
 import json
-import os
 import pickle
-import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy import units as u
+
+import clearview
+from clearview.checks import path_of
 from clearview.units import Sun
 
 from .catalog import Catalog
@@ -24,8 +29,8 @@ from .columns import (
 )
 from .frames import GreatCircle
 from .partitions import ParquetPart, check_alike, dask_parts, parquet_parts
-from .prepared import HEADER, Written, header_of, load_prepared, opened, put, sweep
-from .select import Cut, CutReport, NoStars, check_left
+from .prepared import HEADER, Out, Written, header_of, load_prepared, unfinished
+from .select import Cut, CutReport, NoStars, check_left, flat
 
 OnProgress = Callable[[int, int], object] | None
 """Called with (done, total), rows of the files or partitions of a Dask object; returning False cancels."""
@@ -55,6 +60,7 @@ def open_catalog(
     Raises:
         FileNotFoundError: if there is no such file or partition.
         KeyError: if a column that was asked for is not in it.
+        TypeError: if ``path`` is nothing of the kind.
         ValueError: if a file cannot be read, or has other columns, types or units than the first, or there are no rows.
     """
     wanted = wanted_columns(columns)
@@ -76,28 +82,36 @@ def open_catalog(
 
 
 class _Tally:
-    """The reports of batches as one: what each cut removed is added up."""
+    """The reports of batches, or the histories of files, as one: what each cut removed is added up.
+
+    The cuts come in an order that goes with all; if there is none, since files were cut in other orders, in that in
+    which they are first met.
+    """
 
     def __init__(self):
-        self.stars, self.rows = 0, []
+        self.stars, self.counts, self.behind = 0, {}, {}
 
     def add(self, stars: int, reports: Iterable[CutReport]) -> None:
         self.stars += stars
-        at = 0
+        met, last = Counter(), {}
         for report in reports:
-            found = next((i for i in range(at, len(self.rows)) if self.rows[i][0] == report.name), None)
-            if found is None:  # nothing of the kind was removed before
-                found = at
-                self.rows.insert(at, [report.name, 0, 0])
-            self.rows[found][1] += report.removed
-            self.rows[found][2] += report.nonfinite
-            at = found + 1
+            cut = report.name, met[report.name]  # the same cut may come again
+            met[report.name] += 1
+            removed, lost = self.counts.get(cut, (0, 0))
+            self.counts[cut] = removed + report.removed, lost + report.nonfinite
+            self.behind.setdefault(cut, {}).update(last)
+            last = {cut: None}
 
     def reports(self, quiet: bool) -> list[CutReport]:
+        try:
+            order = list(TopologicalSorter(self.behind).static_order())
+        except CycleError:
+            order = list(self.counts)
         found, before = [], self.stars
-        for name, removed, lost in self.rows:
+        for cut in order:
+            removed, lost = self.counts[cut]
             if removed or not quiet:
-                found.append(CutReport(name, before, before - removed, lost))
+                found.append(CutReport(cut[0], before, before - removed, lost))
             before -= removed
         return found
 
@@ -117,14 +131,15 @@ class LargeCatalog:
         self._parts, self._told, self._steps = parts, told, steps
         self.rows = sum(part.rows for part in parts)
 
-    def select(self, *cuts: Cut) -> "LargeCatalog":
+    def select(self, *cuts: Cut | Sequence[Cut]) -> "LargeCatalog":
         """With the stars that pass all cuts; see `Catalog.select`.
 
         Raises:
+            TypeError: if something is not a cut.
             ValueError: for a cut that compares stars with each other, which a batch does not know of all.
         """
-        for cut in cuts:
-            if getattr(cut, "relative", False):
+        for cut in flat(cuts):
+            if cut.relative:
                 raise ValueError(
                     f"Expected cuts that look at each star alone, got {cut}, which compares stars; apply it to what "
                     "prepare() gives."
@@ -179,9 +194,10 @@ class LargeCatalog:
             KeyError: if a column is not there.
             LargeCancelled: if it was cancelled.
             OSError: if the disk is full.
+            TypeError: if ``folder`` is no path.
             ValueError: as iterating does; and if phase space is not finite, or a column has no numbers.
         """
-        folder, keep = Path(folder), wanted_columns(columns)
+        folder, keep = path_of(folder), wanted_columns(columns)
         key = self._key(keep)
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             if header_of(folder).get("key") != key:
@@ -194,34 +210,30 @@ class LargeCatalog:
             raise FileNotFoundError(
                 f"Expected a folder to write to, got {folder.parent}, which is none; make it first."
             )
-        sweep(folder)
-        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        unfinished.mkdir()
-        try:
+        with unfinished(folder) as new:
             with ExitStack() as stack:
-                written = Written(unfinished, keep, stack)
+                written = Written(new, keep, stack)
                 going = _Pass(self, on_progress)
                 for batch in going:
                     with _named(going.label):
                         written.add(batch)
                 header = written.finish() | {"key": key, "meta": going.meta, "report": going.report}
-                file = opened(unfinished / HEADER, stack)
-                put(file, json.dumps(header).encode())
-                os.fsync(file.fileno())
+                file = Out(new / HEADER, stack)
+                file.put(json.dumps(header).encode())
+                file.finish()
             if folder.exists():
                 folder.rmdir()
-            unfinished.replace(folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            new.replace(folder)
         return load_prepared(folder)
 
     def _key(self, columns) -> str:
         """Recognises the files and all that is done with them."""
         files = [(p.label, p.size, p.changed, p.columns) for p in self._parts if isinstance(p, ParquetPart)]
-        if len(files) == len(self._parts):
+        if len(files) == len(self._parts) and all(_known(one) for _, given, _ in self._steps for one in given):
+            done = clearview.__version__, files, self._told, self._steps, columns
             with suppress(Exception):  # of a cut that cannot be pickled
-                return hashlib.sha256(pickle.dumps((files, self._told, self._steps, columns))).hexdigest()
-        return uuid.uuid4().hex  # nor can what Dask computes be recognised
+                return hashlib.sha256(pickle.dumps(done)).hexdigest()
+        return uuid.uuid4().hex  # nor can what Dask computes or a user's own cut does be recognised
 
     def __repr__(self):
         name = self._told[3]
@@ -278,6 +290,8 @@ class _Pass:
     def _stepped(self, batch: Catalog) -> Catalog | None:
         for tally, (method, given, named) in zip(self._tallies, self.large._steps, strict=True):
             stars, known = len(batch), len(batch.report)
+            if not tally.counts and method != "select":
+                tally.add(0, _order(batch, method, given, named))
             try:
                 batch = getattr(batch, method)(*given, **named)
             except NoStars as none:
@@ -290,15 +304,43 @@ class _Pass:
         """Keeps of the meta what all batches share."""
         self.meta = meta if self.meta is None else self.meta
         for name in _FRAMES:
-            if self.meta.get(name) != meta.get(name):
+            one, other = self.meta.get(name), meta.get(name)
+            if one != other and _suns(one, name) != _suns(other, name):
                 raise ValueError(f"Expected {name} in the meta as in the first file, got another; prepare them apart.")
-        self.meta = {name: value for name, value in self.meta.items() if meta.get(name) == value}
+        self.meta = {name: value for name, value in self.meta.items() if name in _FRAMES or meta.get(name) == value}
 
     def _tell(self, done: int) -> None:
         if self.on_progress is not None and self.on_progress(done, self.large.rows) is False:
             raise LargeCancelled(
                 f"Expected to go over all stars, was cancelled after {done:,}; call again to begin anew."
             )
+
+
+def _order(batch: Catalog, method: str, given: Any, named: Any) -> list[CutReport]:
+    """All that a step looks for, in its order, which its reports of batches may each tell a part of.
+
+    What removed nothing is left out of them, but told where no star is left: of a star without any finite value.
+    """
+    lacking = {name: u.Quantity([np.nan], unit) for name in batch.columns if (unit := batch.unit(name))}
+    try:
+        getattr(batch.take(np.arange(len(batch)) == 0).with_columns(lacking), method)(*given, **named)
+    except NoStars as none:
+        return [CutReport(report.name, 0, 0) for report in none.reports]
+    return []
+
+
+def _known(given: Any) -> bool:
+    """Whether it stays what it is as long as ClearView does; a user's own cut may be edited under its name."""
+    cuts = given if isinstance(given, list | tuple) else getattr(given, "cuts", ())
+    ours = not isinstance(given, Cut) or type(given).__module__.startswith("clearview.")
+    return ours and all(map(_known, cuts))
+
+
+def _suns(value: Any, name: str = "") -> Any:
+    """A part of the meta with its Suns as their numbers: older files tell no name of them."""
+    if not isinstance(value, dict):
+        return value
+    return Sun.of(value) if name == "sun" else {key: _suns(inner, key) for key, inner in value.items()}
 
 
 @contextmanager

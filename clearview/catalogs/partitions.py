@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.table import Table
 
+from clearview.checks import path_of
+
 from .columns import from_frame
 from .formats import FormatError, check_beginning, file_format, parquet_table, unreadable
 
@@ -149,10 +151,10 @@ def dask_parts(source: Any) -> list[DaskPart]:
 def parquet_parts(path: Any) -> tuple[list[ParquetPart], dict[str, Any]]:
     """The files that ``path`` means, in the order of their numbers, and what the meta says of them."""
     if isinstance(path, list | tuple):
-        paths = [Path(one) for one in path]
+        paths = [path_of(one) for one in path]
         root, name = None, paths[0].parent.name if paths else ""
     else:
-        root = path = Path(path)
+        root = path = path_of(path)
         name = path.name
         if path.is_dir() and (said := _properties(path)) is not None:
             return _hats(path, said)

@@ -1,16 +1,22 @@
 """The columns of a catalogue as files of plain numbers, which are mapped into memory as they are used."""
 
-import glob
 import hashlib
 import json
 import os
+import platform
+import re
+import secrets
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
+
+from clearview.checks import path_of
 
 from .catalog import Catalog
 from .columns import PHASE_SPACE, parse_unit
@@ -19,42 +25,68 @@ from .select import CutReport
 
 HEADER = "columns.json"
 _POINTS = "phase_space.bin"
+_RUNS: set[str] = set()
+"""Unfinished folders of this process."""
+
+
+class Out:
+    """A file that is written from its beginning to its end."""
+
+    def __init__(self, path: Path, stack: ExitStack):
+        # Without a buffer, which would complain of a full disk again when it is closed.
+        self.path, self.file, self.sha = path, stack.enter_context(FileIO(path, "w")), hashlib.sha256()
+
+    def put(self, values: np.ndarray | bytes) -> None:
+        """Writes all of it; what is written is on its way to the disk, or it is said that there is no room."""
+        left = memoryview(values).cast("B")  # pyright: ignore[reportArgumentType]
+        self.sha.update(left)
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError as problem:
+            raise OSError(
+                f"Expected room for the columns in {self.path.parent.parent}, got {problem.strerror!r}; free some or "
+                "name another folder, and call again."
+            ) from problem
+
+    def finish(self) -> tuple[str, str]:
+        """Its name and checksum, once it is on the disk."""
+        os.fsync(self.file.fileno())
+        return self.path.name, self.sha.hexdigest()[:16]
 
 
 class _Kept:
     """The file of one column, and that of its mask once a value is missing."""
 
     def __init__(self, path: Path, values: Any, unit: Any, stack: ExitStack):
-        self.path, self.dtype, self.unit, self.stack = path, values.dtype, unit, stack
-        self.file, self.mask = opened(path, stack), None
+        self.dtype, self.unit, self.stack = values.dtype, unit, stack
+        self.file, self.mask = Out(path, stack), None
 
     def add(self, values: Any, before: int) -> None:
         if self.mask is None and np.ma.is_masked(values):
-            self.mask = opened(self.path.with_suffix(".mask"), self.stack)
+            self.mask = Out(self.file.path.with_suffix(".mask"), self.stack)
             for first in range(0, before, ROWS):
-                put(self.mask, np.zeros(min(ROWS, before - first), bool))
+                self.mask.put(np.zeros(min(ROWS, before - first), bool))
         if self.mask is not None:
-            put(self.mask, np.ma.getmaskarray(values))
+            self.mask.put(np.ma.getmaskarray(values))
         values = np.ma.getdata(values)
         if (wider := np.result_type(self.dtype, values.dtype)) != self.dtype:
             self._widen(wider, before)
-        put(self.file, values.astype(self.dtype))
+        self.file.put(values.astype(self.dtype))
 
     def _widen(self, dtype: Any, before: int) -> None:
         """A whole number with a unit becomes a float where one is missing, also in the batches before."""
-        old = np.memmap(self.path, self.dtype, "r", shape=(before,))
-        self.path = self.path.with_suffix(f".{dtype.str[1:]}")
-        self.file, self.dtype = opened(self.path, self.stack), dtype
+        path = self.file.path
+        old = np.memmap(path, self.dtype, "r", shape=(before,))
+        self.file, self.dtype = Out(path.with_suffix(f".{dtype.str[1:]}"), self.stack), dtype
         for first in range(0, before, ROWS):
-            put(self.file, old[first : first + ROWS].astype(dtype))
-        Path(old.filename or "").unlink()
+            self.file.put(old[first : first + ROWS].astype(dtype))
+        path.unlink()
 
     def told(self, name: str) -> dict[str, Any]:
         """As it stands in the header."""
-        for file in filter(None, (self.file, self.mask)):
-            os.fsync(file.fileno())
-        told = {"name": name, "file": self.path.name, "dtype": self.dtype.str, "unit": str(self.unit or "")}
-        return told | {"mask": None if self.mask is None else self.path.with_suffix(".mask").name}
+        told = {"name": name, "dtype": self.dtype.str, "unit": str(self.unit or ""), "file": self.file.finish()}
+        return told | {"mask": None if self.mask is None else self.mask.finish()}
 
 
 class Written:
@@ -62,7 +94,7 @@ class Written:
 
     def __init__(self, folder: Path, keep: list[str] | None, stack: ExitStack):
         self.folder, self.keep, self.stack = folder, keep, stack
-        self.rows, self.columns, self.points, self.sha = 0, {}, None, hashlib.sha256()
+        self.rows, self.columns, self.points = 0, {}, None
 
     def add(self, batch: Catalog) -> None:
         if not self.rows:
@@ -75,8 +107,7 @@ class Written:
                 )
             column.add(batch[name], self.rows)
         if self.points is not None:
-            self.sha.update(batch.phase_space.data)
-            put(self.points, batch.phase_space)
+            self.points.put(batch.phase_space)
         self.rows += len(batch)
 
     def _begin(self, batch: Catalog) -> None:
@@ -88,46 +119,47 @@ class Written:
         for i, name in enumerate(self.keep or numbers):
             self.columns[name] = _Kept(self.folder / f"{i}.bin", batch[name], batch.unit(name), self.stack)
         if set(PHASE_SPACE) <= set(self.columns):
-            self.points = opened(self.folder / _POINTS, self.stack)
+            self.points = Out(self.folder / _POINTS, self.stack)
 
     def finish(self) -> dict[str, Any]:
         """The header."""
-        if self.points is not None:
-            os.fsync(self.points.fileno())
-        digest = None if self.points is None else self.sha.hexdigest()[:16]
+        digest = None if self.points is None else self.points.finish()[1]
         columns = [column.told(name) for name, column in self.columns.items()]
         return {"version": 1, "rows": self.rows, "digest": digest, "columns": columns}
 
 
-def opened(path: Path, stack: ExitStack) -> Any:
-    """A file to write without a buffer, which would complain of a full disk again when it is closed."""
-    return stack.enter_context(open(path, "wb", buffering=0))
+@contextmanager
+def unfinished(folder: Path) -> Iterator[Path]:
+    """A new folder beside another to write in, gone in the end if it is still there; first goes what killed runs left.
 
-
-def put(file: Any, values: np.ndarray | bytes) -> None:
-    """Writes all of it; what is written is on its way to the disk, or it is said that there is no room."""
-    left = memoryview(values).cast("B")  # pyright: ignore[reportArgumentType]
+    Its name tells the machine and the process: on a shared disk another machine's run may be alive, though its process
+    is none here.
+    """
+    ours = f".{folder.name}.{platform.node()}."
+    if os.name == "posix":  # elsewhere there is no harmless signal to ask with
+        name = re.compile(re.escape(ours) + r"(\d+)\.[0-9a-f]{8}\.partial")
+        for old in folder.absolute().parent.iterdir():
+            if (found := name.fullmatch(old.name)) and old.name not in _RUNS and not _alive(int(found[1])):
+                shutil.rmtree(old, ignore_errors=True)
+    new = folder.with_name(f"{ours}{os.getpid()}.{secrets.token_hex(4)}.partial")
+    new.mkdir()
+    _RUNS.add(new.name)
     try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError as problem:
-        raise OSError(
-            f"Expected room for the columns in {Path(file.name).parent.parent}, got {problem.strerror!r}; free some or "
-            "name another folder, and call again."
-        ) from problem
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        _RUNS.discard(new.name)
 
 
-def sweep(folder: Path) -> None:
-    """Removes what killed runs left behind."""
-    if os.name != "posix":  # elsewhere there is no harmless signal to ask with
-        return
-    for old in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
-        try:
-            os.kill(int(old.name.split(".")[-2]), 0)
-        except (ProcessLookupError, ValueError):
-            shutil.rmtree(old, ignore_errors=True)
-        except PermissionError:  # another's, alive
-            pass
+def _alive(process: int) -> bool:
+    """Whether another process is there; one with this one's number was before it, as happens in containers."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another's
+        return True
+    return process != os.getpid()
 
 
 def header_of(folder: Path) -> dict[str, Any]:
@@ -142,10 +174,13 @@ def header_of(folder: Path) -> dict[str, Any]:
 def load_prepared(folder: str | Path) -> Catalog:
     """The catalogue that `LargeCatalog.prepare` wrote; its columns stay on the disk and are read as they are used.
 
+    All files are read through once to see that they are as they were written.
+
     Raises:
+        TypeError: if ``folder`` is no path.
         ValueError: if there is none in the folder, or it is damaged.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     if not (header := header_of(folder)):
         raise ValueError(f"Expected a folder that LargeCatalog.prepare wrote, got {folder}; prepare the catalogue.")
     try:
@@ -153,10 +188,9 @@ def load_prepared(folder: str | Path) -> Catalog:
         table = Table({told["name"]: _column(folder, told, rows) for told in header["columns"]}, copy=False)
         catalog = Catalog(table, meta=header["meta"], report=[CutReport(*report) for report in header["report"]])
         if digest is not None:
-            # In place of what it would copy from the columns.
-            catalog.__dict__["phase_space"] = _mapped(folder / _POINTS, "<f4", (rows, 6))
-            if catalog.digest() != digest:
-                raise ValueError(f"stars with digest {catalog.digest()} instead of {digest}")
+            # In place of what it would copy from the columns, and of the digest, which is this file's checksum.
+            catalog.__dict__["phase_space"] = _mapped(folder, (_POINTS, digest), "<f4", (rows, 6))
+            catalog._digests[None] = digest
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise ValueError(
             f"Expected undamaged columns in {folder}, got {problem}; delete it and prepare the catalogue again."
@@ -166,17 +200,22 @@ def load_prepared(folder: str | Path) -> Catalog:
 
 def _column(folder: Path, told: dict[str, Any], rows: int) -> Any:
     unit: Any = parse_unit(told["unit"]) if told["unit"] else None
-    values: Any = _mapped(folder / told["file"], told["dtype"], (rows,))
+    values: Any = _mapped(folder, told["file"], told["dtype"], (rows,))
     if told["mask"] is None:
         return Column(values, unit=unit, copy=False)
-    return MaskedColumn(values, mask=_mapped(folder / told["mask"], "?", (rows,)), unit=unit, copy=False)
+    return MaskedColumn(values, mask=_mapped(folder, told["mask"], "?", (rows,)), unit=unit, copy=False)
 
 
-def _mapped(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+def _mapped(folder: Path, file: tuple[str, str], dtype: str, shape: tuple[int, ...]) -> np.memmap:
+    name, checksum = file
+    path = folder / name
     if (kind := np.dtype(dtype)).kind not in "fiub":
         raise ValueError(f"no numbers but {dtype} in {path.name}")
     wanted = kind.itemsize * int(np.prod(shape))
     size = path.stat().st_size if path.is_file() else 0
     if not size or size != wanted:
         raise ValueError(f"{size:,} instead of {wanted:,} bytes in {path.name}")
+    with open(path, "rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest()[:16] != checksum:
+            raise ValueError(f"other numbers than were written in {path.name}")
     return np.memmap(path, kind, "r", shape=shape)

@@ -360,6 +360,19 @@ def completeness_limit(g_limit: float = 14, distance: float = 4) -> float:
     return float(g_limit - 5 * np.log10(distance * 100))
 
 
+def flat(cuts: Iterable) -> list[Cut]:
+    """The cuts, also those in lists.
+
+    Raises:
+        TypeError: if something is not a cut.
+    """
+    found = [one for cut in cuts for one in (cut if isinstance(cut, list | tuple) else [cut])]
+    for cut in found:
+        if not isinstance(cut, Cut):
+            raise TypeError(f"Expected cuts, got {cut!r}; use for example Box(x=(6, 10)).")
+    return found
+
+
 def judge(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutReport]]:
     """Which stars all cuts keep, (N,) boolean, and what each cut removed after those before it.
 
@@ -389,11 +402,8 @@ def check_left(reports: list[CutReport]) -> None:
 
 def tally(catalog: "Catalog", cuts: Iterable) -> tuple[np.ndarray, list[CutReport]]:
     """As `judge`, but no star need be left."""
-    cuts, keep, reports = list(cuts), np.ones(len(catalog), bool), []
-    for cut in cuts:
-        if not isinstance(cut, Cut):
-            raise TypeError(f"Expected cuts, got {cut!r}; use for example Box(x=(6, 10)).")
-    for cut in cuts:
+    keep, reports = np.ones(len(catalog), bool), []
+    for cut in flat(cuts):
         inside, outside = _judged(cut, catalog, keep)
         before, lost = np.count_nonzero(keep), np.count_nonzero(keep & ~inside & ~outside)
         keep &= inside
