@@ -713,5 +713,5 @@ def test_killed_at_twenty_random_moments_and_on_a_full_disk():
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert result["kills"] >= 20
-    assert result["resumed_equal"] == 1
+    assert result["resumed_equal"] == 1, done.stdout[-4000:]
     assert result["max_rel_difference"] == 0

@@ -209,9 +209,15 @@ def fill(drill: Drill, rng) -> bool:
     with_root = hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("mount") is not None
     real = with_root and subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
-        path, ballast = drill.copy(drill.fresh, disk), disk / "ballast"
-        pid = begin(go, path) if real else begin(play_full, path, ballast)
-        code = ended(pid, rng.uniform(0.2, 0.7) * drill.seconds)
+        ballast, latest = disk / "ballast", 0.7
+        for _ in range(10):  # a machine that is less busy than before may end the job before its disk is full
+            path = drill.copy(drill.fresh, disk)
+            pid = begin(go, path) if real else begin(play_full, path, ballast)
+            code = ended(pid, rng.uniform(0.3, 1.0) * latest * drill.seconds)
+            if code is None:
+                break
+            shutil.rmtree(path)
+            latest /= 1.5
         try:
             with open(ballast, "wb", buffering=0) as file:
                 for step in (65536, 512, 1):
