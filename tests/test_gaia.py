@@ -88,7 +88,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(gaia, "_POLLS", (0.002, 0.01))
 
 
-def ask(server, path, sample=GaiaBall(), **options):  # noqa: B008
+def ask(server, path, sample=GaiaBall(), **options):  # noqa: B008  (it is frozen)
     return query_gaia(sample, path, server=server.url, **{"timeout": 60.0, "chunk_rows": 300, **options})
 
 

@@ -20,7 +20,7 @@ from clearview.dynamics import (
     phase_space_field,
     save_map,
 )
-from clearview.dynamics.maps import _Plan
+from clearview.dynamics.plan import Plan
 from clearview.field import Axis
 from clearview.flows import CheckpointError, FitConfig, FlowConfig, Progress
 from clearview.flows.fit import HISTORY
@@ -298,7 +298,7 @@ def test_the_estimate_grows_with_the_work(mock):
 def test_what_is_left_is_that_of_all_stages(tiny_config):
     """In the middle of the first stage, with ten seconds to its end, the others are still to come."""
     told = []
-    plan = _Plan(tiny_config, 20_000, told.append, pd.DataFrame(columns=HISTORY))
+    plan = Plan(tiny_config, 20_000, told.append, pd.DataFrame(columns=HISTORY))
     half = Progress("positions", 5, 10, 10.0, 10.0, 1.0, 1.0, pd.DataFrame(columns=HISTORY), 0.5)
     plan.stage(0)(half)
     first, *others = plan.costs

@@ -20,6 +20,7 @@ from clearview.dynamics.maps import (
     unpacked,
 )
 from clearview.dynamics.series import PotentialSeries
+from clearview.flows.checkpoint import OtherVersion
 from clearview.flows.fit import OnPreview, OnProgress, Progress
 
 LEARNING = 0.7
@@ -108,8 +109,8 @@ def load_fit(path) -> EfficiencyFit | MapFit:
 
     try:
         header, (*seen, series, other, rays) = flows.load(path, "efficiency", build)
-    except flows.CheckpointError as problem:
-        if "holds a map;" in str(problem):
+    except OtherVersion as problem:
+        if problem.kind == "map":  # whose own version `load_map` looks at
             return load_map(path)
         raise
     with flows.described(path):

@@ -17,7 +17,6 @@ _UNITS = {"x": "kpc", "y": "kpc", "z": "kpc", "R": "kpc", "phi": "deg", "vx": "k
 
 def _check(axes: Sequence[Axis], fixed: Mapping[str, float], names: Sequence[str]) -> None:
     """Refuse coordinates that are not of this slice, and axes in other units than they are computed in."""
-    check(axes, fixed)
     for name in (*(a.name for a in axes), *fixed):
         if name not in names:
             raise ValueError(f"Expected coordinates among {', '.join(names)}, got {name!r}; correct its name.")
@@ -136,6 +135,7 @@ def phase_space_field(fit, axes: Sequence[Axis], fixed: Mapping[str, float]) -> 
     Raises:
         ValueError: if a coordinate is neither an axis nor fixed, is none of these, or its axis has another unit.
     """
+    check(axes, fixed)
     _check(axes, fixed, PHASE_SPACE)
     points = grid(axes, fixed, PHASE_SPACE).reshape(-1, 6)
     log_f = np.asarray(fit.log_f(points[:, :3], points[:, 3:])).reshape([a.size for a in axes])

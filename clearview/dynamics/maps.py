@@ -1,7 +1,6 @@
 """The whole pipe in one call: stars -> f(x, v) -> potential. It can be watched, cancelled, resumed and saved."""
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +15,12 @@ from jax import random
 from clearview import checks, flows
 from clearview.catalogs import Catalog
 from clearview.dynamics.identifiability import identifiability
+from clearview.dynamics.plan import Plan, costs
 from clearview.dynamics.potential import STRAIN, fit_potential, least_stars, score_gradients
 from clearview.dynamics.prepare import distances, look, parts, some, velocity_inputs, within
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, at_places
-from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Progress, Standardised, State
-from clearview.flows.cost import compile_seconds, slowness, star_seconds, training_seconds
+from clearview.flows import MAF, Ball, Fit, FitConfig, FlowConfig, PhaseSpace, Standardised, State
+from clearview.flows.cost import compile_seconds, slowness
 from clearview.flows.density import in_chunks, rotate, soft_ball
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history
 from clearview.flows.networks import generator, permutation
@@ -287,7 +287,7 @@ def fit_map(
     x, v = points[:, :3], points[:, 3:]
     w, q = velocity_inputs(fit.density, points)
     keys = random.split(random.key(config.seed), 4)
-    plan = _Plan(config, len(x), on_progress, fit.history)
+    plan = Plan(config, len(x), on_progress, fit.history)
     previews, checkpoints = (
         Previews(on_preview, preview),
         Previews(on_checkpoint, checkpoint, "checkpoint", needed=True),
@@ -468,88 +468,6 @@ def _begin(points, config: MapConfig, digest: str, source: dict[str, Any]) -> Ma
     return MapFit(config, density, series, radius, len(inside), digest, source=source)
 
 
-class _Plan:
-    """Turns the progress of one stage into that of the whole."""
-
-    def __init__(self, config: MapConfig, stars: int, on_progress: OnProgress, history: pd.DataFrame):
-        self.costs, self.compiling = _costs(config, stars)
-        self.per_epoch = config.training.plan(max(1, round(stars * (1 - config.training.validation))))[1]
-        self.on_progress, self.history, self.seconds = on_progress, history, 0.0
-        self.last: Any = None
-        self.rate, self.stopped, self._worth = None, False, False
-
-    def stage(self, number: int) -> OnProgress:
-        past = self.history
-        name_done = sum(self.costs[:number])
-
-        def told(p: Progress):
-            history = _joined(past, p.history)
-            done = name_done + self.costs[number] * p.fraction
-            if p.remaining is not None and p.fraction < 1:
-                self.rate = p.remaining / (self.costs[number] * (1 - p.fraction))
-            remaining = None if self.rate is None else self.rate * (sum(self.costs) - done)
-            self.last = p._replace(
-                history=history, fraction=done / sum(self.costs), remaining=remaining, seconds=self.seconds + p.seconds
-            )  # fmt: skip
-            return self.going()
-
-        return told
-
-    def going(self, *_) -> bool:
-        """Whether to go on; once it is told to stop, it is not asked again."""
-        self.stopped = self.stopped or (self.on_progress is not None and self.on_progress(self.last) is False)
-        return not self.stopped
-
-    def worth(self, seconds: float) -> bool:
-        """Whether the stage has passed once over the stars, and so long is left, or was when this was asked before."""
-        self._worth = self._worth or (self.last.step >= self.per_epoch and (self.last.remaining or 0.0) >= seconds)
-        return self._worth
-
-    def part(self, name: str, number: int) -> Callable[[int, int], object]:
-        """The progress of what is no training: ``on_batch(done, total)``."""
-        begun, before, past = time.monotonic(), sum(self.costs[:number]), self.seconds
-
-        def told(done: int, total: int):
-            if self.on_progress is None:
-                return None
-            compiling = self.compiling[number]
-            passed = compiling + (self.costs[number] - compiling) * done / total if done else 0.0
-            seconds, now = time.monotonic() - begun, before + passed
-            if done:
-                self.rate = seconds / passed
-            remaining = None if self.rate is None else self.rate * (sum(self.costs) - now)
-            self.seconds = past + seconds
-            return self.on_progress(Progress(
-                name, done, total, self.seconds, remaining, np.nan, np.nan, self.history, now / sum(self.costs)
-            ))  # fmt: skip
-
-        return told
-
-    def joined(self, history: pd.DataFrame) -> pd.DataFrame:
-        """The history of all stages, with that of the present one."""
-        return _joined(self.history, history)
-
-    def finish(self, history: pd.DataFrame) -> pd.DataFrame:
-        if self.last is not None:
-            self.seconds = self.last.seconds
-        self.history = self.joined(history)
-        return self.history
-
-
-def _costs(config: MapConfig, stars: int) -> tuple[list[float], list[float]]:
-    """Seconds of each stage on the reference of `clearview.flows.cost`, and those of them that compile.
-
-    The compilations of the flows are left out, since the progress of a training does not know of its own.
-    """
-    per_star = star_seconds(config.positions, 3), star_seconds(config.velocities, 3, 3)
-    costs, compiling = [training_seconds(stars, config.training, seconds) for seconds in per_star], [0.0, 0.0]
-    if (p := config.potential) is not None:
-        taken = min(p.stars, stars)
-        compiling += [0.6 * (config.positions.layers + config.velocities.layers), 0.9 * p.degree]
-        costs += [compiling[2] + 3.5 * taken * sum(per_star), compiling[3] + 2.5e-9 * taken * p.size**2]
-    return costs, compiling
-
-
 def estimate_seconds(stars: int | Catalog, config: MapConfig | None = None) -> float:
     """Roughly how many seconds `fit_map` takes on this machine.
 
@@ -562,13 +480,7 @@ def estimate_seconds(stars: int | Catalog, config: MapConfig | None = None) -> f
         far = np.inf if config.radius is None else config.radius
         stars = sum(int(np.count_nonzero(part < far)) for part in distances(stars.phase_space, config.center))
     compiling = compile_seconds(config.positions) + compile_seconds(config.velocities)
-    return slowness() * (compiling + sum(_costs(config, stars)[0]))
-
-
-def _joined(past: pd.DataFrame, stage: pd.DataFrame) -> pd.DataFrame:
-    """The history with that of one stage, which a resumed stage tells anew from its beginning."""
-    past = pd.DataFrame(past[~past.stage.isin(stage.stage)])
-    return stage if past.empty else pd.concat([past, stage], ignore_index=True)
+    return slowness() * (compiling + sum(costs(config, stars)[0]))
 
 
 def save_map(fit: MapFit, path, *, overwrite: bool = False, keep: bool = False):

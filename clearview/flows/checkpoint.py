@@ -27,7 +27,15 @@ class CheckpointError(ValueError):
 
 
 class OtherVersion(CheckpointError):
-    """A checkpoint of another version or kind: it is whole, and nobody else's work is to take its place."""
+    """A checkpoint of another version or kind: it is whole, and nobody else's work is to take its place.
+
+    Attributes:
+        kind: what it holds.
+    """
+
+    def __init__(self, sentence: str, kind: Any = None):
+        super().__init__(sentence)
+        self.kind = kind
 
 
 def write_whole(path: Path, data: bytes, *, keep: bool = False) -> None:
@@ -172,11 +180,11 @@ def load(path, kind: str, build: Callable[[dict[str, Any]], Any]) -> tuple[dict[
         if version not in (2, FORMAT):
             raise OtherVersion(
                 f"Expected checkpoint version {FORMAT}, got version {shown(version)} in {path} (written by ClearView "
-                f"{shown(first.get('clearview_version'))}); train again or use that ClearView."
-            )
+                f"{shown(first.get('clearview_version'))}); train again or use that ClearView.", found,
+            )  # fmt: skip
         if found != kind:
             raise OtherVersion(
-                f"Expected a checkpoint of a {kind}, got {path}, which holds a {found}; choose another file."
+                f"Expected a checkpoint of a {kind}, got {path}, which holds a {found}; choose another file.", found
             )
         payload = file.read()
     # Version 2 had no digest of the header.

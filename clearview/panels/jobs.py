@@ -71,9 +71,8 @@ class JobPanel(W.VBox):
             self.go.description = "Resume" if status.state in ("stopped", "cancelled", "failed") else "Run"
             self.go.tooltip = "It runs." if running else "It is finished." if self.go.disabled else ""
             self.stop.tooltip = "" if running else "It does not run."
-        if len(status.history) and not status.history.equals(
-            self._drawn
-        ):  # outside of the lock, for it waits for the browser, and that for the kernel
+        # Outside of the lock, for it waits for the browser, and that for the kernel.
+        if len(status.history) and not status.history.equals(self._drawn):
             self.loss.layout.display = ""
             self.loss.show(loss_curve(status.history), n=len(status.history))
             self._drawn = status.history

@@ -28,6 +28,7 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }  # fmt: skip
 
+# JAX takes the above from the environment as it is imported, hence the order.
 import common  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
