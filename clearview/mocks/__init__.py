@@ -14,11 +14,26 @@ from clearview.mocks.dust import (
 )
 from clearview.mocks.errors import add_errors
 from clearview.mocks.galaxy import Population, mock_galaxy
+from clearview.mocks.isochrones import StellarPopulation
+from clearview.mocks.patch import (
+    DWARF,
+    FIELD,
+    GLOBULAR_CLUSTER,
+    ORIGINS,
+    Component,
+    DustHoles,
+    Satellite,
+    ScanStripes,
+    mock_patch,
+)
 from clearview.mocks.photometry import OLD, YOUNG, LuminosityFunction
+from clearview.mocks.streams import Stream, inject, inject_members, random_stream
 from clearview.mocks.truth import POTENTIALS, Spiral, Truth, truth_of
 
 __all__ = [
-    "OLD", "POTENTIALS", "TRACERS", "YOUNG", "Dust", "DustField", "DustTruth", "DustyGalaxy", "LuminosityFunction",
-    "Population", "Spiral", "Tracer", "Truth", "add_errors", "counted_efficiency", "dust_truth_of", "dusty_galaxy",
-    "lumpy_galaxy", "mock_galaxy", "stir", "truth_of",
+    "DWARF", "FIELD", "GLOBULAR_CLUSTER", "OLD", "ORIGINS", "POTENTIALS", "TRACERS", "YOUNG", "Component",
+    "Dust", "DustField", "DustHoles", "DustTruth", "DustyGalaxy", "LuminosityFunction", "Population",
+    "Satellite", "ScanStripes", "Spiral", "StellarPopulation", "Stream", "Tracer", "Truth", "add_errors",
+    "counted_efficiency", "dust_truth_of", "dusty_galaxy", "inject", "inject_members", "lumpy_galaxy",
+    "mock_galaxy", "mock_patch", "random_stream", "stir", "truth_of",
 ]  # fmt: skip
