@@ -9,7 +9,7 @@ from astropy.table import Column, Table, vstack
 
 from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.catalogs.frames import _KMS_PER_MASYR_KPC, _basis, _point, _turned
+from clearview.catalogs.frames import _basis, _point, _turned
 from clearview.mocks.isochrones import StellarPopulation, faintest_at
 from clearview.mocks.patch import (
     PatchSky,
@@ -22,7 +22,6 @@ from clearview.mocks.patch import (
     pair,
 )
 from clearview.mocks.photometry import distance_modulus
-from clearview.units import SUN
 
 _PLACED = ("lon", "lat", "pm_lon", "pm_lat")
 
@@ -168,18 +167,8 @@ def _drawn(stream: Stream, sky: PatchSky, rng) -> dict[str, np.ndarray]:
             mean + slope * phi1[keep] + stream.pm_dispersion * rng.standard_normal(keep.sum())
             for mean, slope in zip(stream.pm, stream.pm_gradient, strict=True)
         ]
-        ra, dec, pmra, pmdec = from_patch(sky.center, lon[keep], lat[keep], *pm)
-        parts.append(
-            dict(
-                ra=ra,
-                dec=dec,
-                pmra=pmra,
-                pmdec=pmdec,
-                parallax=1 / distance[keep],
-                phot_g_mean_mag=G[keep],
-                bp_rp=colour[keep],
-            )  # fmt: skip
-        )
+        part = dict(zip(("ra", "dec", "pmra", "pmdec"), from_patch(sky.center, lon[keep], lat[keep], *pm), strict=True))
+        parts.append(part | {"parallax": 1 / distance[keep], "phot_g_mean_mag": G[keep], "bp_rp": colour[keep]})
         found += int(keep.sum())
     stars = {name: np.concatenate([part[name] for part in parts])[: stream.members] for name in parts[0]}
     return sky.measure(stars, rng)
