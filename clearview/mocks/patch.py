@@ -389,7 +389,7 @@ def _field(components, n, sky, rng):
     stars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     keep = rng.permutation(found)[:n]
     stars = {name: values[keep] for name, values in stars.items()}
-    return sky.measure(stars, rng) | {"origin": np.zeros(n, np.int8)}
+    return sky.measure(stars, rng) | {"origin": np.zeros(n, np.int16)}
 
 
 def _draw(component, count, envelope, weight, axes, sky, rng):
@@ -442,7 +442,7 @@ def _satellite(body, code, sky, rng):
         parts.append({name: values[keep] for name, values in part.items()})
         found += int(keep.sum())
     stars = {name: np.concatenate([part[name] for part in parts])[: body.members] for name in parts[0]}
-    measured = sky.measure(stars, rng) | {"origin": np.full(body.members, code, np.int8)}
+    measured = sky.measure(stars, rng) | {"origin": np.full(body.members, code, np.int16)}
     return measured, {"place": place, "pm": pm}
 
 
