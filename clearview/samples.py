@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from clearview.catalogs import Catalog, read_catalog
+from clearview.checks import shown
 from clearview.dynamics import MapConfig, MapFit, fit_map, load_map, save_map
 from clearview.mocks import mock_galaxy
 
@@ -12,6 +13,7 @@ SAMPLES = {
     "mock_100k": "100,000 stars in equilibrium in MWPotential2014 within 4 kpc of the Sun: the truth is known",
     "gd1_strip": "25,084 real stars along 10 deg of the GD-1 stream, with any proper motion: Gaia DR2",
     "rave_tgas": "19,864 real stars within 300 pc: RAVE DR5 velocities, Gaia DR1 (TGAS) astrometry",
+    "gc_streams": "5,390 real members of the streams of ten globular clusters: Gaia DR3",
 }
 
 
@@ -28,6 +30,18 @@ def load_sample(name: str) -> Catalog:
     if name not in tuple(SAMPLES):
         raise ValueError(f"Expected a sample among {', '.join(SAMPLES)}, got {name!r}; choose one of them.")
     return read_catalog(_path(f"{name}.parquet"))
+
+
+def load_gc_stream(name: str) -> Catalog:
+    """The members of one of the streams of ``gc_streams``, such as "NGC_5904" (M5).
+
+    Raises:
+        ValueError: for a name that is not among them.
+    """
+    members = load_sample("gc_streams")
+    if name not in (names := sorted(set(members["stream"].tolist()))):
+        raise ValueError(f"Expected a stream among {', '.join(names)}, got {shown(name)}; choose one of them.")
+    return members.take(members["stream"] == name)
 
 
 def load_first_map() -> tuple[Catalog, MapFit]:

@@ -64,8 +64,8 @@ def test_real_stars_through_the_pipe(tiny_config):
 
 
 def test_samples_have_their_names():
-    assert set(SAMPLES) == {"mock_100k", "gd1_strip", "rave_tgas"}
-    with pytest.raises(ValueError, match="mock_100k, gd1_strip, rave_tgas"):
+    assert set(SAMPLES) == {"mock_100k", "gd1_strip", "rave_tgas", "gc_streams"}
+    with pytest.raises(ValueError, match="mock_100k, gd1_strip, rave_tgas, gc_streams"):
         clearview.load_sample("gaia")
     for name in SAMPLES:
         stars = clearview.load_sample(name)

@@ -1,7 +1,7 @@
 """Colours and magnitudes of old stars in Gaia's bands: main sequence, turn-off, giant branch, horizontal branch.
 
-Ridge lines by hand after the shapes of the PARSEC isochrones (Bressan et al. 2012, arXiv:1208.4498): a mock's truth, not
-a tool to measure ages or metallicities with.
+Ridge lines by hand after the shapes of the PARSEC isochrones (Bressan et al. 2012, arXiv:1208.4498): the truth of a
+mock, not a tool to measure ages or metallicities with.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from clearview.mocks.photometry import distance_modulus
 _METALLICITIES = (-2.0, -1.0, 0.0)
 _DWARF_M = np.array([-1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 14.0, 16.0])
 _DWARFS = np.array([
-    [-0.20, 0.05, 0.22, 0.36, 0.50, 0.61, 0.77, 0.97, 1.20, 1.42, 1.60, 1.78, 1.95, 2.35, 2.9],
+    [-0.20, 0.05, 0.22, 0.40, 0.55, 0.65, 0.80, 0.99, 1.20, 1.42, 1.60, 1.78, 1.95, 2.35, 2.9],
     [-0.20, 0.08, 0.26, 0.44, 0.59, 0.71, 0.92, 1.20, 1.55, 1.85, 2.05, 2.22, 2.40, 2.90, 3.6],
     [-0.20, 0.10, 0.30, 0.52, 0.70, 0.87, 1.10, 1.42, 1.80, 2.15, 2.45, 2.72, 3.00, 3.80, 4.8],
 ])  # fmt: skip
@@ -27,7 +27,7 @@ _GIANTS = np.array([
 _LF_M = np.array(
     [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 16.0]
 )
-_LF = np.array([-2.5, -0.7, 0.0, 0.35, 0.62, 0.9, 1.2, 1.6, 2.0, 2.4, 2.7, 2.8, 2.88, 3.0, 3.15, 3.3, 3.35, 3.3, 3.0])
+_LF = np.array([-2.5, -0.7, 0.0, 0.35, 0.62, 0.9, 1.2, 1.6, 2.0, 2.4, 2.68, 2.7, 2.74, 2.85, 3.05, 3.3, 3.35, 3.3, 3.0])
 _GRID = np.linspace(-4.0, 16.0, 4001)
 _CLUMP_M, _CLUMP_WIDTH = 0.55, 0.12
 
@@ -89,7 +89,7 @@ def ridge_line(M, metallicity, turn_off=4.0) -> np.ndarray:
     """BP-RP of stars of absolute magnitude M_G, [Fe/H] and turn-off magnitude, mag."""
     M = np.asarray(M, float)
     dwarf, giant = _between(M, _DWARF_M, _DWARFS, metallicity), _between(M, _GIANT_M, _GIANTS, metallicity)
-    left = np.clip((turn_off + 0.6 - M) / 1.5, 0, 1)  # how far from the main sequence to the giants
+    left = np.clip((turn_off + 0.3 - M) / 1.2, 0, 1)  # how far from the main sequence to the giants
     return dwarf + (giant - dwarf) * left**2 * (3 - 2 * left)
 
 

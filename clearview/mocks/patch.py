@@ -16,7 +16,7 @@ from astropy.table import Table
 
 from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.catalogs.errors import _MAS, _moved
+from clearview.catalogs.errors import _moved
 from clearview.catalogs.frames import _FLIP, _KMS_PER_MASYR_KPC, _basis, _frame, _point
 from clearview.mocks.errors import PROPER_MOTION, parallax_error
 from clearview.mocks.isochrones import StellarPopulation, color_error, faintest_at
@@ -87,10 +87,10 @@ THIN_DISC = Component(0.5, 2.6, 0.25, rotation=225.0, sigma=(30.0, 20.0, 15.0),
                       stars=StellarPopulation(-0.05, 0.2, youngest=2.5))  # fmt: skip
 OLD_THIN_DISC = Component(0.5, 2.6, 0.33, rotation=215.0, sigma=(42.0, 27.0, 22.0),
                           stars=StellarPopulation(-0.2, 0.2, youngest=3.4))  # fmt: skip
-THICK_DISC = Component(0.12, 3.0, 0.9, rotation=185.0, sigma=(67.0, 50.0, 42.0),
+THICK_DISC = Component(0.1, 3.0, 0.9, rotation=190.0, sigma=(60.0, 45.0, 38.0),
                        stars=StellarPopulation(-0.6, 0.25))  # fmt: skip
-INNER_HALO = Component(0.003, rotation=10.0, sigma=(170.0, 65.0, 80.0), stars=StellarPopulation(-1.3, 0.3))
-OUTER_HALO = Component(0.002, flattening=0.8, rotation=10.0, sigma=(125.0, 110.0, 110.0),
+INNER_HALO = Component(0.002, rotation=10.0, sigma=(170.0, 65.0, 80.0), stars=StellarPopulation(-1.3, 0.3))
+OUTER_HALO = Component(0.0013, flattening=0.8, rotation=10.0, sigma=(125.0, 110.0, 110.0),
                        stars=StellarPopulation(-1.7, 0.4))  # fmt: skip
 FIELD = (THIN_DISC, OLD_THIN_DISC, THICK_DISC, INNER_HALO, OUTER_HALO)
 """Discs and halos with scales near those of Juric et al. 2008 (arXiv:astro-ph/0510520)."""
@@ -198,8 +198,8 @@ def mock_patch(
     components: Sequence[Component] = FIELD,
     cluster: Satellite | None = GLOBULAR_CLUSTER,
     dwarf: Satellite | None = DWARF,
-    holes: DustHoles | None = DustHoles(),  # noqa: B008 - frozen
-    stripes: ScanStripes | None = ScanStripes(),  # noqa: B008 - frozen
+    holes: DustHoles | None = DustHoles(),
+    stripes: ScanStripes | None = ScanStripes(),
     errors: float = 1.0,
     smooth: bool = False,
 ) -> Catalog:
@@ -389,7 +389,7 @@ def _field(components, n, sky, rng):
     stars = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     keep = rng.permutation(found)[:n]
     stars = {name: values[keep] for name, values in stars.items()}
-    return sky.measure(stars, rng) | {"origin": np.zeros(n, np.int8)}
+    return sky.measure(stars, rng) | {"origin": np.zeros(n, np.int16)}
 
 
 def _draw(component, count, envelope, weight, axes, sky, rng):
@@ -442,7 +442,7 @@ def _satellite(body, code, sky, rng):
         parts.append({name: values[keep] for name, values in part.items()})
         found += int(keep.sum())
     stars = {name: np.concatenate([part[name] for part in parts])[: body.members] for name in parts[0]}
-    measured = sky.measure(stars, rng) | {"origin": np.full(body.members, code, np.int8)}
+    measured = sky.measure(stars, rng) | {"origin": np.full(body.members, code, np.int16)}
     return measured, {"place": place, "pm": pm}
 
 

@@ -9,7 +9,7 @@ from astropy.table import Column, Table, vstack
 
 from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.catalogs.frames import _KMS_PER_MASYR_KPC, _basis, _point, _turned
+from clearview.catalogs.frames import _basis, _point, _turned
 from clearview.mocks.isochrones import StellarPopulation, faintest_at
 from clearview.mocks.patch import (
     PatchSky,
@@ -22,7 +22,6 @@ from clearview.mocks.patch import (
     pair,
 )
 from clearview.mocks.photometry import distance_modulus
-from clearview.units import SUN
 
 _PLACED = ("lon", "lat", "pm_lon", "pm_lat")
 
@@ -168,25 +167,15 @@ def _drawn(stream: Stream, sky: PatchSky, rng) -> dict[str, np.ndarray]:
             mean + slope * phi1[keep] + stream.pm_dispersion * rng.standard_normal(keep.sum())
             for mean, slope in zip(stream.pm, stream.pm_gradient, strict=True)
         ]
-        ra, dec, pmra, pmdec = from_patch(sky.center, lon[keep], lat[keep], *pm)
-        parts.append(
-            dict(
-                ra=ra,
-                dec=dec,
-                pmra=pmra,
-                pmdec=pmdec,
-                parallax=1 / distance[keep],
-                phot_g_mean_mag=G[keep],
-                bp_rp=colour[keep],
-            )  # fmt: skip
-        )
+        part = dict(zip(("ra", "dec", "pmra", "pmdec"), from_patch(sky.center, lon[keep], lat[keep], *pm), strict=True))
+        parts.append(part | {"parallax": 1 / distance[keep], "phot_g_mean_mag": G[keep], "bp_rp": colour[keep]})
         found += int(keep.sum())
     stars = {name: np.concatenate([part[name] for part in parts])[: stream.members] for name in parts[0]}
     return sky.measure(stars, rng)
 
 
 def _joined(catalog: Catalog, table: Table, told: dict[str, Any]) -> Catalog:
-    origin = catalog["origin"] if "origin" in catalog else np.zeros(len(catalog), np.int8)
+    origin = catalog["origin"] if "origin" in catalog else np.zeros(len(catalog), np.int16)
     old = catalog.with_columns({"origin": origin})._table
     kept = Table({name: table[name] for name in old.colnames if name in table.colnames and name not in _PLACED})
     for name in kept.colnames:
@@ -216,6 +205,7 @@ def random_stream(
     width: tuple[float, float] = (0.2, 0.5),
     length: tuple[float, float] = (10.0, 15.0),
     distance: tuple[float, float] = (5.0, 15.0),
+    bend: float = 0.005,
     slowest: float = 3.0,
     center=None,
 ) -> Stream:
@@ -234,6 +224,7 @@ def random_stream(
         width: smallest and largest standard deviation across, deg.
         length: smallest and largest length, deg.
         distance: smallest and largest distance, kpc.
+        bend: standard deviation of the track's curvature, 1/deg.
         slowest: smallest proper motion along one axis at least, mas/yr; slower streams drown in distant stars.
         center: (ra, dec) of the patch; see `inject`.
 
@@ -245,6 +236,7 @@ def random_stream(
     checks.number("fraction", fraction, checks.ABOVE_0, checks.BELOW_1)
     checks.number("half_width", half_width, checks.ABOVE_0)
     checks.number("reach", reach, 0, 90)
+    checks.number("bend", bend, 0, 1)
     checks.number("slowest", slowest, 0, 1e3)
     checks.number("seed", seed, *checks.SEEDS, whole=True)
     (w0, w1), (l0, l1), (d0, d1) = (
@@ -257,12 +249,10 @@ def random_stream(
     galactic = galactic_axes(center)
     for _ in range(1000):
         lon, lat = (float(value[0]) for value in in_cap(1, reach, rng))
-        angle, t = rng.uniform(0, 180), 0.0
-        t = np.deg2rad(angle)
-        x, y = lon * np.cos(np.deg2rad(lat)), lat
+        angle = float(rng.uniform(0, 180))
         stream = Stream(
-            1, angle, x * np.sin(t) - y * np.cos(t), x * np.cos(t) + y * np.sin(t), rng.uniform(w0, w1),
-            rng.uniform(l0, l1), rng.normal() * 0.005, distance=rng.uniform(d0, d1),
+            members=1, angle=angle, **_line(lon, lat, angle), width=rng.uniform(w0, w1), length=rng.uniform(l0, l1),
+            curvature=bend * rng.standard_normal(), distance=rng.uniform(d0, d1),
         )  # fmt: skip
         gradient = rng.normal() * 0.01 * stream.distance
         speed = rng.uniform(100, 250) * rng.choice([-1, 1])
@@ -312,7 +302,8 @@ def inject_members(
         catalog: the patch.
         members: of the stream, with ra, dec, pmra, pmdec.
         place: (lon, lat) [deg] in the patch for the middle of the stream.
-        angle: of its track there against +lon, deg; None takes a random one.
+        angle: of its track there against +lon towards +lat, deg, in the sense in which its stars move; None takes a
+            random one.
         n: keep this many of the members, at random; None keeps all.
         seed: of the random numbers.
         center: (ra, dec) of the patch; see `inject`.
@@ -327,9 +318,7 @@ def inject_members(
     checks.a(members, Catalog, "members as a Catalog").require(("ra", "dec", "pmra", "pmdec"))
     center, rng = center_of(checks.a(catalog, Catalog, "a Catalog"), center), np.random.default_rng([seed, 0x57E6])
     angle = float(rng.uniform(0, 360) if angle is None else angle)
-    t = np.deg2rad(angle)
-    here = Stream(1, angle, *_line(lon, lat, t))
-    target = here.axes() @ np.array(_basis(*center))
+    target = Stream(members=1, angle=angle, **_line(lon, lat, angle)).axes() @ np.array(_basis(*center))
     moved = _turned_to(members, track_axes_of(members), target)
     radius = PatchSky(catalog.meta.get("mock") or {}).radius
     placed = moved.to_patch(center)
@@ -346,19 +335,27 @@ def inject_members(
     return _joined(catalog, moved.take(chosen)._table, told | {"angle": angle, "center": center, "seed": seed})
 
 
-def _line(lon, lat, t):
-    x, y = lon * np.cos(np.deg2rad(lat)), lat
-    return x * np.sin(t) - y * np.cos(t), x * np.cos(t) + y * np.sin(t)
+def _line(lon, lat, angle) -> dict[str, float]:
+    """The offset and along of the stream whose middle is there."""
+    x, y, t = lon * np.cos(np.deg2rad(lat)), lat, np.deg2rad(angle)
+    return {"offset": float(x * np.sin(t) - y * np.cos(t)), "along": float(x * np.cos(t) + y * np.sin(t))}
 
 
 def track_axes_of(members: Catalog) -> np.ndarray:
-    """(3, 3) unit vectors in ICRS of the great circle nearest to all stars: to their middle, along it, and its pole."""
-    out = _basis(members["ra"].astype(float), members["dec"].astype(float))[0]
+    """(3, 3) unit vectors in ICRS of the great circle nearest to all stars: to their middle, along it, and its pole.
+
+    Along it means to where their proper motions point on the whole.
+    """
+    out, east, north = _basis(members["ra"].astype(float), members["dec"].astype(float))
+    motion = members["pmra"].astype(float)[:, None] * east + members["pmdec"].astype(float)[:, None] * north
     pole = np.linalg.eigh(out.T @ out)[1][:, 0]
-    middle = np.median(out, 0)
-    middle -= (middle @ pole) * pole
+    pole *= np.sign(np.nansum(np.cross(out, motion) @ pole)) or 1.0
+    middle = out.mean(0) - (out.mean(0) @ pole) * pole
     middle /= np.linalg.norm(middle)
-    return np.array([middle, np.cross(pole, middle), pole])
+    axes = _track_axes(middle, np.cross(pole, middle))
+    shift = np.median(np.arctan2(out @ axes[1], out @ axes[0]))
+    return np.array([np.cos(shift) * axes[0] + np.sin(shift) * axes[1],
+                     np.cos(shift) * axes[1] - np.sin(shift) * axes[0], axes[2]])  # fmt: skip
 
 
 def _turned_to(members: Catalog, axes, target) -> Catalog:
