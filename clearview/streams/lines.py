@@ -19,6 +19,7 @@ import xarray as xr
 from scipy.spatial import KDTree
 from scipy.stats import poisson
 
+from clearview.catalogs.frames import basis, sky_point
 from clearview.checks import ABOVE_0, a, number, numbers
 from clearview.field import Axis, Quantity, make_field
 
@@ -86,6 +87,9 @@ class HoughConfig:
         return theta, Axis("r", -self.radius, self.radius, n_r, "deg", "distance from the centre")
 
 
+VIA_MACHINAE = HoughConfig()
+
+
 @dataclass(frozen=True)
 class Line:
     """A line in a patch.
@@ -126,8 +130,8 @@ class Footprint:
         ValueError: if the reference is no array of two columns, or has no position in the disc.
     """
 
-    def __init__(self, config: HoughConfig | None = None, reference: Any = None):
-        self.config = config = a(config or HoughConfig(), HoughConfig, "a HoughConfig")
+    def __init__(self, config: HoughConfig = VIA_MACHINAE, reference: Any = None):
+        self.config = a(config, HoughConfig, "a HoughConfig")
         if reference is None:
             self.share = np.broadcast_to(window_areas(config) / (np.pi * config.radius**2), config.shape).copy()
             self.found = np.full(config.shape, np.inf)
@@ -135,7 +139,8 @@ class Footprint:
             reference = np.asarray(reference, float)
             if reference.ndim != 2 or reference.shape[1] != 2:
                 raise ValueError(f"Expected reference positions of shape (M, 2), got {reference.shape}; stack x and y.")
-            counts, inside = _count(*_inside(*reference.T, config), config)
+            x, y = _inside(reference[:, 0], reference[:, 1], config)
+            counts, inside = _count(x, y, config)
             if not inside:
                 raise ValueError(f"Expected reference positions within {config.radius:g} deg of the centre, got none; "
                                  "give them in the frame of the patch.")  # fmt: skip
@@ -149,6 +154,7 @@ class Footprint:
         Raises:
             ValueError: if the one given has another config.
         """
+        a(config, HoughConfig, "a HoughConfig")
         if isinstance(reference, Footprint):
             if reference.config != config:
                 raise ValueError(f"Expected a footprint of {config}, got one of {reference.config}; make it anew.")
@@ -179,15 +185,15 @@ def window_areas(config: HoughConfig) -> np.ndarray:
     return (inside * chord).sum(-1) * np.pi / 4000
 
 
-def hough(x, y, config: HoughConfig | None = None, *, reference: Footprint | np.ndarray | None = None) -> xr.Dataset:
+def hough(x, y, config: HoughConfig = VIA_MACHINAE, *, reference: Footprint | np.ndarray | None = None) -> xr.Dataset:
     """Counts, background and significance of every line.
 
-    sigma = (S - B) / sqrt(B + e^2 + 1), with S stars in the window. The background B is the mean density of the windows
-    around, as many to a side as ``config.lattice`` without those of ``config.hole``, times the size of the window, and e
-    its error: their spread over the root of their number, and with a reference the noise of its positions in the window.
-    Windows count where they are half as large as the line's own or larger; where fewer than ``config.fewest`` do, as
-    along a narrow field, B is what the stars outside of the window make one expect in it. At theta = 0 the plane goes on
-    at 180 deg with r of the other sign.
+    sigma = (S - B) / sqrt(B + e^2 + 1), with S stars in the window. The background B is the mean density of the
+    windows around, as many to a side as ``config.lattice`` without those of ``config.hole``, times the size of the
+    window, and e its error: their spread over the root of their number, and with a reference the noise of its positions
+    in the window. Windows count where they are half as large as the line's own or larger; where fewer than
+    ``config.fewest`` do, as along a narrow field, B is what the stars outside of the window make one expect in it. At
+    theta = 0 the plane goes on at 180 deg with r of the other sign.
 
     Args:
         x: (N,) lon cos(lat) in the frame of the patch, deg.
@@ -202,12 +208,8 @@ def hough(x, y, config: HoughConfig | None = None, *, reference: Footprint | np.
     Raises:
         ValueError: if x and y are no two columns of one length of finite numbers, or the reference is none.
     """
-    config = a(config or HoughConfig(), HoughConfig, "a HoughConfig")
     footprint = Footprint.of(config, reference)
-    counts, stars = _count(*_inside(x, y, config), config)
-    sigma, expected = _significance(
-        counts, stars, footprint.share, footprint.found, footprint._near, footprint._many, config.fewest
-    )
+    stars, counts, sigma, expected = _judged(x, y, footprint)
     sigma = np.where(np.isfinite(expected), sigma, np.nan)
     variables = {
         "counts": Quantity(counts, "", "stars per line"),
@@ -218,7 +220,9 @@ def hough(x, y, config: HoughConfig | None = None, *, reference: Footprint | np.
     return make_field(config.axes, variables, told | {"reference": "disc" if reference is None else "positions"})
 
 
-def strongest_line(x, y, config: HoughConfig | None = None, *, reference: Footprint | np.ndarray | None = None) -> Line:
+def strongest_line(
+    x, y, config: HoughConfig = VIA_MACHINAE, *, reference: Footprint | np.ndarray | None = None
+) -> Line:
     """The line of highest significance; see `hough`.
 
     With a `Footprint` as reference, or none, nothing is done twice for many sets of stars.
@@ -226,16 +230,12 @@ def strongest_line(x, y, config: HoughConfig | None = None, *, reference: Footpr
     Raises:
         ValueError: as `hough`, and if no star lies in the disc.
     """
-    config = a(config or HoughConfig(), HoughConfig, "a HoughConfig")
     footprint = Footprint.of(config, reference)
-    x, y = _inside(x, y, config)
-    if not len(x):
-        raise ValueError(f"Expected stars within {config.radius:g} deg of the centre, got none; give those of a patch.")
-    counts, stars = _count(x, y, config)
-    sigma, expected = _significance(
-        counts, stars, footprint.share, footprint.found, footprint._near, footprint._many, config.fewest
-    )
+    stars, counts, sigma, expected = _judged(x, y, footprint)
     i, j = np.unravel_index(int(np.argmax(sigma)), sigma.shape)
+    if not stars or sigma[i, j] == -np.inf:
+        raise ValueError(f"Expected stars in a field within {config.radius:g} deg of the centre, got none; give "
+                         "those of the patch.")  # fmt: skip
     theta, r = (i + 0.5) * config.theta_step, (j + 0.5) * config.r_step - config.radius
     edge = abs(r) > config.edge * config.radius
     return Line(float(theta), float(r), float(sigma[i, j]), int(counts[i, j]), float(expected[i, j]), bool(edge))
@@ -243,7 +243,7 @@ def strongest_line(x, y, config: HoughConfig | None = None, *, reference: Footpr
 
 def strongest_lines(
     sets: Iterable[Sequence[Any]],
-    config: HoughConfig | None = None,
+    config: HoughConfig = VIA_MACHINAE,
     *,
     reference: Footprint | np.ndarray | None = None,
 ) -> list[Line]:
@@ -252,23 +252,21 @@ def strongest_lines(
     Raises:
         ValueError: as `strongest_line`.
     """
-    config = a(config or HoughConfig(), HoughConfig, "a HoughConfig")
     footprint = Footprint.of(config, reference)
     return [strongest_line(x, y, config, reference=footprint) for x, y in sets]
 
 
-def on_line(x, y, line: Line, config: HoughConfig | None = None) -> np.ndarray:
+def on_line(x, y, line: Line, config: HoughConfig = VIA_MACHINAE) -> np.ndarray:
     """(N,) whether each star's curve passes through the window of a line: ``line.count`` of its own stars do.
 
     Raises:
         ValueError: as `hough`.
     """
-    config = a(config or HoughConfig(), HoughConfig, "a HoughConfig")
     x, y = _columns(x, y)
-    i = int(np.floor(line.theta / config.theta_step))
-    j = int(np.floor((line.r + config.radius) / config.r_step))
+    places = line.theta / config.theta_step, (line.r + config.radius) / config.r_step
+    i, j = (min(max(int(place), 0), many - 1) for place, many in zip(places, config.shape, strict=True))
     first, last = _spans(x, y, config, i)
-    return (first <= j) & (j <= last) & (np.hypot(x, y) <= config.radius)
+    return (first <= j) & (j <= last) & (x * x + y * y <= config.radius**2)
 
 
 def clumps(x, y, radius: float = 0.5, *, threshold: float = 1e-6, fewest: int = 5) -> np.ndarray:
@@ -290,7 +288,9 @@ def clumps(x, y, radius: float = 0.5, *, threshold: float = 1e-6, fewest: int = 
         ValueError: as `hough`, or for a radius or threshold that is not positive.
     """
     x, y = _columns(x, y)
-    number("radius", radius, ABOVE_0), number("threshold", threshold, ABOVE_0, 1), number("fewest", fewest, 2, 1e9)
+    for name, value, low, high in (("radius", radius, ABOVE_0, 90), ("threshold", threshold, ABOVE_0, 1)):
+        number(name, value, low, high)
+    number("fewest", fewest, 2, 10**9, whole=True)
     places = np.stack([x, y], -1)
     if len(places) < fewest:
         return np.zeros(len(places), bool)
@@ -313,7 +313,7 @@ def clumps(x, y, radius: float = 0.5, *, threshold: float = 1e-6, fewest: int = 
 def line_pole(center: tuple[float, float], line: Line) -> tuple[float, float]:
     """Pole (ra, dec) [deg] of the great circle that touches a line of a patch where it is nearest to the centre.
 
-    The patch is flat, x = lon cos(lat), so that a line leaves the circle further away: by less than 0.1 deg within
+    The patch is flat, x = lon cos(lat), so that a line leaves the circle further away: by up to 0.1 deg within
     10 deg of the centre. Seen from the pole's side the circle is run through counter-clockwise, along
     (cos(theta), sin(theta)); see `clearview.catalogs.GreatCircle`.
 
@@ -321,14 +321,13 @@ def line_pole(center: tuple[float, float], line: Line) -> tuple[float, float]:
         center: (ra, dec) [deg] of the patch.
         line: in the patch.
     """
-    axes = _axes(center)
-    theta = np.deg2rad(line.theta)
-    lat = np.deg2rad(-line.r * np.cos(theta))
-    lon = np.deg2rad(line.r * np.sin(theta)) / np.cos(lat)
-    out, east, north = _basis(lon, lat)
+    sin, cos = np.sin(np.deg2rad(line.theta)), np.cos(np.deg2rad(line.theta))
+    lat = -line.r * cos
+    lon = line.r * sin / np.cos(np.deg2rad(lat))
+    out, east, north = basis(lon, lat)
     # dx = cos(lat) dlon - lon sin(lat) dlat
-    along = (np.cos(theta) + lon * np.sin(lat) * np.sin(theta)) * east + np.sin(theta) * north
-    pole = np.cross(out, along / np.linalg.norm(along)) @ axes
+    along = (cos + _bend(lon, lat) * sin) * east + sin * north
+    pole = np.cross(out, along / np.linalg.norm(along)) @ _axes(center)
     return float(np.rad2deg(np.arctan2(pole[1], pole[0])) % 360), float(np.rad2deg(np.arcsin(np.clip(pole[2], -1, 1))))
 
 
@@ -344,34 +343,28 @@ def pole_line(center: tuple[float, float], pole: tuple[float, float]) -> tuple[f
     Raises:
         ValueError: if the circle stays 90 deg from the centre.
     """
-    normal = _axes(center) @ _basis(*np.deg2rad(pole))[0]
+    normal = _axes(center) @ basis(*sky_point(pole, "pole"))[0]
     foot = np.array([1.0, 0.0, 0.0]) - normal[0] * normal
     if np.linalg.norm(foot) < 1e-9:
         raise ValueError("Expected a great circle nearer to the centre than 90 deg, got one at 90 deg; take another.")
     foot /= np.linalg.norm(foot)
-    lon, lat = np.arctan2(foot[1], foot[0]), np.arcsin(foot[2])
-    _, east, north = _basis(lon, lat)
+    lon, lat = np.rad2deg(np.arctan2(foot[1], foot[0])), np.rad2deg(np.arcsin(foot[2]))
+    _, east, north = basis(lon, lat)
     along = np.cross(normal, foot)
-    dx, dy = along @ east - lon * np.sin(lat) * (along @ north), along @ north
-    theta = np.arctan2(dy, dx)
-    r = lon * np.cos(lat) * np.sin(theta) - lat * np.cos(theta)
-    turned = theta < 0 or theta >= np.pi
-    return float(np.rad2deg(theta % np.pi)), float(np.rad2deg(-r if turned else r))
+    theta = np.arctan2(along @ north, along @ east - _bend(lon, lat) * (along @ north))
+    r = lon * np.cos(np.deg2rad(lat)) * np.sin(theta) - lat * np.cos(theta)
+    half_turn = theta < 0 or theta >= np.pi
+    return float(np.rad2deg(theta % np.pi)), float(-r if half_turn else r)
 
 
-def _basis(lon, lat) -> np.ndarray:
-    """(3, 3) unit vectors towards a point [rad], and to the east and the north there."""
-    cos, sin = np.cos(lat), np.sin(lat)
-    return np.array([
-        [cos * np.cos(lon), cos * np.sin(lon), sin], [-np.sin(lon), np.cos(lon), 0],
-        [-sin * np.cos(lon), -sin * np.sin(lon), cos],
-    ])  # fmt: skip
+def _bend(lon: float, lat: float) -> float:
+    """What a step to the north adds to lon cos(lat), with the other sign."""
+    return np.deg2rad(lon) * np.sin(np.deg2rad(lat))
 
 
 def _axes(center) -> np.ndarray:
     """(3, 3) axes of the frame of a patch."""
-    ra, dec = (float(number("a coordinate of the centre", value)) for value in center)
-    return _basis(np.deg2rad(ra), np.deg2rad(number("dec of the centre", dec, -90, 90)))
+    return np.array(basis(*sky_point(center, "center")))
 
 
 def _columns(x, y) -> tuple[np.ndarray, np.ndarray]:
@@ -403,6 +396,14 @@ def _spans(x, y, config: HoughConfig, i: int) -> tuple[np.ndarray, np.ndarray]:
     bins = np.floor((x * sin - y * cos + config.radius) / config.r_step).astype(int)
     bins = np.clip(bins, 0, config.shape[1] - 1)
     return bins.min(0) - config.r_bins // 2, bins.max(0) + config.r_bins // 2
+
+
+def _judged(x, y, footprint: Footprint) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """How many stars there are, and counts, significance and background of each window."""
+    config = footprint.config
+    counts, stars = _count(*_inside(x, y, config), config)
+    near, many = footprint._near, footprint._many
+    return stars, counts, *_significance(counts, stars, footprint.share, footprint.found, near, many, config.fewest)
 
 
 def _count(x, y, config: HoughConfig) -> tuple[np.ndarray, int]:
@@ -480,7 +481,7 @@ def _significance(counts, stars, share, found, near, many, fewest):
     for i in range(n_theta):
         for j in range(n_r):
             size, n = share[i, j], many[i, j]
-            if n >= fewest:
+            if size > 0 and n >= fewest:
                 total, squares = 0.0, 0.0
                 for k in range(n):
                     value = density[near[i, j, k]]
