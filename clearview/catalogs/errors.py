@@ -11,7 +11,7 @@ from clearview.checks import SEEDS, number
 
 from .catalog import Catalog
 from .columns import PHASE_SPACE
-from .frames import _basis, to_galactocentric
+from .frames import basis, to_galactocentric
 from .select import Finite, Positive, judge
 
 _TURNED = ("lon", "lat", "pm_lon", "pm_lat", "phi1", "phi2", "pm_phi1", "pm_phi2")
@@ -137,7 +137,7 @@ def _moved(ra, dec, east, north) -> tuple[np.ndarray, np.ndarray]:
     ra, dec = ra.copy(), dec.copy()
     for start in range(0, len(ra), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        out, along, up = _basis(ra[rows], dec[rows])
+        out, along, up = basis(ra[rows], dec[rows])
         x, y, z = (out + _MAS * (east[rows, None] * along + north[rows, None] * up)).T
         ra[rows], dec[rows] = np.rad2deg(np.arctan2(y, x)) % 360, np.rad2deg(np.arctan2(z, np.hypot(x, y)))
     return ra, dec

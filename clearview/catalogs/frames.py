@@ -133,18 +133,18 @@ class GreatCircle(NamedTuple):
         Raises:
             ValueError: if the points are no directions, or the origin is not on the circle.
         """
-        pole = _basis(*_point(self.pole, "pole"))[0]
+        pole = basis(*sky_point(self.pole, "pole"))[0]
         if (self.zero_ra is None) == (self.origin is None):
             raise ValueError(f"Expected either zero_ra or origin for the zero of phi1, got {self}; give one of them.")
         if self.origin is not None:
-            zero = _basis(*_point(self.origin, "origin"))[0]
+            zero = basis(*sky_point(self.origin, "origin"))[0]
             if abs(off := np.rad2deg(np.arcsin(zero @ pole))) > 0.01:
                 raise ValueError(
                     f"Expected an origin 90 deg from the pole, got one {abs(90 - off):.4g} deg from it; give zero_ra, "
                     "the right ascension where phi1 = 0, and the point of the circle there is found."
                 )
         else:
-            flat = _basis(*_point((self.zero_ra, 0), "zero_ra"))[0]
+            flat = basis(*sky_point((self.zero_ra, 0), "zero_ra"))[0]
             if abs(pole[2]) < 1e-9:
                 raise ValueError(
                     f"Expected origin=(ra, dec) for a pole on the celestial equator, got zero_ra={self.zero_ra}, which "
@@ -180,8 +180,8 @@ def to_patch(catalog: "Catalog", center: tuple[float, float]) -> "Catalog":
         KeyError: if ra or dec is missing.
         ValueError: if the centre is no point of the sky, no star is left, or a declination is beyond 90 deg.
     """
-    center = _point(center, "center")
-    return _turned(catalog, np.array(_basis(*center)), ("lon", "lat"), {"patch": {"center": center}})
+    center = sky_point(center, "center")
+    return _turned(catalog, np.array(basis(*center)), ("lon", "lat"), {"patch": {"center": center}})
 
 
 def to_stream(
@@ -237,7 +237,12 @@ def _solar_velocity(sun: Sun) -> np.ndarray:
     return -seen.velocity.d_xyz.to_value("km/s")
 
 
-def _point(point: Any, what: str) -> tuple[float, float]:
+def sky_point(point: Any, what: str) -> tuple[float, float]:
+    """A point (ra, dec) [deg] of the sky, checked.
+
+    Raises:
+        ValueError: if it is none.
+    """
     try:
         ra, dec = (float(number(what, value)) for value in point)
     except (TypeError, ValueError):
@@ -247,7 +252,7 @@ def _point(point: Any, what: str) -> tuple[float, float]:
     return ra, dec
 
 
-def _basis(lon, lat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def basis(lon, lat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(..., 3) unit vectors towards points [deg] of a sphere, and to the east and the north there."""
     lon, lat = np.deg2rad(lon), np.deg2rad(lat)
     out, east = (np.stack([x, y, 0 * lon], -1) for x, y in ((np.cos(lon), np.sin(lon)), (-np.sin(lon), np.cos(lon))))
@@ -268,7 +273,7 @@ def _turned(catalog: "Catalog", axes: np.ndarray, names: Sequence[str], meta, dr
     places, motions = np.empty((2, len(stars))), np.empty((2, len(stars)), kind)
     for start in range(0, len(stars), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        place, east, north = _basis(*(stars[name][rows].astype(float) for name in ("ra", "dec")))
+        place, east, north = basis(*(stars[name][rows].astype(float) for name in ("ra", "dec")))
         x, y, z = axes @ place.T
         lon, lat = np.rad2deg(np.arctan2(y, x)), np.rad2deg(np.arctan2(z, np.hypot(x, y)))
         places[:, rows] = lon, lat
@@ -276,7 +281,7 @@ def _turned(catalog: "Catalog", axes: np.ndarray, names: Sequence[str], meta, dr
             pmra, pmdec = (stars[name][rows].astype(float)[:, None] for name in ("pmra", "pmdec"))
             pmra = np.where(np.isfinite(pmra + pmdec), pmra, np.nan)
             motion = (pmra * east + np.nan_to_num(pmdec) * north + drift) @ axes.T
-            motions[:, rows] = [(motion * way).sum(-1) for way in _basis(lon, lat)[1:]]
+            motions[:, rows] = [(motion * way).sum(-1) for way in basis(lon, lat)[1:]]
     columns = {name: u.Quantity(places[i], u.deg, copy=False) for i, name in enumerate(names)}
     if moves:
         unit = u.mas / u.yr

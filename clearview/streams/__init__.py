@@ -1,13 +1,35 @@
-"""The search for stellar streams: regions of the sky and of proper motion."""
+"""The search for stellar streams: where stars are too many, which of them lie along a line, and what that is worth."""
 
-from clearview.streams.regions import (
-    CLOUDS,
-    Fiducial,
-    Patch,
-    SignalRegion,
-    drop_foreground,
-    signal_regions,
-    tile_sky,
+from clearview.streams.lines import (
+    Footprint,
+    HoughConfig,
+    Line,
+    clumps,
+    hough,
+    line_pole,
+    on_line,
+    pole_line,
+    strongest_line,
+    strongest_lines,
 )
+from clearview.streams.regions import CLOUDS, Fiducial, Patch, SignalRegion, drop_foreground, signal_regions, tile_sky
 
-__all__ = ["CLOUDS", "Fiducial", "Patch", "SignalRegion", "drop_foreground", "signal_regions", "tile_sky"]
+__all__ = [
+    "CLOUDS",
+    "Fiducial",
+    "Footprint",
+    "HoughConfig",
+    "Line",
+    "Patch",
+    "SignalRegion",
+    "clumps",
+    "drop_foreground",
+    "hough",
+    "line_pole",
+    "on_line",
+    "pole_line",
+    "signal_regions",
+    "strongest_line",
+    "strongest_lines",
+    "tile_sky",
+]
