@@ -39,6 +39,7 @@ EDGE = 1e-3
 
 _CHUNK = 2**14
 
+_SIZE, _FLOW_SIZE = ClassifierConfig(), FlowConfig(4, 32)
 _CLASSIFIER = FitConfig(epochs=20, min_steps=0, batch_size=512, validation=0.15, average=0.05)
 _FLOW = FitConfig(epochs=20, min_steps=0, batch_size=1024, validation=0.1, average=0.05)
 
@@ -52,19 +53,13 @@ class _Method:
             units of m; None for all.
         logit: whether a feature is seen as the logarithm of the odds of its place in its range, so that no density has
             to end at an edge; else as it is.
-        oversample: background stars of a pass for each star of the SR, as far as there are so many.
-        most: rows of a pass above which there is no more oversampling.
     """
 
     sideband: float | None = None
     logit: bool = True
-    oversample: float = 4.0
-    most: int = 100_000
 
     def __post_init__(self):
         checks.numbers(self, sideband=(checks.ABOVE_0, checks.MOST), optional=True)
-        checks.numbers(self, oversample=(1, 100))
-        checks.numbers(self, whole=True, most=(1000, 2**24))
         a(self.logit, bool, "logit as True or False")
         checks.parts(self)
 
@@ -81,7 +76,7 @@ class Anode(_Method):
         share: how many neighbouring regions have one flow of the sidebands; its gap covers them all.
     """
 
-    flow: FlowConfig = FlowConfig(4, 32)
+    flow: FlowConfig = _FLOW_SIZE
     training: FitConfig = _FLOW
     share: int = 1
 
@@ -94,7 +89,7 @@ class Anode(_Method):
         pools = [(work.learnt_from(r, f), ()) for r, f in work.models]
         densities, held_out = work.train(
             lambda key: MAF(work.dim, 1, self.flow, key=key), _minus_log_prob, pools, self.training,
-            "signal region flows", 1, self.most,
+            "signal region flows",
         )  # fmt: skip
         owner = work.owners(self.share)
 
@@ -113,14 +108,20 @@ class _ByClassifier(_Method):
     Attributes:
         classifier, training: its network, and how it is trained.
         sees_scan: whether m is a feature of the classifier too.
+        oversample: background stars of a pass for each star of the SR, as far as there are so many.
+        most: rows of a pass above which there is no more oversampling.
     """
 
-    classifier: ClassifierConfig = ClassifierConfig()
+    classifier: ClassifierConfig = _SIZE
     training: FitConfig = _CLASSIFIER
     sees_scan: bool = False
+    oversample: float = 4.0
+    most: int = 100_000
 
     def __post_init__(self):
         super().__post_init__()
+        checks.numbers(self, oversample=(1, 100))
+        checks.numbers(self, whole=True, most=(1000, 2**20))
         a(self.sees_scan, bool, "sees_scan as True or False")
 
     def _backgrounds(self, work: "_Work") -> list[tuple[np.ndarray, ...]]:
@@ -166,7 +167,7 @@ class Cathode(_ByClassifier):
         share: how many neighbouring regions have one flow; its gap covers them all.
     """
 
-    flow: FlowConfig = FlowConfig(4, 32)
+    flow: FlowConfig = _FLOW_SIZE
     flow_training: FitConfig = _FLOW
     share: int = 1
 
@@ -409,7 +410,7 @@ class _Work:
         low, self.m_center, high = np.percentile(self.scan, [16, 50, 84])
         self.m_scale = (high - low) / 2 if high > low else 1.0
 
-    def seen(self, features, dtype=np.float32):
+    def seen(self, features, dtype: Any = np.float32):
         """(N, d) features as the models see them: of order one."""
         if self.method.logit:
             u = (features - self.low) / (self.high - self.low)
@@ -454,11 +455,12 @@ class _Work:
         training = method.training if isinstance(method, Anode) else method.flow_training
         flows, _ = self.train(
             lambda key: MAF(self.dim, 1, method.flow, key=key), _minus_log_prob, pools, training, "sideband flows",
-            1, method.most,
         )  # fmt: skip
         return flows
 
-    def train(self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample, most):
+    def train(
+        self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample=1.0, most=1
+    ):  # fmt: skip
         """Train one model, and its further members, for each pair of pools; a model sees its own rows alone.
 
         Args:
@@ -467,18 +469,14 @@ class _Work:
             pools: for each model rows to learn from, and the parts of its background, if it has one.
             training: how.
             stage: its name.
-            oversample, most: see `_Method`.
+            oversample, most: see `_ByClassifier`.
 
         Returns:
             The models, one along each first axis, and the validation loss of each.
         """
         key = random.fold_in(random.key(self.seed), sum(map(ord, stage)))
         count = len(pools) * self.members
-        size = max(
-            max(len(own), round(min(oversample * len(own), most, max(sum(map(len, parts)), 1))))
-            for own, parts in pools
-        )  # fmt: skip
-        size = min(size, max(most, 1)) if not pools[0][1] else size
+        size = max(max(len(own), round(min(oversample * len(own), most, sum(map(len, parts))))) for own, parts in pools)
         order, held_out = split(key, size, training.validation)
         rows: list[np.ndarray] = [np.empty((size, count), np.float32) for _ in range(1 + bool(pools[0][1]))]
         for i in range(count):
