@@ -1,6 +1,7 @@
 """Normalising flows that are smooth enough to be differentiated, and the one way to train anything here."""
 
 from clearview.flows.checkpoint import CheckpointError, described, load, save
+from clearview.flows.classify import Classifier, ClassifierConfig
 from clearview.flows.columns import (
     ColumnConfig,
     ColumnFit,
@@ -22,6 +23,8 @@ __all__ = [
     "AbstractFlow",
     "Ball",
     "CheckpointError",
+    "Classifier",
+    "ClassifierConfig",
     "ColumnConfig",
     "ColumnFit",
     "Coupling",

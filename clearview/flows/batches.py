@@ -29,8 +29,7 @@ class Batches:
                     raise ValueError(
                         f"Expected finite numbers in the training data of {stage}, got NaN or inf; cut those rows."
                     )
-        order = permutation(generator(key, 0), size)
-        held_out = round(config.validation * size)
+        order, held_out = split(key, size, config.validation)
         self.count = size - held_out
         if self.count < 32:
             raise ValueError(
@@ -83,6 +82,11 @@ class Batches:
         if self.bootstrap:
             order = generator(self.key, 2, member).integers(0, self.count, self.count)[order]
         return order.astype(np.int32, copy=False)
+
+
+def split(key, size: int, validation: float) -> tuple[np.ndarray, int]:
+    """Row numbers in random order, and how many of the first are held out; the others are learnt from."""
+    return permutation(generator(key, 0), size), round(validation * size)
 
 
 def _rows(data: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -60,6 +60,12 @@ class Ensemble(AbstractDensity):
         return draws.reshape(-1, self.dim)[slots][:count]
 
 
+def stack(each: list):
+    """Models of one form as one, whose arrays have the models on their first axis."""
+    arrays = [eqx.filter(one, eqx.is_array) for one in each]
+    return eqx.combine(jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *arrays), each[0])
+
+
 def fit_ensemble(
     build, data, config: FitConfig | None = None, *, key: PRNGKeyArray, members: int = 8, bootstrap: bool = False,
     condition=None, on_progress: OnProgress = None, on_model: OnModel = None, resume: Fit | None = None,
@@ -90,10 +96,8 @@ def fit_ensemble(
     if not isinstance(each[0], AbstractDensity):
         raise ValueError(f"Expected build to make a density, got a {type(each[0]).__name__}; fit those one by one.")
     batch = training_data(each[0], data, condition)
-    arrays = [eqx.filter(one, eqx.is_array) for one in each]
-    stacked = eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays), each[0])
     result = optimise(
-        stacked, loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, on_model=on_model,
+        stack(each), loss_of_model, batch, config or FitConfig(), key=key, on_progress=on_progress, on_model=on_model,
         resume=resume, stage=stage, members=members, bootstrap=bootstrap,
     )  # fmt: skip
     return result._replace(model=Ensemble(result.model))

@@ -1,5 +1,6 @@
 """The search for stellar streams: where stars are too many, which of them lie along a line, and what that is worth."""
 
+from clearview.streams.anomaly import Anode, Cathode, Cwola, Idealised, Scores, score_region, score_regions
 from clearview.streams.lines import (
     Footprint,
     HoughConfig,
@@ -16,11 +17,16 @@ from clearview.streams.regions import CLOUDS, Fiducial, Patch, SignalRegion, dro
 
 __all__ = [
     "CLOUDS",
+    "Anode",
+    "Cathode",
+    "Cwola",
     "Fiducial",
     "Footprint",
     "HoughConfig",
+    "Idealised",
     "Line",
     "Patch",
+    "Scores",
     "SignalRegion",
     "clumps",
     "drop_foreground",
@@ -28,6 +34,8 @@ __all__ = [
     "line_pole",
     "on_line",
     "pole_line",
+    "score_region",
+    "score_regions",
     "signal_regions",
     "strongest_line",
     "strongest_lines",
