@@ -17,7 +17,7 @@ from astropy.table import Table
 from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.catalogs.errors import _moved
-from clearview.catalogs.frames import _FLIP, _KMS_PER_MASYR_KPC, _basis, _frame, _point
+from clearview.catalogs.frames import _FLIP, _KMS_PER_MASYR_KPC, _frame, basis, sky_point
 from clearview.mocks.errors import PROPER_MOTION, parallax_error
 from clearview.mocks.isochrones import StellarPopulation, color_error, faintest_at
 from clearview.mocks.photometry import distance_modulus
@@ -232,7 +232,7 @@ def mock_patch(
     """
     checks.number("n", n, 1, 10**9, whole=True)
     checks.number("seed", seed, *checks.SEEDS, whole=True)
-    center = _point(center, "center")
+    center = sky_point(center, "center")
     checks.number("radius", radius, 0.01, 90)
     checks.number("g_limit", g_limit, 0, 25)
     checks.number("errors", errors, 0, 1e6)
@@ -299,7 +299,7 @@ class PatchSky:
         """(N,) part of the faintest stars that the stripes miss at places of the patch [deg]."""
         if self.bands is None:
             return np.zeros(np.shape(lon))
-        out = _basis(np.asarray(lon, float), np.asarray(lat, float))[0]
+        out = basis(np.asarray(lon, float), np.asarray(lat, float))[0]
         angle = np.deg2rad(self.bands["angle"])
         # Great circles that meet 90 deg from the centre, as those of a scan do.
         across = np.rad2deg(np.arctan2(out[:, 2] * np.cos(angle) - out[:, 1] * np.sin(angle), out[:, 0]))
@@ -334,10 +334,10 @@ class PatchSky:
 
 def from_patch(center, lon, lat, pm_lon, pm_lat) -> tuple[np.ndarray, ...]:
     """ra, dec [deg], pmra, pmdec [mas/yr] of places and motions around ``center``: the inverse of `to_patch`."""
-    axes = np.array(_basis(*center))
-    out, east, north = _basis(np.asarray(lon, float), np.asarray(lat, float))
+    axes = np.array(basis(*center))
+    out, east, north = basis(np.asarray(lon, float), np.asarray(lat, float))
     motion = (np.asarray(pm_lon)[..., None] * east + np.asarray(pm_lat)[..., None] * north) @ axes
-    return *(place := _angles(out @ axes)), *((motion * way).sum(-1) for way in _basis(*place)[1:])
+    return *(place := _angles(out @ axes)), *((motion * way).sum(-1) for way in basis(*place)[1:])
 
 
 def _angles(out):
@@ -347,7 +347,7 @@ def _angles(out):
 
 def galactic_axes(center) -> np.ndarray:
     """(3, 3) unit vectors of the patch's frame (to the centre, east, north) along the axes of the internal frame."""
-    axes = np.array(_basis(*center))
+    axes = np.array(basis(*center))
     frame = _frame(SUN)
     ends: Any = ICRS(CartesianRepresentation(np.vstack([axes, np.zeros(3)]).T * u.kpc)).transform_to(frame).data
     points = ends.xyz.to_value("kpc").T * _FLIP
@@ -357,7 +357,7 @@ def galactic_axes(center) -> np.ndarray:
 def motions(axes, lon, lat, distance, velocity) -> tuple[np.ndarray, np.ndarray]:
     """pm_lon, pm_lat [mas/yr] of stars at a distance [kpc] with velocities (N, 3) [km/s] in the internal frame."""
     seen = (velocity - SUN.velocity) @ axes.T
-    east, north = (np.sum(seen * way, -1) for way in _basis(lon, lat)[1:])
+    east, north = (np.sum(seen * way, -1) for way in basis(lon, lat)[1:])
     return east / (_KMS_PER_MASYR_KPC * distance), north / (_KMS_PER_MASYR_KPC * distance)
 
 
@@ -371,7 +371,7 @@ def in_cap(n: int, radius: float, rng: np.random.Generator) -> tuple[np.ndarray,
 def _field(components, n, sky, rng):
     axes = galactic_axes(sky.center)
     lon, lat = in_cap(200, sky.radius, np.random.default_rng(0))
-    x = SUN.position + _DISTANCES[:, None, None] * (_basis(lon, lat)[0] @ axes)
+    x = SUN.position + _DISTANCES[:, None, None] * (basis(lon, lat)[0] @ axes)
     densities, weights = [], []
     for component in components:
         density = component(x)
@@ -396,7 +396,7 @@ def _draw(component, count, envelope, weight, axes, sky, rng):
     total = np.concatenate([[0.0], np.cumsum((weight[1:] + weight[:-1]) / 2)])
     distance = np.exp(np.interp(rng.random(count) * total[-1], total, np.log(_DISTANCES)))
     lon, lat = in_cap(count, sky.radius, rng)
-    x = SUN.position + distance[:, None] * (_basis(lon, lat)[0] @ axes)
+    x = SUN.position + distance[:, None] * (basis(lon, lat)[0] @ axes)
     keep = rng.random(count) * np.interp(distance, _DISTANCES, envelope) < component(x)
     lon, lat, distance, x = lon[keep], lat[keep], distance[keep], x[keep]
     M, colour = component.stars.draw(faintest_at(distance, sky.g_limit), rng)

@@ -9,7 +9,7 @@ from astropy.table import Column, Table, vstack
 
 from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.catalogs.frames import _basis, _point, _turned
+from clearview.catalogs.frames import _turned, basis, sky_point
 from clearview.mocks.isochrones import StellarPopulation, faintest_at
 from clearview.mocks.patch import (
     PatchSky,
@@ -91,7 +91,7 @@ class Stream:
         # The direction is that in the plane of x and y, which is slightly skewed against the sphere far from lon = 0.
         ahead = lat + step * np.sin(t)
         x = lon * np.cos(np.deg2rad(lat)) + step * np.cos(t)
-        return _track_axes(_basis(lon, lat)[0], _basis(x / np.cos(np.deg2rad(ahead)), ahead)[0])
+        return _track_axes(basis(lon, lat)[0], basis(x / np.cos(np.deg2rad(ahead)), ahead)[0])
 
 
 def _track_axes(middle, ahead) -> np.ndarray:
@@ -146,7 +146,7 @@ def center_of(catalog: Catalog, center=None) -> tuple[float, float]:
             center = told.get("center")
     if center is None:
         raise ValueError("Expected a catalogue that tells its patch's centre, got none; pass center=(ra, dec).")
-    return _point(center, "center")
+    return sky_point(center, "center")
 
 
 def _drawn(stream: Stream, sky: PatchSky, rng) -> dict[str, np.ndarray]:
@@ -155,7 +155,7 @@ def _drawn(stream: Stream, sky: PatchSky, rng) -> dict[str, np.ndarray]:
         n = 2 * stream.members + 100
         phi1 = rng.uniform(-0.5, 0.5, n) * stream.length
         phi2 = 0.5 * stream.curvature * phi1**2 + stream.width * rng.standard_normal(n)
-        lon, lat = _angles(_basis(phi1, phi2)[0] @ axes)
+        lon, lat = _angles(basis(phi1, phi2)[0] @ axes)
         lon = (lon + 180) % 360 - 180
         distance = stream.distance + stream.distance_gradient * phi1
         M, colour = stream.stars.draw(faintest_at(distance, sky.g_limit), rng)
@@ -277,7 +277,7 @@ def random_stream(
 def _moving(stream: Stream, gradient, speed, galactic) -> np.ndarray:
     """(3, 2) pm_lon, pm_lat [mas/yr] at phi1 = -1, 0, 1 deg of stars that move along the track at ``speed`` [km/s]."""
     axes, phi1 = stream.axes(), np.array([-1.0, 0.0, 1.0])
-    out, along, _ = _basis(phi1, 0 * phi1)
+    out, along, _ = basis(phi1, 0 * phi1)
     lon, lat = _angles(out @ axes)
     velocity = speed * (along @ axes @ galactic)
     return np.stack(motions(galactic, lon, lat, stream.distance + gradient * phi1, velocity), -1)
@@ -318,7 +318,7 @@ def inject_members(
     checks.a(members, Catalog, "members as a Catalog").require(("ra", "dec", "pmra", "pmdec"))
     center, rng = center_of(checks.a(catalog, Catalog, "a Catalog"), center), np.random.default_rng([seed, 0x57E6])
     angle = float(rng.uniform(0, 360) if angle is None else angle)
-    target = Stream(members=1, angle=angle, **_line(lon, lat, angle)).axes() @ np.array(_basis(*center))
+    target = Stream(members=1, angle=angle, **_line(lon, lat, angle)).axes() @ np.array(basis(*center))
     moved = _turned_to(members, track_axes_of(members), target)
     radius = PatchSky(catalog.meta.get("mock") or {}).radius
     placed = moved.to_patch(center)
@@ -346,7 +346,7 @@ def track_axes_of(members: Catalog) -> np.ndarray:
 
     Along it means to where their proper motions point on the whole.
     """
-    out, east, north = _basis(members["ra"].astype(float), members["dec"].astype(float))
+    out, east, north = basis(members["ra"].astype(float), members["dec"].astype(float))
     motion = members["pmra"].astype(float)[:, None] * east + members["pmdec"].astype(float)[:, None] * north
     pole = np.linalg.eigh(out.T @ out)[1][:, 0]
     pole *= np.sign(np.nansum(np.cross(out, motion) @ pole)) or 1.0

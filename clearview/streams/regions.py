@@ -12,7 +12,7 @@ from astropy.coordinates import SkyCoord
 
 from clearview import checks
 from clearview.catalogs import Catalog, CutReport, Finite
-from clearview.catalogs.frames import _basis, _point
+from clearview.catalogs.frames import basis, sky_point
 
 SCANS = ("pm_lon", "pm_lat")
 
@@ -31,7 +31,7 @@ class Patch:
     radius: float = 15.0
 
     def __post_init__(self):
-        for name, value in zip(("ra", "dec"), _point((self.ra, self.dec), "the patch's centre"), strict=True):
+        for name, value in zip(("ra", "dec"), sky_point((self.ra, self.dec), "the patch's centre"), strict=True):
             object.__setattr__(self, name, value)
         checks.numbers(self, radius=(checks.ABOVE_0, 90))
 
@@ -79,7 +79,7 @@ CLOUDS = (Patch(80.89, -69.76, 12.0), Patch(13.19, -72.83, 7.0))
 
 def separation(center: tuple[float, float], ra, dec) -> np.ndarray:
     """(N,) angle from a point of the sky, deg: of the chord, so that small ones are as good as large ones."""
-    chord = np.linalg.norm(_basis(np.asarray(ra, float), np.asarray(dec, float))[0] - _basis(*center)[0], axis=-1)
+    chord = np.linalg.norm(basis(np.asarray(ra, float), np.asarray(dec, float))[0] - basis(*center)[0], axis=-1)
     return 2 * np.rad2deg(np.arcsin(np.clip(chord / 2, 0, 1)))
 
 
@@ -123,9 +123,9 @@ def tile_sky(
         n = 90_000
         grid = _equatorial(np.arange(n) * 137.50776405 % 360, np.rad2deg(np.arcsin(1 - (2 * np.arange(n) + 1) / n)))
         away = ~_in_any(zones, grid) & (np.abs(_galactic_latitude(*grid.T)) > latitude)
-        out, close = _basis(*grid.T)[0], np.cos(np.deg2rad(reach - 0.5))
+        out, close = basis(*grid.T)[0], np.cos(np.deg2rad(reach - 0.5))
         places = out[away]
-        places = places[(places @ _basis(*kept.T)[0].T).max(1) < close]
+        places = places[(places @ basis(*kept.T)[0].T).max(1) < close]
         near = np.flatnonzero(away & ((out @ places.T).max(1) > close)) if len(places) else []
         while len(places):
             best = near[np.argmax((out[near] @ places.T > close).sum(1))]
