@@ -1,0 +1,611 @@
+"""The blind search of a patch: scores, lines in every cell of proper motion, and the streams they belong to.
+
+After Via Machinae (Shih et al. 2021, arXiv:2104.12789; 2023, arXiv:2303.01529), with two differences. Lines are looked
+for in small cells of both proper motions, among all stars and among those of highest score, where Via Machinae takes
+the hundred stars of highest score in windows of 6 mas/yr (which `ScanConfig.as_published` does); and a line counts for
+what a stream along it explains of the stars around it, in place, motion, colour and magnitude.
+"""
+
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy import units as u
+from astropy.table import Table
+
+from clearview import checks
+from clearview.catalogs import Catalog
+from clearview.catalogs.frames import basis, sky_point
+from clearview.flows import CheckpointError, Progress
+from clearview.flows.checkpoint import write_whole
+from clearview.flows.fit import HISTORY, OnProgress
+from clearview.streams.anomaly import Anode, Cathode, Cwola, Scores, score_regions
+from clearview.streams.cells import Cells, Excess, compact
+from clearview.streams.lines import Footprint, HoughConfig, Line, hough
+from clearview.streams.members import MemberConfig, Members, along_and_across, fit_members
+from clearview.streams.regions import SCANS, Fiducial, signal_regions
+
+METHODS = {"Anode": Anode, "Cwola": Cwola, "Cathode": Cathode}
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """What a scan does.
+
+    Attributes:
+        method: how stars are scored, `Anode`, `Cwola` or `Cathode`; None scores none, and lines are looked for among
+            all stars alone.
+        width: of the signal regions, mas/yr.
+        step: from one to the next, mas/yr.
+        folds: no star is scored by a model that saw it; see `score_regions`.
+        sky: whether lon and lat are features. Without them a score knows nothing of the sky, so that no line can come
+            from it, and permutations of the sky keep it.
+        cells: sizes of the cells of both proper motions in which lines are looked for, mas/yr.
+        counted: whether lines are looked for among all stars of a cell.
+        tops: how many stars of highest score in a cell lines are looked for among.
+        widths: of the windows across a line, deg.
+        fewest: stars of a cell.
+        reach: cells cover proper motions within so much of zero, mas/yr.
+        least: z of a line that is looked at more closely.
+        most: how many lines are.
+        weakest: strength of a candidate that is told.
+        fiducial: which stars lines are made of.
+        hough: radius and steps of the transform, and the published significance.
+        members: how members are told.
+        seed: of the scores.
+    """
+
+    method: Anode | Cwola | Cathode | None = field(default_factory=Cwola)
+    width: float = 6.0
+    step: float = 1.0
+    folds: int = 2
+    sky: bool = False
+    cells: tuple[float, ...] = (1.0, 2.0)
+    counted: bool = True
+    tops: tuple[int, ...] = (100,)
+    widths: tuple[float, ...] = (0.6, 1.0)
+    fewest: int = 20
+    reach: float = 15.0
+    least: float = 4.2
+    most: int = 40
+    weakest: float = 6.0
+    fiducial: Fiducial = field(default_factory=Fiducial)
+    hough: HoughConfig = field(default_factory=HoughConfig)
+    members: MemberConfig = field(default_factory=MemberConfig)
+    seed: int = 0
+
+    def __post_init__(self):
+        checks.a(self.method, (*METHODS.values(), type(None)), "a method: Anode, Cwola, Cathode or None")
+        checks.numbers(self, width=(0.1, 1e3), step=(0.01, 1e3), reach=(1, 100), least=(0, 1e3), weakest=(0, 1e3))
+        checks.numbers(self, whole=True, folds=(2, 100), fewest=(5, 10**9), most=(1, 1000), seed=checks.SEEDS)
+        for name, low, high, whole in (
+            ("cells", 0.5, 2 * self.reach, False), ("widths", self.hough.r_step, self.hough.radius, False),
+            ("tops", 5, 10**9, True),
+        ):  # fmt: skip
+            values = getattr(self, name)
+            found = tuple(values) if isinstance(values, list | tuple) else (values,)
+            found = tuple(checks.number(f"one of {name}", v, low, high, whole=whole) for v in found)
+            if not found and name != "tops":
+                raise ValueError(f"Expected at least one of {name}, got none; give one.")
+            object.__setattr__(self, name, found)
+        for name in ("sky", "counted"):
+            checks.a(getattr(self, name), bool, f"{name} as True or False")
+        if not self.counted and (self.method is None or not self.tops):
+            raise ValueError("Expected stars to look for lines among, got neither counted nor tops; choose one.")
+        checks.a(self.fiducial, Fiducial, "fiducial as a Fiducial")
+        checks.a(self.hough, HoughConfig, "hough as a HoughConfig")
+        checks.a(self.members, MemberConfig, "members as a MemberConfig")
+
+    @classmethod
+    def as_published(cls, method: Any = None, **changes: Any) -> "ScanConfig":
+        """Windows of 6 mas/yr and their hundred stars of highest score, with the sky among the features."""
+        given = {"cells": (6.0,), "counted": False, "tops": (100,), "widths": (1.0,), "sky": True}
+        return cls(method=Anode() if method is None else method, **{**given, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `from_dict` takes them."""
+        plain = dataclasses.asdict(self)
+        if self.method is not None:
+            plain["method"] = {"name": type(self.method).__name__, **plain["method"]}
+        return json.loads(json.dumps(plain))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ScanConfig":
+        """The config that `to_dict` told.
+
+        Raises:
+            TypeError, ValueError: for what tells none.
+        """
+        given: dict[str, Any] = dict(checks.a(values, Mapping, "a ScanConfig as a mapping"))
+        method = given.get("method")
+        if method is not None:
+            method = dict(checks.a(method, Mapping, "a method as a mapping"))
+            if (name := method.pop("name", None)) not in METHODS:
+                raise ValueError(f"Expected a method among {', '.join(METHODS)}, got {checks.shown(name)}; choose one.")
+            given["method"] = checks.from_plain(METHODS[name], method)
+        for name, kind in (("fiducial", Fiducial), ("hough", HoughConfig), ("members", MemberConfig)):
+            if name in given:
+                given[name] = checks.from_plain(kind, _tuples(given[name]))
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(given) - known):
+            raise ValueError(f"Expected a ScanConfig with the fields {', '.join(sorted(known))}, got {unknown[0]!r}.")
+        return cls(**_tuples(given))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+class View(NamedTuple):
+    """A patch as the search sees it.
+
+    Attributes:
+        x: (N,) lon cos(lat), deg.
+        y: (N,) lat, deg.
+        pm: (N, 2) pm_lon, pm_lat, mas/yr.
+        error: (N, 2) of these, mas/yr, or None.
+        cmd: (N, 2) colour and magnitude, mag, or None.
+        searched: (K,) rows of the fiducial stars outside of clumps.
+        clear: (N,) stars outside of clumps.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    pm: np.ndarray
+    error: np.ndarray | None
+    cmd: np.ndarray | None
+    searched: np.ndarray
+    clear: np.ndarray
+
+
+def view_of(stars: Catalog, config: ScanConfig) -> View:
+    """The stars of `Patch.of` as arrays, with the fiducial ones and the clumps told apart.
+
+    Raises:
+        KeyError: without lon, lat, pm_lon or pm_lat.
+        ValueError: if the photometry of the fiducial cuts is missing (unless ``fiducial.missing`` says "skip"), or too
+            few stars are left.
+    """
+    checks.a(stars, Catalog, "a Catalog").require(("lon", "lat", *SCANS))
+    lon, lat = (np.asarray(stars[name], float) for name in ("lon", "lat"))
+    x, y = lon * np.cos(np.deg2rad(lat)), lat
+    pm = np.stack([np.asarray(stars[name], float) for name in SCANS], 1)
+    wrong = int((~np.isfinite(pm).all(1)).sum())
+    if wrong:
+        raise ValueError(f"Expected finite proper motions, got {wrong:,} stars without; take the stars of a Patch.")
+    fiducial = config.fiducial
+    keep = fiducial.select(stars)
+    names = fiducial.color_column, fiducial.magnitude_column
+    cmd = None
+    if all(name in stars for name in names):
+        cmd = np.stack([np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in names], 1)
+    error = None
+    if "pmra_error" in stars and "pmdec_error" in stars:
+        both = [np.nan_to_num(np.asarray(stars[name], float)) for name in ("pmra_error", "pmdec_error")]
+        error = np.repeat(np.sqrt((both[0] ** 2 + both[1] ** 2) / 2)[:, None], 2, axis=1)
+    clumped = np.zeros(len(x), bool)
+    rows = np.flatnonzero(keep)
+    if len(rows) < 10 * config.fewest:
+        raise ValueError(
+            f"Expected at least {10 * config.fewest} fiducial stars to search, got {len(rows)} of {len(stars):,}; "
+            "choose another patch, or wider cuts."
+        )
+    places = compact(x[rows], y[rows], pm[rows], reach=config.reach)
+    if places.any():  # the hole is one for all stars
+        found = np.stack([x[rows][places], y[rows][places]], 1)
+        cell = np.floor(np.stack([x, y], 1) / 0.1).astype(int)
+        holes = {tuple(c) for c in np.unique(np.floor(found / 0.1).astype(int), axis=0)}
+        clumped = np.array([tuple(c) in holes for c in cell])
+        clumped[rows] = places
+    return View(x, y, pm, error, cmd, np.flatnonzero(keep & ~clumped), ~clumped)
+
+
+def score_patch(
+    stars: Catalog, config: ScanConfig, *, on_progress: OnProgress = None
+) -> dict[str, tuple[list, Scores]]:
+    """For each scanned proper motion its signal regions and the scores of their stars.
+
+    The features are the other proper motion, colour and magnitude as far as they are there, and the sky if
+    ``config.sky``. Stars without all features have no score.
+
+    Raises:
+        ValueError: as `signal_regions` and `score_regions`.
+    """
+    names = [n for n in (config.fiducial.color_column, config.fiducial.magnitude_column) if n in stars]
+    out: dict[str, tuple[list, Scores]] = {}
+    for number, scan in enumerate(SCANS):
+        columns = [SCANS[1 - number], *names, *(("lon", "lat") if config.sky else ())]
+        table = np.stack([np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in columns], 1)
+        whole = np.isfinite(table).all(1)
+        regions = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+        regions = [r for r in regions if abs(r.middle) <= config.reach]
+        if not regions:
+            continue
+
+        def tell(progress, number=number, scan=scan):
+            return on_progress is None or on_progress(
+                progress._replace(stage=f"{scan}: {progress.stage}", fraction=(number + progress.fraction) / 2)
+            )
+
+        scores = score_regions(
+            config.method, table[whole], np.asarray(stars[scan], float)[whole], [(r.low, r.high) for r in regions],
+            seed=config.seed, folds=config.folds, on_progress=tell,
+        )  # fmt: skip
+        spread = []
+        for values in scores.ln_ratio:
+            of_all = np.full(len(stars), np.nan, np.float32)
+            of_all[whole] = values
+            spread.append(of_all)
+        out[scan] = regions, scores._replace(ln_ratio=spread)
+        if scores.stopped != "finished":
+            break
+    return out
+
+
+def _fewest(stars: Catalog) -> int:
+    """Stars that a signal region and either sideband need: as published, or fewer of a small patch."""
+    return int(np.clip(len(stars) // 100, 100, 1000))
+
+
+def find_lines(view: View, config: ScanConfig, scores: Mapping[str, tuple[list, Scores]] | None = None) -> list[Excess]:
+    """The strongest line of every cell, among all stars and among those of highest score, the strongest first."""
+    rows = view.searched
+    cells = Cells(view.x[rows], view.y[rows], view.pm[rows], config.hough, reach=config.reach)
+    found = []
+    for size in config.cells:
+        for i, j, edge in cells.boxes(size, config.fewest, config.fiducial.slow):
+            middle = cells.middle(i, j, edge)
+            counts, stars = cells.counts(i, j, edge)
+            reference, many = cells.reference(i, j, edge)
+            if many < 2 * config.fewest:
+                continue
+            sets = [(counts, stars, "counts")] if config.counted else []
+            inside = None
+            for scan, (regions, made) in (scores or {}).items():
+                center = middle[SCANS.index(scan)]
+                nearest = min(range(len(regions)), key=lambda k: abs(regions[k].middle - center))
+                if abs(regions[nearest].middle - center) > max(config.step, size) / 2:
+                    continue
+                inside = cells.rows_of(i, i + edge, j, j + edge) if inside is None else inside
+                values = made.ln_ratio[nearest][rows[inside]]
+                known = np.isfinite(values)
+                for top in config.tops:
+                    if known.sum() > top:
+                        best = inside[known][np.argpartition(-values[known], top)[:top]]
+                        sets.append((cells.transform(best), top, f"{scan} {top}"))
+            for width in config.widths:
+                for counts_of, many_of, name in sets:
+                    z, a, b, count, expected = cells.strongest(counts_of, many_of, reference, many, width)
+                    found.append(Excess(z, *cells.line(a, b), width, count, expected, middle, size, many_of, name))
+    return sorted(found, key=lambda line: -line.z)
+
+
+class Found(NamedTuple):
+    """A line and the stream along it.
+
+    Attributes:
+        strength: root of z^2 of the line and of what the stream adds to ln(likelihood).
+        line: of the cell.
+        members: among the fiducial stars.
+    """
+
+    strength: float
+    line: Excess
+    members: Members
+
+
+def follow(view: View, lines: list[Excess], config: ScanConfig) -> list[Found]:
+    """The streams along the strongest lines, the strongest first, each once."""
+    rows, chosen, out = view.searched, [], []
+    for line in lines:
+        if line.z < config.least or len(chosen) >= config.most:
+            break
+        if any(_same(line, other) for other in chosen):
+            continue
+        chosen.append(line)
+        try:
+            members = _members(view, rows, line, config)
+        except ValueError:
+            continue
+        out.append(Found(float(np.hypot(line.z, np.sqrt(max(members.gain, 0.0)))), line, members))
+    out.sort(key=lambda f: -f.strength)
+    kept: list[Found] = []
+    for f in out:
+        own = set(f.members.rows[f.members.probability > 0.5].tolist())
+        others = [set(k.members.rows[k.members.probability > 0.5].tolist()) for k in kept]
+        if not any(len(own & other) > 0.4 * max(min(len(own), len(other)), 1) for other in others):
+            kept.append(f)
+    return kept
+
+
+def _members(view: View, rows, line: Excess, config: ScanConfig) -> Members:
+    error, cmd = (None if v is None else v[rows] for v in (view.error, view.cmd))
+    return fit_members(
+        view.x[rows], view.y[rows], view.pm[rows], np.deg2rad(line.theta), line.r, line.pm, pm_error=error, cmd=cmd,
+        config=config.members,
+    )  # fmt: skip
+
+
+def _same(a: Excess, b: Excess) -> bool:
+    """Whether two lines are nearly one: neighbours in proper motion, and on the sky."""
+    turn = abs(a.theta - b.theta)
+    other = b.r if turn < 90 else -b.r
+    near = max(abs(p - q) for p, q in zip(a.pm, b.pm, strict=True)) <= max(a.size, b.size)
+    return near and min(turn, 180 - turn) < 15 and abs(a.r - other) < 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a scan found.
+
+    Attributes:
+        config: what was done.
+        candidates: one row each, the strongest first; see `scan_patch`.
+        members: for each candidate the stars near it: row in the patch, source_id if known, ra, dec, probability,
+            motion_probability (without the place across the stream), along and across the line, deg.
+        center: (ra, dec) of the patch, deg.
+        stars: how many were in the patch.
+        searched: how many of them were fiducial and outside of clumps.
+        digest: of the stars.
+        stopped: "finished" or "cancelled".
+        message: in words.
+        seconds: that the scores, the lines and the streams took.
+        notes: of the scores.
+    """
+
+    config: ScanConfig
+    candidates: Table
+    members: list[Table]
+    center: tuple[float, float]
+    stars: int
+    searched: int
+    digest: str
+    stopped: str
+    message: str
+    seconds: dict[str, float]
+    notes: str = ""
+
+    def save(self, path, *, overwrite: bool = False) -> None:
+        """Write to one Parquet file: the members, with everything else in its metadata; `load_scan` reads it.
+
+        Raises:
+            FileExistsError: if the path exists and ``overwrite`` is not set.
+            ValueError: for a scan that was cancelled.
+        """
+        path = checks.path_of(path)
+        if self.stopped != "finished":
+            raise ValueError(f"Expected a finished scan to save, got one that was {self.stopped}; run it again.")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
+        header = {
+            "format": "clearview scan", "version": 1, "config": self.config.to_dict(), "center": self.center,
+            "candidates": {n: [_plain(v) for v in self.candidates[n]] for n in self.candidates.colnames},
+            "rows": [len(m) for m in self.members], "stars": self.stars, "searched": self.searched,
+            "digest": self.digest, "message": self.message, "seconds": self.seconds, "notes": self.notes,
+        }  # fmt: skip
+        columns: dict[str, Any] = {}
+        if self.members:
+            columns = {n: np.concatenate([np.asarray(m[n]) for m in self.members]) for n in self.members[0].colnames}
+        table = pa.table(columns).replace_schema_metadata({"clearview": json.dumps(header)})
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, write_page_checksum=True)
+        write_whole(path, buffer.getvalue())
+
+
+def _plain(value):
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def load_scan(path) -> Scan:
+    """What `Scan.save` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is foreign or damaged.
+    """
+    path = checks.path_of(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a scan at {path}, got no such file; check the path.")
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        header = checks.strict_json((table.schema.metadata or {})[b"clearview"])
+        if header["format"] != "clearview scan" or header["version"] != 1:
+            raise KeyError("format")
+        candidates = _with_units(Table({n: _column(n, v) for n, v in header["candidates"].items()}))
+        ends = np.cumsum([0, *header["rows"]])
+        if ends[-1] != table.num_rows or len(candidates) != len(header["rows"]):
+            raise ValueError("rows")
+        columns = {n: table[n].to_numpy() for n in table.column_names}
+        members = [_with_units(Table({n: c[i:j] for n, c in columns.items()})) for i, j in pairwise(ends)]
+        return Scan(
+            ScanConfig.from_dict(header["config"]), candidates, members, tuple(header["center"]), header["stars"],
+            header["searched"], header["digest"], "finished", header["message"], header["seconds"], header["notes"],
+        )  # fmt: skip
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
+        raise CheckpointError(
+            f"Expected a scan written by ClearView, got something else or a damaged file in {path} "
+            f"({type(problem).__name__}); scan the patch again."
+        ) from None
+
+
+def _column(name: str, values: list):
+    if name in _TEXTS:
+        return np.array(values, str)
+    return np.array([np.nan if v is None else v for v in values])
+
+
+_TEXTS = ("found_by", "flags", "known")
+_UNITS = {
+    **dict.fromkeys(("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope"), u.deg),
+    **dict.fromkeys(("pm_lon", "pm_lat", "pm_spread"), u.mas / u.yr),
+    **dict.fromkeys(("pm_lon_slope", "pm_lat_slope"), u.mas / u.yr),
+}
+
+
+def _with_units(table: Table) -> Table:
+    for name in table.colnames:
+        if name in _UNITS:
+            table[name].unit = _UNITS[name]
+    return table
+
+
+def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress: OnProgress = None) -> Scan:
+    """Search a patch for streams, blind over all its proper motions.
+
+    Args:
+        stars: of `Patch.of`: lon, lat, pm_lon, pm_lat, and as far as they are there colour, magnitude, and errors of
+            the proper motions.
+        config: what to do.
+        on_progress: called with `Progress`; returning False cancels.
+
+    Returns:
+        The scan. Its table has for each candidate: ``strength``, by which they are sorted; ``z`` and ``sigma`` of the
+        line, by Li & Ma 1983 and as published (`hough`); ``gain`` in ln(likelihood); ``count``, the expected number
+        of members in the whole patch; ``theta``, ``r``, and ``shift``, ``slope``, ``bend`` of the track from that line;
+        ``length`` and ``width`` (a standard deviation); ``ra``, ``dec`` of its middle; ``pm_lon``, ``pm_lat`` there,
+        their slopes over 10 deg, and ``pm_spread``; how it was ``found_by``; and ``flags``: "edge" of the disc,
+        "short" if nine tenths lie within 4 deg, "few" for under 10 members.
+
+    Raises:
+        KeyError, ValueError: as `view_of` and `score_patch`, before any long work.
+    """
+    config = ScanConfig() if config is None else config
+    checks.a(config, ScanConfig, "a ScanConfig")
+    began = time.monotonic()
+    view, digest = view_of(stars, config), stars.digest(("ra", "dec", "pmra", "pmdec"))
+    seconds, scores, notes = {"scores": 0.0, "lines": 0.0, "streams": 0.0}, None, ""
+    center = tuple(stars.meta.get("patch", {}).get("center", (np.nan, np.nan)))
+
+    def result(candidates, members, stopped, message):
+        return Scan(
+            config, candidates, members, center, len(stars), len(view.searched), stars.digest(("ra", "dec", "pmra", "pmdec")), stopped,
+            message,
+            seconds, notes,
+        )  # fmt: skip
+
+    def tell(stage, fraction):
+        if on_progress is None:
+            return True
+        told = Progress(
+            stage, round(100 * fraction), 100, time.monotonic() - began, None, np.nan, np.nan,
+            pd.DataFrame(columns=HISTORY), fraction,
+        )  # fmt: skip
+        return on_progress(told) is not False
+
+    def cancelled(stage):
+        return result(Table(), [], "cancelled", f"Scan: cancelled during {stage}; nothing was found yet.")
+
+    if config.method is not None:
+        scores = score_patch(
+            stars, config,
+            on_progress=None if on_progress is None else lambda p: on_progress(p._replace(fraction=0.8 * p.fraction)),
+        )  # fmt: skip
+        seconds["scores"] = time.monotonic() - began
+        notes = " ".join(made.message for _, made in scores.values())
+        if any(made.stopped != "finished" for _, made in scores.values()):
+            return cancelled("the scores")
+    if not tell("lines", 0.8):
+        return cancelled("the lines")
+    tick = time.monotonic()
+    lines = find_lines(view, config, scores)
+    seconds["lines"] = time.monotonic() - tick
+    if not tell("streams", 0.95):
+        return cancelled("the streams")
+    tick = time.monotonic()
+    found = follow(view, lines, config)
+    candidates, members = _tables(stars, view, [f for f in found if f.strength >= config.weakest], config)
+    seconds["streams"] = time.monotonic() - tick
+    tell("finished", 1.0)
+    return result(
+        candidates, members, "finished",
+        f"Scan: {len(candidates)} candidates among {len(view.searched):,} of {len(stars):,} stars.",
+    )  # fmt: skip
+
+
+def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) -> tuple[Table, list[Table]]:
+    """The candidates and their members in the whole patch, fainter and redder stars too."""
+    rows = np.flatnonzero(view.clear)
+    fiducial = view.searched
+    footprint = None
+    told, tables = [], []
+    for f in found:
+        line = f.line
+        theta = np.deg2rad(line.theta)
+        try:
+            made = _members(view, rows, line._replace(pm=tuple(f.members.motion[0])), config)
+        except ValueError:
+            continue
+        own = rows[made.rows]
+        along, across = along_and_across(view.x[own], view.y[own], theta, line.r)
+        table = {"row": own.astype(np.int32)}
+        if "source_id" in stars:
+            table["source_id"] = np.ma.filled(np.ma.asarray(stars["source_id"][own]), -1).astype(np.int64)
+        table |= {name: np.asarray(stars[name][own], float) for name in ("ra", "dec") if name in stars}
+        table |= {
+            "probability": made.probability.astype(np.float32), "along": along, "across": across,
+            "motion_probability": made.motion_probability.astype(np.float32),
+        }  # fmt: skip
+        tables.append(_with_units(Table(table)))
+        in_cell = np.abs(view.pm[fiducial] - line.pm).max(1) < line.size / 2
+        if footprint is None:
+            footprint = Footprint(config.hough, np.stack([view.x[fiducial], view.y[fiducial]], 1))
+        chosen = fiducial[in_cell]
+        sigma = _published(hough(view.x[chosen], view.y[chosen], config.hough, reference=footprint), line)
+        middle = float(np.mean(made.ends)), *made.track
+        length = float(np.ptp(made.ends))
+        flags = [
+            name for name, raised in (
+                ("edge", abs(line.r) > config.hough.edge * config.hough.radius), ("short", length < 4.0),
+                ("few", made.count < 10),
+            ) if raised
+        ]  # fmt: skip
+        place = _sky(stars, np.array([middle[0]]), made.track, theta, line.r)
+        told.append({
+            "strength": f.strength, "z": line.z, "sigma": sigma, "gain": f.members.gain, "count": made.count,
+            "theta": line.theta, "r": line.r, "shift": made.track[0], "slope": made.track[1], "bend": made.track[2],
+            "length": length, "width": made.width, "ra": place[0][0], "dec": place[1][0],
+            "pm_lon": made.motion[0, 0] + made.motion[1, 0] * middle[0] / 10,
+            "pm_lat": made.motion[0, 1] + made.motion[1, 1] * middle[0] / 10,
+            "pm_lon_slope": made.motion[1, 0], "pm_lat_slope": made.motion[1, 1], "pm_spread": made.spread,
+            "first": made.ends[0], "last": made.ends[1], "found_by": line.found_by, "flags": ",".join(flags),
+        })  # fmt: skip
+    names = list(told[0]) if told else ["strength"]
+    return _with_units(Table({name: [row[name] for row in told] for name in names})), tables
+
+
+def _published(field, line: Excess) -> float:
+    """The significance as published of a line, at the windows next to it."""
+    near = np.abs(field.theta.values - line.theta) < 6
+    close = np.abs(field.r.values - line.r) < 0.7
+    values = field.significance.values[np.ix_(near, close)]
+    return float(np.nanmax(values)) if values.size and np.isfinite(values).any() else np.nan
+
+
+def _sky(stars: Catalog, along, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
+    """ra, dec [deg] of places along a candidate; NaN if the patch's centre is not known."""
+    center = stars.meta.get("patch", {}).get("center")
+    if center is None:
+        return np.full(len(along), np.nan), np.full(len(along), np.nan)
+    return track_of(center, along, track, theta, r)
+
+
+def track_of(center, along, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
+    """ra, dec [deg] of places ``along`` a track [deg] from its line, in a patch around ``center``."""
+    along = np.asarray(along, float)
+    across = r + np.vander(along / 10, 3, increasing=True) @ np.asarray(track)
+    x, y = along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)
+    out = basis(x / np.cos(np.deg2rad(y)), y)[0] @ np.array(basis(*sky_point(center, "center")))
+    return np.rad2deg(np.arctan2(out[:, 1], out[:, 0])) % 360, np.rad2deg(np.arcsin(np.clip(out[:, 2], -1, 1)))
+
+
+__all__ = ["Found", "Line", "Scan", "ScanConfig", "View", "find_lines", "follow", "load_scan", "scan_patch"]
