@@ -5,6 +5,7 @@ The numbers are those of Via Machinae (Shih et al. 2021, arXiv:2104.12789; 2023,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -135,12 +136,13 @@ def tile_sky(
 
 
 def _equatorial(l, b) -> np.ndarray:
-    places = SkyCoord(l=np.asarray(l) * u.deg, b=np.asarray(b) * u.deg, frame="galactic").icrs
-    return np.stack([places.ra.deg, places.dec.deg], -1)  # pyright: ignore[reportOptionalMemberAccess]
+    places: Any = SkyCoord(l=np.asarray(l) * u.deg, b=np.asarray(b) * u.deg, frame="galactic").icrs
+    return np.stack([places.ra.deg, places.dec.deg], -1)
 
 
 def _galactic_latitude(ra, dec) -> np.ndarray:
-    return SkyCoord(ra=ra * u.deg, dec=dec * u.deg).galactic.b.deg  # pyright: ignore
+    places: Any = SkyCoord(ra=ra * u.deg, dec=dec * u.deg).galactic
+    return places.b.deg
 
 
 def _in_any(zones, centers) -> np.ndarray:
