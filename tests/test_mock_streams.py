@@ -138,6 +138,20 @@ def test_dust_hides_members_too():
     assert np.mean(dark) < np.mean(sky.extinction(clear["lon"], clear["lat"]))
 
 
+def test_dust_stays_where_it_is_in_another_frame():
+    dusty = mock_patch(5000, 0, cluster=None, dwarf=None, stripes=None, errors=0,
+                       holes=DustHoles(count=5, size=6.0, extinction=9.0))  # fmt: skip
+    sky = PatchSky(dusty.meta["mock"])
+    turned = inject(dusty.to_patch((148.6, 30.0)), Stream(5000, length=30.0, width=8.0, offset=0.0), seed=1)
+    stars = stream_of(turned).to_patch(CENTER)
+    assert sky.inside(stars["lon"], stars["lat"]).all()
+    dark = sky.extinction(stars["lon"], stars["lat"]) > 4
+    free = stream_of(inject(mock_patch(5000, 0, smooth=True).to_patch((148.6, 30.0)),
+                            Stream(5000, length=30.0, width=8.0, offset=0.0), seed=1)).to_patch(CENTER)  # fmt: skip
+    assert np.mean(sky.extinction(free["lon"], free["lat"]) > 4) > 0.005
+    assert np.mean(dark) < 0.2 * np.mean(sky.extinction(free["lon"], free["lat"]) > 4)
+
+
 def test_into_a_real_catalogue():
     real = load_sample("gd1_strip")
     with pytest.raises(ValueError, match="pass center="):

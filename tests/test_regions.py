@@ -164,6 +164,8 @@ def test_signal_regions_slide():
     finer = signal_regions(stars, "pm_lon", step=0.5, fewest=100)
     assert {r.low for r in regions} <= {r.low for r in finer}
     assert len(finer) >= 2 * len(regions) - 1
+    parted = stars.with_columns({"pm_lon": (values + 60 * (values > 0)) * u.mas / u.yr})
+    assert not any(-6 < r.low - 10 < 30 for r in signal_regions(parted, "pm_lon", fewest=300))  # nothing is in between
     with pytest.raises(ValueError, match="at least 6,000 stars with pm_lon"):
         signal_regions(stars, "pm_lon", fewest=2000)
     with pytest.raises(ValueError, match="either side of a window"):

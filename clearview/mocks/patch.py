@@ -283,13 +283,19 @@ class PatchSky:
 
     def __init__(self, told: Mapping[str, Any]):
         patch = told if told.get("kind") == "patch" else {}
-        self.center, self.radius = patch.get("center"), float(patch.get("radius", 90.0))
-        self.g_limit, self.errors = patch.get("g_limit", 21.0), patch.get("errors", 1.0)
+        self.center: Any = patch.get("center")
+        self.radius = float(patch.get("radius", 90.0))
+        self.g_limit, self.errors = float(patch.get("g_limit", 20.5)), float(patch.get("errors", 1.0))
         self.clouds, self.bands = patch.get("clouds") or [], patch.get("bands")
+
+    def inside(self, lon, lat) -> np.ndarray:
+        """(N,) whether places [deg] are in the patch."""
+        return np.cos(np.deg2rad(lon)) * np.cos(np.deg2rad(lat)) >= np.cos(np.deg2rad(self.radius))
 
     def extinction(self, lon, lat) -> np.ndarray:
         """(N,) mag in G at places of the patch [deg]."""
-        x, y = np.asarray(lon) * np.cos(np.deg2rad(lat)), np.asarray(lat)
+        lon, y = (np.asarray(lon, float) + 180) % 360 - 180, np.asarray(lat, float)
+        x = lon * np.cos(np.deg2rad(y))
         total = np.zeros(np.shape(x))
         for x0, y0, width, peak in self.clouds:
             total += peak * np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / width**2)
@@ -433,7 +439,7 @@ def _satellite(body, code, sky, rng):
         distance = np.full(n, body.distance)
         M, colour = body.stars.draw(faintest_at(distance, sky.g_limit), rng)
         G, colour, keep = sky.dim(lon, lat, M + distance_modulus(distance), colour, rng)
-        keep &= np.cos(np.deg2rad(lon)) * np.cos(np.deg2rad(lat)) > np.cos(np.deg2rad(sky.radius))
+        keep &= sky.inside(lon, lat)
         if not keep.any():
             raise ValueError(
                 f"Expected a satellite with stars above G = {sky.g_limit:g} in the patch, got none; move it."

@@ -103,7 +103,8 @@ def _track_axes(middle, ahead) -> np.ndarray:
 def inject(catalog: Catalog, stream: Stream | Catalog, seed: int = 0, *, center=None) -> Catalog:
     """Adds the stars of a stream to a catalogue, as Gaia would have measured them there.
 
-    They take the dust, the missed stars and the errors of the patch if it is one of `mock_patch`. Columns that the
+    They take the dust, the missed stars and the errors of the patch if it is one of `mock_patch`, whatever cuts it went
+    through since: so inject first and cut then. In another catalogue they reach to its faintest star. Columns that the
     catalogue has and the stream has not are NaN (masked, if they are no decimal numbers) for the new stars; those that
     only the stream has are left out. lon, lat, pm_lon and pm_lat are made anew if they are there.
 
@@ -119,7 +120,7 @@ def inject(catalog: Catalog, stream: Stream | Catalog, seed: int = 0, *, center=
 
     Raises:
         KeyError: if a catalogue lacks positions or proper motions.
-        ValueError: if no centre is known, or no member would be seen.
+        ValueError: if no centre is known, or less than 1 in 50 of the stream's stars would be seen in the patch.
     """
     checks.a(catalog, Catalog, "a Catalog").require(("ra", "dec", "pmra", "pmdec"))
     checks.number("seed", seed, *checks.SEEDS, whole=True)
@@ -128,9 +129,7 @@ def inject(catalog: Catalog, stream: Stream | Catalog, seed: int = 0, *, center=
         return _joined(catalog, stream._table, {"members": len(stream), "source": str(stream.meta.get("source", ""))})
     checks.a(stream, Stream, "a Stream or a Catalog of members")
     center = center_of(catalog, center)
-    sky, rng = PatchSky(catalog.meta.get("mock") or {}), np.random.default_rng([seed, 0x57E4])
-    sky.center = center
-    stars = _drawn(stream, sky, rng)
+    stars = _drawn(stream, center, _sky_of(catalog, center), np.random.default_rng([seed, 0x57E4]))
     return _joined(catalog, as_table(stars), {**asdict(stream), "center": center, "seed": seed})
 
 
@@ -149,35 +148,49 @@ def center_of(catalog: Catalog, center=None) -> tuple[float, float]:
     return sky_point(center, "center")
 
 
-def _drawn(stream: Stream, sky: PatchSky, rng) -> dict[str, np.ndarray]:
+def _sky_of(catalog: Catalog, center) -> PatchSky:
+    """That of `mock_patch`, or one that only ends at the catalogue's faintest star."""
+    sky = PatchSky(catalog.meta.get("mock") or {})
+    if sky.center is None:
+        sky.center = center
+        if "phot_g_mean_mag" in catalog and np.isfinite(catalog["phot_g_mean_mag"]).any():
+            sky.g_limit = float(np.nanmax(catalog["phot_g_mean_mag"]))
+    return sky
+
+
+def _drawn(stream: Stream, center, sky: PatchSky, rng) -> dict[str, np.ndarray]:
     axes, parts, found = stream.axes(), [], 0
+    there = axes @ np.array(basis(*center)) @ np.array(basis(*sky.center)).T
     while found < stream.members:
         n = 2 * stream.members + 100
         phi1 = rng.uniform(-0.5, 0.5, n) * stream.length
         phi2 = 0.5 * stream.curvature * phi1**2 + stream.width * rng.standard_normal(n)
-        lon, lat = _angles(basis(phi1, phi2)[0] @ axes)
-        lon = (lon + 180) % 360 - 180
+        out = basis(phi1, phi2)[0]
+        lon, lat = _angles(out @ axes)
+        seen_at = _angles(out @ there)
         distance = stream.distance + stream.distance_gradient * phi1
         M, colour = stream.stars.draw(faintest_at(distance, sky.g_limit), rng)
-        G, colour, keep = sky.dim(lon, lat, M + distance_modulus(distance), colour, rng)
-        keep &= np.cos(np.deg2rad(lon)) * np.cos(np.deg2rad(lat)) >= np.cos(np.deg2rad(sky.radius))
-        if not keep.any():
-            raise ValueError("Expected a stream with stars inside the patch, got none that is seen; move it nearer.")
+        G, colour, keep = sky.dim(*seen_at, M + distance_modulus(distance), colour, rng)
+        keep &= sky.inside(*seen_at)
+        if keep.mean() < 0.02:
+            raise ValueError(
+                f"Expected a stream with stars inside the patch, got {keep.mean():.1%} of them that are seen; move it."
+            )
         pm = [
             mean + slope * phi1[keep] + stream.pm_dispersion * rng.standard_normal(keep.sum())
             for mean, slope in zip(stream.pm, stream.pm_gradient, strict=True)
         ]
-        part = dict(zip(("ra", "dec", "pmra", "pmdec"), from_patch(sky.center, lon[keep], lat[keep], *pm), strict=True))
+        part = dict(zip(("ra", "dec", "pmra", "pmdec"), from_patch(center, lon[keep], lat[keep], *pm), strict=True))
         parts.append(part | {"parallax": 1 / distance[keep], "phot_g_mean_mag": G[keep], "bp_rp": colour[keep]})
         found += int(keep.sum())
     stars = {name: np.concatenate([part[name] for part in parts])[: stream.members] for name in parts[0]}
     return sky.measure(stars, rng)
 
 
-def _joined(catalog: Catalog, table: Table, told: dict[str, Any]) -> Catalog:
+def _joined(catalog: Catalog, table: Any, told: dict[str, Any]) -> Catalog:
     origin = catalog["origin"] if "origin" in catalog else np.zeros(len(catalog), np.int16)
     old = catalog.with_columns({"origin": origin})._table
-    kept = Table({name: table[name] for name in old.colnames if name in table.colnames and name not in _PLACED})
+    kept: Any = Table({name: table[name] for name in old.colnames if name in table.colnames and name not in _PLACED})
     for name in kept.colnames:
         kept[name] = kept[name].astype(old[name].dtype)
     kept["origin"] = np.ones(len(kept), old["origin"].dtype)
@@ -212,7 +225,8 @@ def random_stream(
     """A stream at a random place and angle that is a given part of the stars in its own signal region.
 
     Its stars move along its track in the Galaxy's rest frame, at 100 to 250 km/s, so that its proper motion and the
-    gradient of it are those of the Sun's reflex and of that motion.
+    gradient of it are those of the Sun's reflex and of that motion. Both components lie between the 2nd and the 98th
+    percentile of the patch's stars.
 
     Args:
         catalog: the patch, without that stream.
@@ -251,7 +265,7 @@ def random_stream(
         lon, lat = (float(value[0]) for value in in_cap(1, reach, rng))
         angle = float(rng.uniform(0, 180))
         stream = Stream(
-            members=1, angle=angle, **_line(lon, lat, angle), width=rng.uniform(w0, w1), length=rng.uniform(l0, l1),
+            1, angle, *_line(lon, lat, angle), width=rng.uniform(w0, w1), length=rng.uniform(l0, l1),
             curvature=bend * rng.standard_normal(), distance=rng.uniform(d0, d1),
         )  # fmt: skip
         gradient = rng.normal() * 0.01 * stream.distance
@@ -304,7 +318,7 @@ def inject_members(
         place: (lon, lat) [deg] in the patch for the middle of the stream.
         angle: of its track there against +lon towards +lat, deg, in the sense in which its stars move; None takes a
             random one.
-        n: keep this many of the members, at random; None keeps all.
+        n: keep at most this many of the members, at random; None keeps all.
         seed: of the random numbers.
         center: (ra, dec) of the patch; see `inject`.
 
@@ -318,27 +332,26 @@ def inject_members(
     checks.a(members, Catalog, "members as a Catalog").require(("ra", "dec", "pmra", "pmdec"))
     center, rng = center_of(checks.a(catalog, Catalog, "a Catalog"), center), np.random.default_rng([seed, 0x57E6])
     angle = float(rng.uniform(0, 360) if angle is None else angle)
-    target = Stream(members=1, angle=angle, **_line(lon, lat, angle)).axes() @ np.array(basis(*center))
+    target = Stream(1, angle, *_line(lon, lat, angle)).axes() @ np.array(basis(*center))
     moved = _turned_to(members, track_axes_of(members), target)
-    radius = PatchSky(catalog.meta.get("mock") or {}).radius
-    placed = moved.to_patch(center)
-    keep = np.cos(np.deg2rad(placed["lon"])) * np.cos(np.deg2rad(placed["lat"])) >= np.cos(np.deg2rad(radius))
-    rows = np.flatnonzero(keep)
+    sky = _sky_of(catalog, center)
+    placed = moved.to_patch(sky.center)
+    rows = np.flatnonzero(sky.inside(placed["lon"], placed["lat"]))
     if n is not None:
         checks.number("n", n, 1, len(members), whole=True)
         rows = np.sort(rng.permutation(rows)[:n])
     if not len(rows):
-        raise ValueError(f"Expected members inside the patch of {radius:g} deg, got none; change place or angle.")
+        raise ValueError(f"Expected members inside the patch of {sky.radius:g} deg, got none; change place or angle.")
     chosen = np.zeros(len(moved), bool)
     chosen[rows] = True
     told = {"source": str(members.meta.get("source", "members")), "members": len(rows), "place": (lon, lat)}
     return _joined(catalog, moved.take(chosen)._table, told | {"angle": angle, "center": center, "seed": seed})
 
 
-def _line(lon, lat, angle) -> dict[str, float]:
-    """The offset and along of the stream whose middle is there."""
+def _line(lon, lat, angle) -> tuple[float, float]:
+    """Offset and along of the stream whose middle is there."""
     x, y, t = lon * np.cos(np.deg2rad(lat)), lat, np.deg2rad(angle)
-    return {"offset": float(x * np.sin(t) - y * np.cos(t)), "along": float(x * np.cos(t) + y * np.sin(t))}
+    return float(x * np.sin(t) - y * np.cos(t)), float(x * np.cos(t) + y * np.sin(t))
 
 
 def track_axes_of(members: Catalog) -> np.ndarray:

@@ -5,6 +5,7 @@ The numbers are those of Via Machinae (Shih et al. 2021, arXiv:2104.12789; 2023,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -74,7 +75,8 @@ class Patch:
 
 
 CLOUDS = (Patch(80.89, -69.76, 12.0), Patch(13.19, -72.83, 7.0))
-"""The Large and the Small Magellanic Cloud: centres of SIMBAD, radii within which their stars outnumber the others."""
+"""The Large and the Small Magellanic Cloud: about their centres, and how far out
+they are left out."""
 
 
 def separation(center: tuple[float, float], ra, dec) -> np.ndarray:
@@ -119,7 +121,7 @@ def tile_sky(
     centers = _equatorial(l, b)
     kept = centers[~_in_any(zones, centers)]
     if len(kept) < len(centers):
-        # On a grid of 0.7 deg every place is within 0.5 deg of a point.
+        # On a grid of 0.7 deg every place is within about 0.5 deg of a point.
         n = 90_000
         grid = _equatorial(np.arange(n) * 137.50776405 % 360, np.rad2deg(np.arcsin(1 - (2 * np.arange(n) + 1) / n)))
         away = ~_in_any(zones, grid) & (np.abs(_galactic_latitude(*grid.T)) > latitude)
@@ -135,12 +137,13 @@ def tile_sky(
 
 
 def _equatorial(l, b) -> np.ndarray:
-    places = SkyCoord(l=np.asarray(l) * u.deg, b=np.asarray(b) * u.deg, frame="galactic").icrs
-    return np.stack([places.ra.deg, places.dec.deg], -1)  # pyright: ignore[reportOptionalMemberAccess]
+    places: Any = SkyCoord(l=np.asarray(l) * u.deg, b=np.asarray(b) * u.deg, frame="galactic").icrs
+    return np.stack([places.ra.deg, places.dec.deg], -1)
 
 
 def _galactic_latitude(ra, dec) -> np.ndarray:
-    return SkyCoord(ra=ra * u.deg, dec=dec * u.deg).galactic.b.deg  # pyright: ignore
+    places: Any = SkyCoord(ra=ra * u.deg, dec=dec * u.deg).galactic
+    return places.b.deg
 
 
 def _in_any(zones, centers) -> np.ndarray:
@@ -309,8 +312,8 @@ def signal_regions(
         raise ValueError(
             f"Expected at least {3 * fewest:,} stars with {scan} to scan, got {len(values):,}; lower fewest."
         )
-    # No window begins where less stars are below it, or ends where less are above.
-    first, last = np.ceil(values[fewest - 1] / step), np.floor((values[-fewest] - width) / step)
+    # Farther out there are too few stars on one side, so the long tails need no windows.
+    first, last = np.floor(values[fewest - 1] / step), np.ceil((values[-fewest] - width) / step)
     low = np.arange(first, last + 1) * step
     begin, end = np.searchsorted(values, low), np.searchsorted(values, low + width)
     keep = (begin >= fewest) & (end - begin >= fewest) & (len(values) - end >= fewest)
