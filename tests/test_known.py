@@ -40,6 +40,9 @@ def test_tracks_are_whole_and_credited():
     assert Path(tracks.meta["file"]["name"]).name == "galstreams.parquet"
     assert tracks.meta["file"]["bytes"] < 1e6
     assert not (tracks["distance"] == 1).any()  # the stand-ins
+    newest = known_streams(newest=True)
+    assert len(set(zip(newest["stream"], newest["reference"], strict=True))) == len(set(newest["stream"])) == 147
+    assert set(newest["reference"][newest["stream"] == "GD-1"]) == {"ibata2024"}
     # GD-1 along its published frame (Koposov et al. 2010).
     gd1 = track("GD-1", "pricewhelan2018").to_stream("GD-1")
     assert np.abs(gd1["phi2"]).max() < 5

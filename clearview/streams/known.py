@@ -17,14 +17,22 @@ from clearview.catalogs.frames import basis, sky_point
 from clearview.checks import ABOVE_0, number
 
 
-def known_streams() -> Catalog:
+def known_streams(*, newest: bool = False) -> Catalog:
     """The tracks, point by point in their order.
+
+    Args:
+        newest: one track for each stream, that of its newest reference.
 
     Returns:
         stream, reference, ra, dec [deg], distance [kpc], pmra, pmdec [mas/yr], radial_velocity [km/s] and width [deg],
         NaN where a track does not have them. A stream has as many tracks as it has references.
     """
-    return _tracks().table
+    tracks = _tracks()
+    if not newest:
+        return tracks.table
+    last = {track.stream: track.reference for track in sorted(tracks.each, key=_year)}
+    names = zip(tracks.table["stream"], tracks.table["reference"], strict=True)
+    return tracks.table.take(np.array([last[stream] == reference for stream, reference in names]))
 
 
 def match_known(ra, dec, pmra=None, pmdec=None, *, within: float = 1.0, least: float = 0.5) -> Table:
@@ -106,8 +114,7 @@ def tracks_in(center: tuple[float, float], radius: float, *, newest: bool = True
             found.setdefault(track.stream, []).append((track, near))
     rows = []
     for several in found.values():
-        # References end in their year: "ibata2024", "grillmair2017b".
-        several.sort(key=lambda k: int("".join(filter(str.isdigit, k[0].reference)) or 0))
+        several.sort(key=lambda k: _year(k[0]))
         for track, near in several[-1:] if newest else several:
             x, y, z = frame @ track.points.T
             lon, lat = np.rad2deg(np.arctan2(y, x)), np.rad2deg(np.arcsin(np.clip(z, -1, 1)))
@@ -161,6 +168,11 @@ class _Track(NamedTuple):
         beyond = end & (corner[each, knot] > 1e-9)
         distance = np.where(at_knot, corner[each, knot], far[each, best])
         return np.rad2deg(distance), segment, np.where(beyond, np.nan, share)
+
+
+def _year(track: _Track) -> int:
+    """In which references end: "ibata2024", "grillmair2017b"."""
+    return int("".join(filter(str.isdigit, track.reference)) or 0)
 
 
 class _Tracks(NamedTuple):
