@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import xarray as xr
 from scipy.spatial import KDTree
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from clearview.catalogs.frames import basis, sky_point
 from clearview.checks import ABOVE_0, a, number, numbers
@@ -305,7 +305,7 @@ def clumps(x, y, radius: float = 0.5, *, threshold: float = 1e-6, fewest: int = 
         sector = (np.arctan2(dy[ring], dx[ring]) % np.pi * 8 / np.pi).astype(int) % 8
         # A pair is an eighth of a ring of 15 discs. Half a star more, since none found is not none expected.
         expected = (np.bincount(sector, minlength=8).max() + 0.5) * 8 / 15
-        if poisson.sf(many[centre] - 2, expected) < threshold:  # the star in the middle is there by choice
+        if pdtrc(many[centre] - 2, expected) < threshold:  # the star in the middle is there by choice
             masked[within[centre]] = True
     return masked
 
