@@ -51,16 +51,12 @@ class _Method:
     Attributes:
         sideband: only stars within so far beyond the edges of the SR (of all that share a flow) are its sidebands, in
             units of m; None for all.
-        logit: whether a feature is seen as the logarithm of the odds of its place in its range, so that no density has
-            to end at an edge; else as it is.
     """
 
     sideband: float | None = None
-    logit: bool = True
 
     def __post_init__(self):
         checks.numbers(self, sideband=(checks.ABOVE_0, checks.MOST), optional=True)
-        a(self.logit, bool, "logit as True or False")
         checks.parts(self)
 
 
@@ -74,27 +70,31 @@ class Anode(_Method):
     Attributes:
         flow, training: of both densities.
         share: how many neighbouring regions have one flow of the sidebands; its gap covers them all.
+        logit: whether the flows see a feature as the logarithm of the odds of its place in its range, so that no
+            density has to end at an edge; else as it is.
     """
 
     flow: FlowConfig = _FLOW_SIZE
     training: FitConfig = _FLOW
     share: int = 1
+    logit: bool = True
 
     def __post_init__(self):
         super().__post_init__()
         checks.numbers(self, whole=True, share=(1, 1000))
+        a(self.logit, bool, "logit as True or False")
 
     def _score(self, work: "_Work"):
-        sidebands = work.sideband_flows(self)
+        sidebands = work.sideband_flows(self, self.training)
         pools = [(work.learnt_from(r, f), ()) for r, f in work.models]
         densities, held_out = work.train(
             lambda key: MAF(work.dim, 1, self.flow, key=key), _minus_log_prob, pools, self.training,
-            "signal region flows",
+            "signal region flows", flow=True,
         )  # fmt: skip
         owner = work.owners(self.share)
 
         def score(r, f, rows):
-            x, m = work.table[rows], work.m[rows]
+            x, m = work.flow_view.of(work.features[rows]), work.m[rows]
             there = work.values(densities, work.models.index((r, f)), x, m)
             return there - work.values(sidebands, owner[r], x, m)
 
@@ -130,15 +130,16 @@ class _ByClassifier(_Method):
 
     def _score(self, work: "_Work"):
         backgrounds = self._backgrounds(work)
-        work.sees_scan = self.sees_scan
         pools = [(work.learnt_from(r, f), backgrounds[r]) for r, f in work.models]
         models, held_out = work.train(
             lambda key: Classifier(work.dim + self.sees_scan, self.classifier, key=key), _cross_entropy, pools,
-            self.training, "classifiers", self.oversample, self.most,
+            self.training, "classifiers", self.oversample, self.most, self.sees_scan,
         )  # fmt: skip
 
         def score(r, f, rows):
-            return work.values(models, work.models.index((r, f)), work.table[rows], work.m[rows])
+            return work.values(
+                models, work.models.index((r, f)), work.view.of(work.features[rows]), work.m[rows], self.sees_scan
+            )
 
         return score, held_out
 
@@ -165,18 +166,21 @@ class Cathode(_ByClassifier):
     Attributes:
         flow, flow_training: of the sidebands.
         share: how many neighbouring regions have one flow; its gap covers them all.
+        logit: as of `Anode`; the classifier sees the features as they are.
     """
 
     flow: FlowConfig = _FLOW_SIZE
     flow_training: FitConfig = _FLOW
     share: int = 1
+    logit: bool = True
 
     def __post_init__(self):
         super().__post_init__()
         checks.numbers(self, whole=True, share=(1, 1000))
+        a(self.logit, bool, "logit as True or False")
 
     def _backgrounds(self, work):
-        flows, owner, backgrounds = work.sideband_flows(self), work.owners(self.share), []
+        flows, owner, backgrounds = work.sideband_flows(self, self.flow_training), work.owners(self.share), []
         for r, (low, high) in enumerate(work.regions):
             rng = np.random.default_rng([work.seed, 4, r])
             own = work.scan[work.inside[r]]
@@ -211,7 +215,7 @@ class Idealised(_ByClassifier):
                 f"Expected a background with the {work.dim} features of the stars, got {features.shape[1]}; pass the "
                 "same."
             )
-        rows = work.append(work.seen(features), scan)
+        rows = work.append(features, scan)
         found = [rows[_within(scan, *region)] for region in work.regions]
         for (low, high), one in zip(work.regions, found, strict=True):
             if len(one) < FEWEST:
@@ -354,9 +358,10 @@ class _Work:
     """The stars as the models see them, which of them each model learns from, and the training of all models.
 
     Attributes:
-        table: (N + made, d) float32 features as the models see them, background that is made or given last.
-        m: (N + made, 1) float32 scan, likewise.
+        features: (N + made, d) as they are, background that is made or given last.
+        m: (N + made, 1) float32 scan as the models see it.
         scan: (N,) as it is.
+        view, flow_view: how classifiers and flows see the features.
         kept: which of the regions can be scored; all else here is of these alone.
         regions: their intervals; ``inside`` and ``sides`` (below, above) their rows.
         fold: (N,) which fold a star is in.
@@ -366,7 +371,7 @@ class _Work:
 
     def __init__(self, method, features, scan, intervals, inside, seed, folds, members, on_progress):
         self.method, self.seed, self.members, self.on_progress = method, seed, members, on_progress
-        self.scan, self.dim, self.sees_scan = scan, features.shape[1], False
+        self.scan, self.features, self.dim = scan, features, features.shape[1]
         self.began, self.notes = time.monotonic(), []
         gaps = _gaps(intervals, getattr(method, "share", 1))
         reach = np.inf if method.sideband is None else method.sideband
@@ -394,39 +399,22 @@ class _Work:
             self.gaps.append(gap)
         if not self.kept:
             raise ValueError(f"Expected signal regions with stars, but {lacking}; widen it, or the sidebands.")
-        self._look(features)
-        self.table, self.m = self.seen(features), self._scan_seen(scan)
+        self.view, self.flow_view = _View(features, False), _View(features, getattr(method, "logit", False))
+        low, self.m_center, high = np.percentile(scan, [16, 50, 84])
+        self.m_scale = (high - low) / 2 if high > low else 1.0
+        self.m = self._scan_seen(scan)
         self.fold = (np.random.default_rng([seed, 0]).permutation(len(scan)) % folds).astype(np.int8)
         self.models = [(r, f) for r in range(len(self.regions)) for f in range(folds)]
-
-    def _look(self, features):
-        """How the features are seen, from all of them."""
-        self.low, self.high = features.min(0), features.max(0)
-        for i in np.flatnonzero(~(self.high > self.low)):
-            raise ValueError(f"Expected features that differ between stars, got one value in column {i}; leave it out.")
-        self.center, self.scale = np.zeros(self.dim), np.ones(self.dim)
-        low, self.center, high = np.percentile(self.seen(features, np.float64), [16, 50, 84], axis=0)
-        self.scale = np.where(high > low, (high - low) / 2, 1.0)
-        low, self.m_center, high = np.percentile(self.scan, [16, 50, 84])
-        self.m_scale = (high - low) / 2 if high > low else 1.0
-
-    def seen(self, features, dtype: Any = np.float32):
-        """(N, d) features as the models see them: of order one."""
-        if self.method.logit:
-            u = (features - self.low) / (self.high - self.low)
-            u = EDGE + (1 - 2 * EDGE) * np.clip(u, 0, 1)
-            features = np.log(u) - np.log1p(-u)
-        return ((features - self.center) / self.scale).astype(dtype)
 
     def _scan_seen(self, scan):
         return ((scan - self.m_center) / self.m_scale).astype(np.float32)[:, None]
 
-    def append(self, table, scan) -> np.ndarray:
-        """Rows of the table that now hold these further points."""
-        first = len(self.table)
-        self.table = np.concatenate([self.table, table])
+    def append(self, features, scan) -> np.ndarray:
+        """Rows that now hold these further points."""
+        first = len(self.features)
+        self.features = np.concatenate([self.features, features])
         self.m = np.concatenate([self.m, self._scan_seen(scan)])
-        return np.arange(first, len(self.table))
+        return np.arange(first, len(self.features))
 
     def learnt_from(self, region: int, fold: int) -> np.ndarray:
         """Stars of the region in all other folds."""
@@ -448,18 +436,19 @@ class _Work:
         """For each region the number of the sideband flow that serves it."""
         return [list(dict.fromkeys(self.gaps)).index(gap) for gap in self.gaps]
 
-    def sideband_flows(self, method):
+    def sideband_flows(self, method, training: FitConfig):
         """One flow for each gap, learnt from the stars beside it."""
         gaps = list(dict.fromkeys(self.gaps))
         pools = [(np.concatenate(self.sides[self.gaps.index(gap)]), ()) for gap in gaps]
-        training = method.training if isinstance(method, Anode) else method.flow_training
         flows, _ = self.train(
             lambda key: MAF(self.dim, 1, method.flow, key=key), _minus_log_prob, pools, training, "sideband flows",
+            flow=True,
         )  # fmt: skip
         return flows
 
     def train(
-        self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample=1.0, most=1
+        self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample=1.0, most=1,
+        sees_scan: bool = False, flow: bool = False,
     ):  # fmt: skip
         """Train one model, and its further members, for each pair of pools; a model sees its own rows alone.
 
@@ -469,7 +458,8 @@ class _Work:
             pools: for each model rows to learn from, and the parts of its background, if it has one.
             training: how.
             stage: its name.
-            oversample, most: see `_ByClassifier`.
+            oversample, most, sees_scan: see `_ByClassifier`.
+            flow: whether the models see the features as flows do.
 
         Returns:
             The models, one along each first axis, and the validation loss of each.
@@ -486,8 +476,8 @@ class _Work:
             if parts:
                 shares = _shares([len(part) for part in parts], len(own))
                 rows[1][order, i] = _deal(rng, parts, shares, size, held_out, training.validation)
-        table, m = jnp.asarray(self.table), jnp.asarray(self.m)
-        if self.sees_scan:
+        table, m = jnp.asarray((self.flow_view if flow else self.view).of(self.features)), jnp.asarray(self.m)
+        if sees_scan:
             table = jnp.concatenate([table, m], axis=1)
 
         def of_member(model, key, *rows):
@@ -506,16 +496,16 @@ class _Work:
         losses = np.asarray(made.state.best_loss, float) if training.validation else np.full(count, np.nan)
         return made.model.model, losses.reshape(len(pools), self.members).mean(1)
 
-    def values(self, models, number: int, x, m) -> np.ndarray:
+    def values(self, models, number: int, x, m, sees_scan: bool = False) -> np.ndarray:
         """(N,) ln p, or ln R of a classifier, as the mean of the members of one model."""
         found = [
-            np.asarray(_values(models, number * self.members, self.members, self.sees_scan, *part))[:size]
+            np.asarray(_values(models, number * self.members, self.members, sees_scan, *part))[:size]
             for size, part in _chunks(x, m)
         ]
         return np.concatenate(found) if found else np.empty(0, np.float32)
 
     def drawn(self, flows, number: int, scan, region: int) -> np.ndarray:
-        """(M, d) draws of the members of one flow, by turns, at these values of the scanned variable."""
+        """(M, d) features drawn from the members of one flow, by turns, at these values of the scanned variable."""
         key = random.fold_in(random.fold_in(random.key(self.seed), 5), region)
         made = np.empty((len(scan), self.dim), np.float32)
         for member in range(self.members):
@@ -525,8 +515,36 @@ class _Work:
                 np.asarray(_draws(flows, number * self.members + member, random.fold_in(key, 1000 * i + member), m))[:n]
                 for i, (n, (m,)) in enumerate(parts)
             ])  # fmt: skip
-        # What a flow makes beyond the edges that no star passes would be told apart by these alone.
-        return np.clip(made, self.table[: len(self.scan)].min(0), self.table[: len(self.scan)].max(0))
+        return self.flow_view.back(made)
+
+
+class _View:
+    """Features as models see them: of order one, and maybe without edges."""
+
+    def __init__(self, features, logit: bool):
+        self.low, self.high, self.logit = features.min(0), features.max(0), logit
+        for i in np.flatnonzero(~(self.high > self.low)):
+            raise ValueError(f"Expected features that differ between stars, got one value in column {i}; leave it out.")
+        low, self.center, high = np.percentile(self._spread(features), [16, 50, 84], axis=0)
+        self.scale = np.where(high > low, (high - low) / 2, 1.0)
+
+    def _spread(self, features):
+        if not self.logit:
+            return features
+        u = EDGE + (1 - 2 * EDGE) * np.clip((features - self.low) / (self.high - self.low), 0, 1)
+        return np.log(u) - np.log1p(-u)
+
+    def of(self, features) -> np.ndarray:
+        """(N, d) float32 of features (N, d)."""
+        return ((self._spread(features) - self.center) / self.scale).astype(np.float32)
+
+    def back(self, seen) -> np.ndarray:
+        """The features; none beyond the edges, for what no star passes would be told by it alone."""
+        spread = self.center + self.scale * seen.astype(float)
+        if self.logit:
+            u = (1 / (1 + np.exp(-spread)) - EDGE) / (1 - 2 * EDGE)
+            spread = self.low + u * (self.high - self.low)
+        return np.clip(spread, self.low, self.high)
 
 
 class _Numbered(eqx.Module):
