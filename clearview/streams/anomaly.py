@@ -86,7 +86,7 @@ class Anode(_Method):
 
     def _score(self, work: "_Work"):
         sidebands = work.sideband_flows(self, self.training)
-        pools = [(work.learnt_from(r, f), ()) for r, f in work.models]
+        pools = [(work.learnt_from(work.inside[r], f), ()) for r, f in work.models]
         densities, held_out = work.train(
             lambda key: MAF(work.dim, 1, self.flow, key=key), _minus_log_prob, pools, self.training,
             "signal region flows", flow=True,
@@ -130,7 +130,10 @@ class _ByClassifier(_Method):
 
     def _score(self, work: "_Work"):
         backgrounds = self._backgrounds(work)
-        pools = [(work.learnt_from(r, f), backgrounds[r]) for r, f in work.models]
+        pools = [
+            (work.learnt_from(work.inside[r], f), tuple(work.background_of(part, f) for part in backgrounds[r]))
+            for r, f in work.models
+        ]
         models, held_out = work.train(
             lambda key: Classifier(work.dim + self.sees_scan, self.classifier, key=key), _cross_entropy, pools,
             self.training, "classifiers", self.oversample, self.most, self.sees_scan,
@@ -230,7 +233,8 @@ class Scores(NamedTuple):
     """The scores of stars in signal regions.
 
     Attributes:
-        ln_ratio: for each region (N,) float32 ln R, NaN for a star outside of it, or of a region that was not scored.
+        ln_ratio: for each region (N,) float32 ln R, NaN for a star outside of it and what was to be scored ``beside``
+            it, or of a region that was not scored.
         stars: for each region how many stars are inside.
         held_out: for each region the validation loss of its models, to compare settings by: cross entropy (ln 2 if
             nothing is found), of `Anode` the mean -ln p of the SR; NaN if it was not scored.
@@ -258,7 +262,7 @@ def score_region(method, features, scan, low: float, high: float, **kwargs: Any)
 
 def score_regions(
     method, features, scan, regions: Sequence[tuple[float, float]], *, seed: int = 0, folds: int = 2,
-    members: int = 1, on_progress: OnProgress = None,
+    members: int = 1, beside: float = 0.0, on_progress: OnProgress = None,
 ) -> Scores:  # fmt: skip
     """Score the stars of several signal regions of one variable.
 
@@ -270,6 +274,8 @@ def score_regions(
         seed: of the folds, networks, batches and samples; the same gives the same scores.
         folds: parts of the SR; the stars of each are scored by models that learnt from the others.
         members: of an ensemble for each region and fold; ln R is their mean.
+        beside: score the stars so far beyond the edges too, in units of m, for `clearview.streams.bump_hunt`; `Cwola`
+            then learns from its sidebands by folds. The scores there are extrapolations of `Anode` and `Cathode`.
         on_progress: called with `clearview.flows.Progress`, whose stage is "sideband flows", "signal region flows",
             "samples", "classifiers" or "scores"; returning False cancels.
 
@@ -283,13 +289,14 @@ def score_regions(
     """
     a(method, _Method, "a method: Anode, Cwola, Cathode or Idealised")
     seed = checks.number("seed", seed, *checks.SEEDS, whole=True)
+    beside = checks.number("beside", beside, 0)
     folds = checks.number("folds", folds, 2, 100, whole=True)
     members = checks.number("members", members, 1, 1000, whole=True)
     features, scan = _tables(features, scan, "features")
     began = time.monotonic()
     intervals = _intervals(regions)
     inside = [np.flatnonzero(_within(scan, *region)) for region in intervals]
-    work = _Work(method, features, scan, intervals, inside, seed, folds, members, on_progress)
+    work = _Work(method, features, scan, intervals, inside, seed, folds, members, beside, on_progress)
     nan = np.full(len(scan), np.nan, np.float32)
     ln_ratio, held_out = [nan.copy() for _ in intervals], np.full(len(intervals), np.nan)
     stars = np.array([len(rows) for rows in inside])
@@ -301,7 +308,8 @@ def score_regions(
     try:
         score, losses = method._score(work)
         for n, (r, f) in enumerate(work.models):
-            rows = work.inside[r][work.fold[work.inside[r]] == f]
+            low, high = work.regions[r]
+            rows = np.flatnonzero(_within(scan, low - beside, high + beside) & (work.fold == f))
             ln_ratio[work.kept[r]][rows] = score(r, f, rows)
             work.tell("scores", n + 1, len(work.models))
     except _Cancelled as stop:
@@ -369,8 +377,8 @@ class _Work:
         notes: what was special.
     """
 
-    def __init__(self, method, features, scan, intervals, inside, seed, folds, members, on_progress):
-        self.method, self.seed, self.members, self.on_progress = method, seed, members, on_progress
+    def __init__(self, method, features, scan, intervals, inside, seed, folds, members, beside, on_progress):
+        self.beside, self.method, self.seed, self.members, self.on_progress = beside, method, seed, members, on_progress
         self.scan, self.features, self.dim = scan, features, features.shape[1]
         self.began, self.notes = time.monotonic(), []
         gaps = _gaps(intervals, getattr(method, "share", 1))
@@ -416,10 +424,14 @@ class _Work:
         self.m = np.concatenate([self.m, self._scan_seen(scan)])
         return np.arange(first, len(self.features))
 
-    def learnt_from(self, region: int, fold: int) -> np.ndarray:
-        """Stars of the region in all other folds."""
-        rows = self.inside[region]
+    def learnt_from(self, rows, fold: int) -> np.ndarray:
+        """Those of these stars that are in all other folds."""
         return rows[self.fold[rows] != fold]
+
+    def background_of(self, rows, fold: int) -> np.ndarray:
+        """Those of these rows from which a model may learn its background: where sidebands are scored, by folds."""
+        real = len(rows) and rows.max() < len(self.scan)
+        return self.learnt_from(rows, fold) if self.beside and real else rows
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Report a stage that is no training."""
