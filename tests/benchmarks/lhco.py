@@ -29,9 +29,9 @@ import jax
 import numpy as np
 import pandas as pd
 
-from clearview.flows import MAF, FitConfig, FlowConfig, Standardised, fit
+from clearview.flows import MAF, ClassifierConfig, FitConfig, FlowConfig, Standardised, fit
 from clearview.flows.density import in_chunks
-from clearview.streams import Anode, Cathode, Cwola, Idealised, score_region
+from clearview.streams import Anode, Cathode, Cwola, Idealised, bump_hunt, score_region, sic_curve
 
 COLUMNS = ["mJ1_TeV", "dmJ_TeV", "tau21_J1", "tau21_J2"]
 SCAN, LABEL = "mJJ_TeV", "is_signal"
@@ -39,6 +39,8 @@ REGION, RANGE, CENTER = (3.3, 3.7), (2.5, 4.5), 3.5
 SLOPE = -1.448  # of ln N along m_JJ per TeV, at 3.5 TeV, among the R&D events
 PURITY = 0.006
 MARGIN = 1e-4
+SIDEBAND, BESIDE = 0.5, 0.4  # TeV beyond the signal region that the flows learn from, and of the bump hunt
+TPR = np.linspace(0.02, 1, 99)
 
 
 def within(m, low, high):
@@ -139,3 +141,106 @@ def events(seed: int, args):
     sm, sx = sm[: last[0] + 1], sx[: last[0] + 1]
     is_signal = np.r_[np.zeros(len(m), bool), np.ones(len(sm), bool)]
     return np.r_[x, sx], np.r_[m, sm], is_signal, ideal, ideal_m
+
+
+def methods(tiny: bool):
+    """The four, with the sizes that did best by held-out loss on seeds 100 and above."""
+    training = FitConfig(epochs=20, min_steps=0, batch_size=256, learning_rate=1e-2, validation=0.15, average=0.05)
+    flow_training = FitConfig(epochs=15, min_steps=0, batch_size=1024, learning_rate=2e-3, average=0.05)
+    flow = FlowConfig(5, 32, 2, "spline", spread=1.0)
+    most = 250_000
+    if tiny:
+        training = dataclasses.replace(training, epochs=2)
+        flow_training, flow, most = dataclasses.replace(flow_training, epochs=1), FlowConfig(2, 16), 10_000
+    classifier = {"classifier": ClassifierConfig(32, 3), "training": training, "most": most}
+    return {
+        "idealised": Idealised(**classifier),
+        "cathode": Cathode(flow=flow, flow_training=flow_training, sideband=SIDEBAND, **classifier),
+        "cwola": Cwola(sideband=0.2, **classifier),
+        "anode": Anode(flow=flow, training=flow_training, sideband=SIDEBAND),
+    }
+
+
+def run(seed, args):
+    x, m, is_signal, ideal, ideal_m = events(seed, args)
+    region = within(m, *REGION)
+    result = {"signal_events": int((is_signal & region).sum()), "events": int(region.sum())}
+    for prefix in ("", "corr_"):
+        if prefix:  # as in the papers
+            x, ideal = x.copy(), ideal.copy()
+            x[:, :2] += 0.1 * m[:, None]
+            ideal[:, :2] += 0.1 * ideal_m[:, None]
+        for name, method in methods(args.tiny).items():
+            if name not in args.methods:
+                continue
+            began = time.monotonic()
+            if name == "idealised":
+                method = dataclasses.replace(method, background=ideal, background_scan=ideal_m)
+            hunt = name == "cathode" and not prefix
+            scores = score_region(
+                method, x, m, *REGION, seed=seed, members=1 if args.tiny else args.members,
+                beside=BESIDE if hunt else 0.0,
+            )  # fmt: skip
+            score, labels = scores.ln_ratio[0], is_signal[region]
+            result[f"seconds_{prefix}{name}"] = time.monotonic() - began
+            curve = sic_curve(score[region], labels, error=None)
+            result[f"{prefix}sic_{name}"] = float(curve.sic[curve.fpr_error <= 0.2].max())
+            result[f"{prefix}at20_{name}"] = curve.at(0.2)
+            args.curves.setdefault(prefix + name, []).append(np.interp(TPR, curve.tpr, curve.sic, left=np.nan))
+            if hunt:
+                result |= bumps(score, m, region)
+            print(f"seed {seed}, {prefix}{name}: {result[f'{prefix}sic_{name}']:.2f}", flush=True)
+    if args.plot and seed == args.first + args.seeds - 1:
+        plot(args)
+    return result
+
+
+def bumps(score, m, region):
+    """Significance in m_JJ of all events around the signal region, and of those above a score."""
+    scored = np.isfinite(score)
+    passed = scored & (score > np.quantile(score[region], 0.998))
+    before, after = (bump_hunt(m[kept], *REGION, reach=BESIDE) for kept in (scored, passed))
+    return {
+        "bump_before": before.significance, "bump_after": after.significance, "bump_chi2": after.chi2 / after.freedom,
+    }  # fmt: skip
+
+
+def plot(args):
+    """Median and range of the SIC over the seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    for axis, prefix, title in zip(axes, ("", "corr_"), ("features as they are", "correlated with m_JJ"), strict=True):
+        for name in args.methods:
+            curves = np.array(args.curves[prefix + name])
+            line = axis.plot(TPR, np.nanmedian(curves, 0), label=name)[0]
+            axis.fill_between(TPR, np.nanmin(curves, 0), np.nanmax(curves, 0), color=line.get_color(), alpha=0.2, lw=0)
+        axis.axhline(1, color="0.5", lw=0.8)
+        axis.set(xlabel="signal efficiency (tpr)", title=title, xlim=(0, 1), ylim=(0, None))
+    axes[0].set_ylabel("significance improvement, tpr / sqrt(fpr)")
+    axes[1].legend()
+    figure.suptitle(f"{kind(args)}: median and range of {args.seeds} seeds")
+    figure.savefig(args.plot, dpi=150)
+
+
+def kind(args) -> str:
+    """What the events are, in words."""
+    if not args.catalog:
+        return "toy"
+    return "LHCO-like" if catalog_of(args.catalog, args.tiny)[1] is not None else "LHC Olympics events"
+
+
+def arguments(parser):
+    parser.add_argument("--catalog", help="Parquet file or folder of events; without it, a toy")
+    parser.add_argument("--events", type=int, default=120_000, help="background events in the signal region, if made")
+    parser.add_argument("--members", type=int, default=4, help="of each ensemble")
+    parser.add_argument("--methods", type=lambda s: s.split(","), default=["idealised", "cathode", "cwola", "anode"])
+    parser.add_argument("--plot", help="a figure of the curves")
+    parser.set_defaults(curves={})
+
+
+if __name__ == "__main__":
+    common.main(__doc__, run, seeds=5, add_arguments=arguments)
