@@ -40,7 +40,7 @@ def sic_curve(score, is_signal, *, error: float | None = 0.2) -> SicCurve:
             that no background passes.
 
     Raises:
-        ValueError: for arrays of different lengths, NaN, one class only, or no cut with so small an error.
+        ValueError: for arrays of different lengths, NaN, or one class only.
     """
     score, is_signal = np.asarray(score, float), np.asarray(is_signal).astype(bool)
     error = np.inf if error is None else checks.number("error", error, checks.ABOVE_0)
@@ -62,8 +62,6 @@ def sic_curve(score, is_signal, *, error: float | None = 0.2) -> SicCurve:
         off = np.sqrt((1 - fpr) / passing)
         sic = tpr / np.sqrt(fpr)
     kept = (passing > 0) & (off <= error)
-    if not kept.any():
-        raise ValueError(f"Expected a cut with an error of the fpr below {error:g}, got none; pass more background.")
     return SicCurve(tpr[kept], fpr[kept], sic[kept], off[kept], score[order][last][kept])
 
 
@@ -138,7 +136,8 @@ def bump_hunt(
     scan = np.asarray(scan, float).ravel()
     low, high = float(checks.number("low", low)), float(checks.number("high", high))
     bins, degree = checks.number("bins", bins, 1, 1000, whole=True), checks.number("degree", degree, 0, 10, whole=True)
-    reach = float(checks.number("reach", np.inf if reach is None else reach, checks.ABOVE_0, np.inf))
+    reach = checks.number("reach", reach, checks.ABOVE_0, optional=True)
+    reach = np.inf if reach is None else float(reach)
     if low >= high:
         raise ValueError(f"Expected an interval from low to high, got {low:g} to {high:g}; exchange them.")
     if not np.isfinite(scan).all():
