@@ -39,9 +39,11 @@ EDGE = 1e-3
 
 _CHUNK = 2**14
 
-_SIZE, _FLOW_SIZE = ClassifierConfig(), FlowConfig(4, 32)
-_CLASSIFIER = FitConfig(epochs=20, min_steps=0, batch_size=512, validation=0.15, average=0.05)
-_FLOW = FitConfig(epochs=20, min_steps=0, batch_size=1024, validation=0.1, average=0.05)
+_SIZE, _FLOW_SIZE = ClassifierConfig(), FlowConfig(3, 32, 2, "spline", spread=1.0)
+_CLASSIFIER = FitConfig(
+    epochs=20, min_steps=1000, batch_size=512, learning_rate=1e-2, validation=0.15, average=0.05
+)  # fmt: skip
+_FLOW = FitConfig(epochs=8, min_steps=1500, batch_size=512, learning_rate=3e-3, validation=0.1, average=0.05)
 
 
 @dataclass(frozen=True)
@@ -482,6 +484,7 @@ class _Work:
         order, held_out = split(key, size, training.validation)
         rows: list[np.ndarray] = [np.empty((size, count), np.float32) for _ in range(1 + bool(pools[0][1]))]
         for i in range(count):
+            self.tell(stage, 0, 1)
             rng = generator(key, 1, i)
             own, parts = pools[i // self.members]
             rows[0][order, i] = _deal(rng, [own], [1.0], size, held_out, training.validation)

@@ -39,7 +39,7 @@ REGION, RANGE, CENTER = (3.3, 3.7), (2.5, 4.5), 3.5
 SLOPE = -1.448  # of ln N along m_JJ per TeV, at 3.5 TeV, among the R&D events
 PURITY = 0.006
 MARGIN = 1e-4
-SIDEBAND, BESIDE = 0.5, 0.4  # TeV beyond the signal region that the flows learn from, and of the bump hunt
+SIDEBAND, BESIDE = 0.4, 0.4  # TeV beyond the signal region that the flows learn from, and of the bump hunt
 TPR = np.linspace(0.02, 1, 99)
 
 
@@ -60,7 +60,7 @@ class Generator:
         z = np.log(u) - np.log1p(-u)
         key = jax.random.key(12345)
         size = FlowConfig(2, 16) if tiny else FlowConfig(5, 48, 2, "spline", spread=1.0)
-        training = FitConfig(epochs=2 if tiny else 25, min_steps=0, average=0.03)
+        training = FitConfig(epochs=2 if tiny else 15, min_steps=0, average=0.03)
         flow = Standardised(MAF(4, None, size, key=key), z.mean(0), z.std(0))
         self.flow = fit(flow, z, training, key=key).model
 
@@ -146,12 +146,12 @@ def events(seed: int, args):
 def methods(tiny: bool):
     """The four, with the sizes that did best by held-out loss on seeds 100 and above."""
     training = FitConfig(epochs=20, min_steps=0, batch_size=256, learning_rate=1e-2, validation=0.15, average=0.05)
-    flow_training = FitConfig(epochs=15, min_steps=0, batch_size=1024, learning_rate=2e-3, average=0.05)
-    flow = FlowConfig(5, 32, 2, "spline", spread=1.0)
+    flow_training = FitConfig(epochs=8, min_steps=0, batch_size=512, learning_rate=3e-3, average=0.05)
+    flow = FlowConfig(3, 32, 2, "spline", spread=1.0)
     most = 250_000
     if tiny:
         training = dataclasses.replace(training, epochs=2)
-        flow_training, flow, most = dataclasses.replace(flow_training, epochs=1), FlowConfig(2, 16), 10_000
+        flow_training, flow, most = dataclasses.replace(flow_training, epochs=1), FlowConfig(1, 8), 10_000
     classifier = {"classifier": ClassifierConfig(32, 3), "training": training, "most": most}
     return {
         "idealised": Idealised(**classifier),
@@ -236,7 +236,7 @@ def kind(args) -> str:
 def arguments(parser):
     parser.add_argument("--catalog", help="Parquet file or folder of events; without it, a toy")
     parser.add_argument("--events", type=int, default=120_000, help="background events in the signal region, if made")
-    parser.add_argument("--members", type=int, default=4, help="of each ensemble")
+    parser.add_argument("--members", type=int, default=2, help="of each ensemble")
     parser.add_argument("--methods", type=lambda s: s.split(","), default=["idealised", "cathode", "cwola", "anode"])
     parser.add_argument("--plot", help="a figure of the curves")
     parser.set_defaults(curves={})
