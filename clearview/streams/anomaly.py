@@ -87,7 +87,7 @@ class Anode(_Method):
         a(self.logit, bool, "logit as True or False")
 
     def _score(self, work: "_Work"):
-        sidebands = work.sideband_flows(self, self.training)
+        sidebands = work.sideband_flows(self, self.training, work.members)
         pools = [(work.learnt_from(work.inside[r], f), ()) for r, f in work.models]
         densities, held_out = work.train(
             lambda key: MAF(work.dim, 1, self.flow, key=key), _minus_log_prob, pools, self.training,
@@ -172,20 +172,26 @@ class Cathode(_ByClassifier):
         flow, flow_training: of the sidebands.
         share: how many neighbouring regions have one flow; its gap covers them all.
         logit: as of `Anode`; the classifier sees the features as they are.
+        flows: how many flows of one region make its stars by turns; ``members`` counts the classifiers alone.
     """
 
     flow: FlowConfig = _FLOW_SIZE
     flow_training: FitConfig = _FLOW
     share: int = 1
     logit: bool = True
+    flows: int = 1
 
     def __post_init__(self):
         super().__post_init__()
-        checks.numbers(self, whole=True, share=(1, 1000))
+        checks.numbers(self, whole=True, share=(1, 1000), flows=(1, 1000))
         a(self.logit, bool, "logit as True or False")
 
     def _backgrounds(self, work):
-        flows, owner, backgrounds = work.sideband_flows(self, self.flow_training), work.owners(self.share), []
+        flows, owner, backgrounds = (
+            work.sideband_flows(self, self.flow_training, self.flows),
+            work.owners(self.share),
+            [],
+        )
         for r, (low, high) in enumerate(work.regions):
             rng = np.random.default_rng([work.seed, 4, r])
             own = work.scan[work.inside[r]]
@@ -194,7 +200,7 @@ class Cathode(_ByClassifier):
             m = rng.choice(own, count) + 0.9 * own.std() * own.size**-0.2 * rng.standard_normal(count)
             m = low + np.abs((m - low) % (2 * (high - low)))
             m = np.where(m > high, 2 * high - m, m)
-            backgrounds.append((work.append(work.drawn(flows, owner[r], m, r), m),))
+            backgrounds.append((work.append(work.drawn(flows, owner[r] * self.flows, self.flows, m, r), m),))
             work.tell("samples", r + 1, len(work.regions))
         return backgrounds
 
@@ -450,19 +456,19 @@ class _Work:
         """For each region the number of the sideband flow that serves it."""
         return [list(dict.fromkeys(self.gaps)).index(gap) for gap in self.gaps]
 
-    def sideband_flows(self, method, training: FitConfig):
-        """One flow for each gap, learnt from the stars beside it."""
+    def sideband_flows(self, method, training: FitConfig, members: int):
+        """Flows for each gap, learnt from the stars beside it."""
         gaps = list(dict.fromkeys(self.gaps))
         pools = [(np.concatenate(self.sides[self.gaps.index(gap)]), ()) for gap in gaps]
         flows, _ = self.train(
             lambda key: MAF(self.dim, 1, method.flow, key=key), _minus_log_prob, pools, training, "sideband flows",
-            flow=True,
+            flow=True, members=members,
         )  # fmt: skip
         return flows
 
     def train(
         self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample=1.0, most=1,
-        sees_scan: bool = False, flow: bool = False,
+        sees_scan: bool = False, flow: bool = False, members: int | None = None,
     ):  # fmt: skip
         """Train one model, and its further members, for each pair of pools; a model sees its own rows alone.
 
@@ -474,19 +480,21 @@ class _Work:
             stage: its name.
             oversample, most, sees_scan: see `_ByClassifier`.
             flow: whether the models see the features as flows do.
+            members: models for each pair of pools, if other than ``self.members``.
 
         Returns:
             The models, one along each first axis, and the validation loss of each.
         """
         key = random.fold_in(random.key(self.seed), sum(map(ord, stage)))
-        count = len(pools) * self.members
+        members = members or self.members
+        count = len(pools) * members
         size = max(max(len(own), round(min(oversample * len(own), most, sum(map(len, parts))))) for own, parts in pools)
         order, held_out = split(key, size, training.validation)
         rows: list[np.ndarray] = [np.empty((size, count), np.float32) for _ in range(1 + bool(pools[0][1]))]
         for i in range(count):
             self.tell(stage, 0, 1)
             rng = generator(key, 1, i)
-            own, parts = pools[i // self.members]
+            own, parts = pools[i // members]
             rows[0][order, i] = _deal(rng, [own], [1.0], size, held_out, training.validation)
             if parts:
                 shares = _shares([len(part) for part in parts], len(own))
@@ -509,7 +517,7 @@ class _Work:
         if made.stopped == "diverged":
             self.notes.append(made.message.rstrip("."))
         losses = np.asarray(made.state.best_loss, float) if training.validation else np.full(count, np.nan)
-        return made.model.model, losses.reshape(len(pools), self.members).mean(1)
+        return made.model.model, losses.reshape(len(pools), members).mean(1)
 
     def values(self, models, number: int, x, m, sees_scan: bool = False) -> np.ndarray:
         """(N,) ln p, or ln R of a classifier, as the mean of the members of one model."""
@@ -519,15 +527,15 @@ class _Work:
         ]
         return np.concatenate(found) if found else np.empty(0, np.float32)
 
-    def drawn(self, flows, number: int, scan, region: int) -> np.ndarray:
-        """(M, d) features drawn from the members of one flow, by turns, at these values of the scanned variable."""
+    def drawn(self, flows, first: int, count: int, scan, region: int) -> np.ndarray:
+        """(M, d) features drawn from ``count`` of the flows by turns, at these values of the scanned variable."""
         key = random.fold_in(random.fold_in(random.key(self.seed), 5), region)
         made = np.empty((len(scan), self.dim), np.float32)
-        for member in range(self.members):
-            mine = slice(member, None, self.members)
+        for member in range(count):
+            mine = slice(member, None, count)
             parts = _chunks(self._scan_seen(scan[mine]))
             made[mine] = np.concatenate([
-                np.asarray(_draws(flows, number * self.members + member, random.fold_in(key, 1000 * i + member), m))[:n]
+                np.asarray(_draws(flows, first + member, random.fold_in(key, 1000 * i + member), m))[:n]
                 for i, (n, (m,)) in enumerate(parts)
             ])  # fmt: skip
         return self.flow_view.back(made)

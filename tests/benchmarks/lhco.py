@@ -155,7 +155,9 @@ def methods(tiny: bool):
     classifier = {"classifier": ClassifierConfig(32, 3), "training": training, "most": most}
     return {
         "idealised": Idealised(**classifier),
-        "cathode": Cathode(flow=flow, flow_training=flow_training, sideband=SIDEBAND, **classifier),
+        "cathode": Cathode(
+            flow=flow, flow_training=flow_training, sideband=SIDEBAND, flows=1 if tiny else 2, **classifier
+        ),
         "cwola": Cwola(sideband=0.2, **classifier),
         "anode": Anode(flow=flow, training=flow_training, sideband=SIDEBAND),
     }
@@ -178,7 +180,7 @@ def run(seed, args):
                 method = dataclasses.replace(method, background=ideal, background_scan=ideal_m)
             hunt = name == "cathode" and not prefix
             scores = score_region(
-                method, x, m, *REGION, seed=seed, members=1 if args.tiny else args.members,
+                method, x, m, *REGION, seed=seed, members=1 if args.tiny else 2 if name == "anode" else args.members,
                 beside=BESIDE if hunt else 0.0,
             )  # fmt: skip
             score, labels = scores.ln_ratio[0], is_signal[region]
@@ -236,7 +238,7 @@ def kind(args) -> str:
 def arguments(parser):
     parser.add_argument("--catalog", help="Parquet file or folder of events; without it, a toy")
     parser.add_argument("--events", type=int, default=120_000, help="background events in the signal region, if made")
-    parser.add_argument("--members", type=int, default=2, help="of each ensemble")
+    parser.add_argument("--members", type=int, default=5, help="classifiers of an ensemble; ANODE has two flows")
     parser.add_argument("--methods", type=lambda s: s.split(","), default=["idealised", "cathode", "cwola", "anode"])
     parser.add_argument("--plot", help="a figure of the curves")
     parser.set_defaults(curves={})
