@@ -30,6 +30,7 @@ from clearview.flows.checkpoint import write_whole
 from clearview.flows.fit import HISTORY, OnProgress
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Scores, score_regions
 from clearview.streams.cells import Cells, Excess, compact
+from clearview.streams.distance import photometric_distance
 from clearview.streams.lines import Footprint, HoughConfig, Line, hough
 from clearview.streams.members import MemberConfig, Members, along_and_across, fit_members
 from clearview.streams.regions import SCANS, Fiducial, signal_regions
@@ -439,7 +440,11 @@ def _column(name: str, values: list):
 
 _TEXTS = ("found_by", "flags", "known")
 _UNITS = {
-    **dict.fromkeys(("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope"), u.deg),
+    **dict.fromkeys(
+        ("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope", "shift", "first", "last"),
+        u.deg,
+    ),
+    **dict.fromkeys(("distance", "distance_error"), u.kpc),
     **dict.fromkeys(("pm_lon", "pm_lat", "pm_spread"), u.mas / u.yr),
     **dict.fromkeys(("pm_lon_slope", "pm_lat_slope"), u.mas / u.yr),
 }
@@ -467,8 +472,9 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         line, by Li & Ma 1983 and as published (`hough`); ``gain`` in ln(likelihood); ``count``, the expected number
         of members in the whole patch; ``theta``, ``r``, and ``shift``, ``slope``, ``bend`` of the track from that line;
         ``length`` and ``width`` (a standard deviation); ``ra``, ``dec`` of its middle; ``pm_lon``, ``pm_lat`` there,
-        their slopes over 10 deg, and ``pm_spread``; how it was ``found_by``; and ``flags``: "edge" of the disc,
-        "short" if nine tenths lie within 4 deg, "few" for under 10 members.
+        their slopes over 10 deg, and ``pm_spread``; a rough ``distance`` (see `photometric_distance`); how it was
+        ``found_by``; and ``flags``: "edge" of the disc, "short" if nine tenths lie within 4 deg, "few" for under 10
+        members.
 
     Raises:
         KeyError, ValueError: as `view_of` and `score_patch`, before any long work.
@@ -562,6 +568,9 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
                 ("few", made.count < 10),
             ) if raised
         ]  # fmt: skip
+        distance = np.nan, np.nan
+        if view.cmd is not None:
+            distance = photometric_distance(view.cmd[own, 0], view.cmd[own, 1], made.probability)
         place = _sky(stars, np.array([middle[0]]), made.track, theta, line.r)
         told.append({
             "strength": f.strength, "z": line.z, "sigma": sigma, "gain": f.members.gain, "count": made.count,
@@ -570,6 +579,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
             "pm_lon": made.motion[0, 0] + made.motion[1, 0] * middle[0] / 10,
             "pm_lat": made.motion[0, 1] + made.motion[1, 1] * middle[0] / 10,
             "pm_lon_slope": made.motion[1, 0], "pm_lat_slope": made.motion[1, 1], "pm_spread": made.spread,
+            "distance": distance[0], "distance_error": distance[1],
             "first": made.ends[0], "last": made.ends[1], "found_by": line.found_by, "flags": ",".join(flags),
         })  # fmt: skip
     names = list(told[0]) if told else ["strength"]
