@@ -19,7 +19,7 @@ from clearview.figures import data_of, save_figure
 from clearview.panels.columns import learnt
 from clearview.panels.controls import guarded, sentence, small
 from clearview.panels.share import ShareBar, code_of, save_data
-from clearview.panels.train import Learner, TrainBar
+from clearview.panels.train import TRAINING, Learner, TrainBar, Work
 from clearview.panels.view import RasterView, with_png
 from clearview.panels.worker import Latest, Overtaken, Training
 
@@ -71,6 +71,9 @@ class Panel(W.VBox):
     told: tuple[str, ...] = ()
     """Controls that code always sets, since a call may begin with others than the defaults."""
 
+    work: ClassVar[Work] = TRAINING
+    """What its bar does."""
+
     _closed = True  # until it is built
 
     def __init__(self, catalog=None, fit=None, *, config=None, size: int = 480, threaded: bool = True):
@@ -87,7 +90,7 @@ class Panel(W.VBox):
         self.below: tuple[W.Widget, ...] = ()
         self.bar = TrainBar(
             catalog, config, learner=self.learner, usable=self.usable, changed=self._refresh, say=self._say,
-            threaded=threaded,
+            threaded=threaded, work=self.work,
         )  # fmt: skip
         self.share = ShareBar(self)
         self.bar.adopt(fit)
@@ -213,6 +216,11 @@ class Panel(W.VBox):
     def training(self) -> Training:
         """The training, for ``panel.training.wait()``."""
         return self.bar.training
+
+    @property
+    def busy(self) -> bool:
+        """Whether something long runs."""
+        return self.training.running
 
     @property
     def loss(self) -> RasterView:
