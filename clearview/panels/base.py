@@ -2,7 +2,7 @@
 
 import html
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -127,7 +127,8 @@ class Panel(W.VBox):
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.
 
         Returns:
-            A HoloViews element, or a layout of one for each of `views`, or a sentence that says why there is none.
+            A HoloViews element, or a layout of one for each of `views`, or an iterator over these, of which each is
+            shown before the next is made, or a sentence that says why there is none.
         """
         raise NotImplementedError
 
@@ -287,7 +288,7 @@ class Panel(W.VBox):
         drawn = self.draw(self.settings, 1.0)
         if isinstance(drawn, str):
             raise ValueError(drawn)
-        return drawn
+        return hv.Layout(list(drawn)).cols(2) if isinstance(drawn, Iterator) else drawn
 
     def data(self):
         """The numbers behind the picture in full detail: a field, or a table of curves.
@@ -428,7 +429,8 @@ class Panel(W.VBox):
                 detail = 1.0
             else:
                 tag = " ".join(_text(settings[name]) for name in self.tags)
-                for view, element in zip(self.views, drawn if isinstance(drawn, hv.Layout) else [drawn], strict=True):
+                several = isinstance(drawn, hv.Layout | Iterator)
+                for view, element in zip(self.views, drawn if several else [drawn], strict=True):
                     view.show(element, tag, detail=detail)
             self._whole = dragging and detail == 1.0
         if dragging:

@@ -1,7 +1,7 @@
 """The search of a patch for streams: sky, proper motions, colours and lines of one window, and what a scan found."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -32,6 +32,7 @@ from clearview.panels.selection import Selection
 from clearview.panels.share import code_of
 from clearview.panels.train import Learner, TrainBar, Work
 from clearview.panels.view import RasterView
+from clearview.panels.worker import Latest
 
 MOTIONS = ("pm_lon", "pm_lat")
 SKY = ("lon_cos_lat", "lat")
@@ -133,7 +134,7 @@ class StreamPanel(SelectingPanel):
     work: ClassVar = Work(file="", pausable=False)
 
     def __init__(
-        self, catalog=None, config=None, scan=None, *, selection: Selection | None = None, size: int = 240,
+        self, catalog=None, config=None, scan=None, *, selection: Selection | None = None, size: int = 232,
         threaded: bool = True,
     ):  # fmt: skip
         a(selection, (Selection, type(None)), "a Selection")
@@ -157,11 +158,14 @@ class StreamPanel(SelectingPanel):
         self.scanner = TrainBar(
             catalog, config, learner=self._scans, usable=lambda fit: True, changed=self._rescanned,
             say=lambda slot, what, **how: self._say(f"scan {slot}", what, **how), threaded=threaded,
-            work=Work("Scan", "scan", "scan", "scan.parquet", pausable=False),
+            work=Work("Scan", "scan", "scan", "scan.parquet", pausable=False, form=False),
         )  # fmt: skip
         if scan is not None:
             self.scanner.adopt(_Search(scan))
         self._start = config
+        self._clears = Latest(
+            self._clear, lambda error: self._say("clear", error), rest=0.5, threaded=threaded
+        )  # fmt: skip
         super().__init__(catalog, config=config, selection=selection, size=size, threaded=threaded)
 
     # ---- controls ------------------------------------------------------------------------------------------------
@@ -183,7 +187,7 @@ class StreamPanel(SelectingPanel):
             "top": slider("so many", 100, 10, 1000, 10, readout_format=".0f"),
             "candidate": W.Select(options=[("no candidate", None)], rows=6, layout=W.Layout(width="100%")),
         }
-        self._head, self._note = W.HTML(), W.HTML()
+        self._head, self._note, self._cuts = W.HTML(), W.HTML(), W.HTML(layout=W.Layout(width="300px"))
         self.below = (self.selecting, self._note, self._head, controls["candidate"])
         controls["candidate"].add_class("cv-candidates")
         if config.method is not None:
@@ -200,8 +204,12 @@ class StreamPanel(SelectingPanel):
 
     def arrange(self) -> W.Widget:
         shown = [control for name, control in self.controls.items() if name != "candidate"]
+        for control in shown:
+            if hasattr(control.style if hasattr(control, "style") else None, "description_width"):
+                control.style.description_width = "116px"
+        shown.insert(shown.index(self.controls["stars"]) + 1, self._cuts)
         left = W.VBox([*shown, self.bar, self.scanner, self.share], layout=W.Layout(width="316px", flex="none"))
-        wide = self.view.width + 164
+        wide = self.view.width + 158
         columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
         right = W.VBox(
             [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),
@@ -235,7 +243,9 @@ class StreamPanel(SelectingPanel):
         scanned = controls["scanned"].value
         for name, motion in (("center", scanned), ("other", _other(scanned))):
             controls[name].description = f"{label(motion)} [mas/yr]"
-        scores = self._scores(self.settings)
+        scores = None if catalog is None else self._scores(self.settings)
+        lacking = controls["best"].value and scores is None
+        self.tell("scores", "There are no scores of this region yet: press Train." if lacking else "")
         controls["best"].disabled = scores is None and not controls["best"].value
         controls["top"].layout.display = "" if controls["best"].value else "none"
         self.views[3].layout.display = "" if catalog is None or self._photometry() else "none"
@@ -247,12 +257,33 @@ class StreamPanel(SelectingPanel):
         if self._of[0] is not None and catalog is not self._of[0]:
             self._home()
         self._of = catalog, config
+        self._cuts.value = small(_cuts(catalog, config.fiducial))
         self._footprints, self._known, self._lines = {}, None, None
         self._whole_plane = None, None
         try:
             self._fiducial = "There are no stars yet." if catalog is None else config.fiducial.select(catalog)
         except (KeyError, ValueError) as error:
             self._fiducial = sentence(error)
+        if isinstance(self._fiducial, np.ndarray):
+            self._clears()
+
+    def _clear(self, dragging: bool) -> bool:
+        """In a thread of its own, since it takes seconds: without globular clusters, which lie on lines at any angle."""
+        if dragging:  # not at rest yet
+            return False
+        catalog, config = self._of
+        try:
+            rows = streams().view_of(catalog, config).searched
+        except ValueError:  # too few to look for any
+            return True
+        fiducial = np.zeros(len(catalog), bool)
+        fiducial[rows] = True
+        with self._lock:
+            if self._closed or (catalog, config) != self._of:
+                return True
+            self._fiducial, self._footprints, self._lines, self._whole_plane = fiducial, {}, None, (None, None)
+        self._draws()
+        return True
 
     def _follow_fit(self) -> None:
         """A run that was chosen from the list takes the sliders to its region; one just trained leaves them."""
@@ -384,6 +415,7 @@ class StreamPanel(SelectingPanel):
     def close(self) -> None:
         if not self._closed:
             self.scanning.close()
+            self._clears.close()
         super().close()
 
     # ---- what is learnt and looked for ---------------------------------------------------------------------------
@@ -420,14 +452,15 @@ class StreamPanel(SelectingPanel):
             def tell(progress):
                 if len(progress.history):
                     histories[progress.stage] = progress.history
-                return on_progress is None or on_progress(progress)
+                return on_progress is None or on_progress(_staged(progress, False))
 
             _, made = streams().score_patch(catalog, config, regions=[region], on_progress=tell)[region.scan]
             history = pd.concat(histories.values(), ignore_index=True) if histories else pd.DataFrame()
+            stars, name = int(made.stars[0]), type(config.method).__name__
+            told = f"{stars:,} stars of {_words(region)} mas/yr scored{made.message.removeprefix(name)}"
             self._mine = RegionScores(
-                region, config, made.ln_ratio[0], catalog.digest(DIGEST), history, made.message, int(made.stars[0]),
-                made.stopped,
-            )  # fmt: skip
+                region, config, made.ln_ratio[0], catalog.digest(DIGEST), history, told, stars, made.stopped
+            )
             return self._mine
 
         return Learner(fit, _no_file, _no_file, defaults=lambda: self._defaults(self.catalog), name="scores")
@@ -445,7 +478,10 @@ class StreamPanel(SelectingPanel):
             return "A scan needs the stars of a patch."
 
         def fit(catalog, *, config=None, on_progress=None, **_):
-            return _Search(streams().scan_patch(catalog, config or self._config, on_progress=on_progress))
+            def tell(progress):
+                return on_progress is None or on_progress(_staged(progress))
+
+            return _Search(streams().scan_patch(catalog, config or self._config, on_progress=tell))
 
         return Learner(
             fit, lambda search, path, overwrite: search.scan.save(path, overwrite=overwrite),
@@ -456,11 +492,6 @@ class StreamPanel(SelectingPanel):
         if not self._closed:
             self._refresh()
             self.scanner.refresh()
-
-    def _refresh(self) -> None:
-        super()._refresh()
-        if not self._closed:
-            self.scanner.settings.layout.display = "none"  # those above are for both
 
     def _foreign(self) -> bool:
         """Whether the scan is one of other stars."""
@@ -501,8 +532,10 @@ class StreamPanel(SelectingPanel):
 
     def draw(self, settings: Mapping[str, Any], detail: float):
         catalog = self.catalog
-        if catalog is None:
-            return "No stars yet: pass those of a patch."
+        return "No stars yet: pass those of a patch." if catalog is None else self._pictures(catalog, settings, detail)
+
+    def _pictures(self, catalog, settings, detail: float) -> Iterator[Any]:
+        """Sky, lines, motions, and colours if there are any, one after the other."""
         columns, windows = self.selection.columns, self._windows(settings)
         kind = settings["stars"]
         fiducial = self._fiducial if kind == "fiducial" and isinstance(self._fiducial, np.ndarray) else None
@@ -516,37 +549,33 @@ class StreamPanel(SelectingPanel):
             keep = np.zeros(len(catalog), bool)
             keep[rows] = True
             words = " of highest score"
-        elif settings["best"]:
-            words = "; no scores of this region yet: press Train"
         many = len(catalog) if keep is None else int(np.count_nonzero(keep))
         candidate, members = self._candidate(settings)
         field = self._hough(keep, kind, fiducial, many, detail)
 
-        title = f"{many:,} of {len(catalog):,} stars{words}"
+        title = f"{many:,} stars{words}" if words else f"{many:,} of {len(catalog):,} stars"
         over = [] if candidate is None else [track_path(**candidate["track"], label="track")]
         if candidate is None and (line := _line(field)) is not None:
             config = self._config.hough
             over.append(line_path(line, config.radius, width=config.width, label="strongest line"))
         if settings["known"]:
             over += self._tracks()
-        sky = self._view(0, SKY, keep, detail, over, members, title)
+        yield self._view(0, SKY, keep, detail, over, members, title)
 
         lines = hough_image(field)
         if candidate is not None:
             row = candidate["track"]
             marks = points([row["theta"]], [row["r"]]), text(row["theta"], row["r"], f"candidate {candidate['rank']}")
             lines = hv.Overlay([*layers(lines), *marks], label=lines.label)
-        whole = [fiducial is not None, kind]
-        motions = self._view(2, MOTIONS, fiducial, detail, self._outline(settings), members,
-                             f"{'Fiducial' if whole[0] else 'All'} stars in all motions", whole)  # fmt: skip
-        drawn = [sky, lines, motions]
+        yield lines
+        words = f"{'All' if fiducial is None else 'Fiducial'} stars in all motions"
+        yield self._view(2, MOTIONS, fiducial, detail, self._outline(settings), members, words, kept=kind)
         if pair := self._photometry():
             cut, own = self._config.fiducial, keep if scores is not None else in_windows(columns, windows)
             axes = columns.axes(pair, self.views[3].range)
             # From bright on, as far as the picture goes.
             limits = window_path(cut.color, (min(axes[1].low, 0.0), cut.faintest), (0, 0, 0, 0), label="fiducial")
-            drawn.append(self._view(3, pair, own, detail, [limits], members, "In the windows, of all colours"))
-        return hv.Layout(drawn).cols(2)
+            yield self._view(3, pair, own, detail, [limits], members, "In the windows, of all colours")
 
     def _draw(self, dragging: bool) -> bool:
         # A view without photometry has no picture.
@@ -577,11 +606,11 @@ class StreamPanel(SelectingPanel):
         if members is not None:
             own = (columns[name][members] for name in names)
             marks = [k.relabel("members") for k in star_points(*own, axes, reverse=DOWNWARDS)]
-        return hv.Overlay([*layers(below), *over, *marks], label=title)
+        return hv.Overlay([*layers(below), *marks, *over], label=title)
 
     def _count(self, columns, x, y, axes, kept):
         """Counts, made anew only for other cells where ``kept`` says that these are the same stars."""
-        key = None if kept is None else (columns, tuple(axes), *kept)
+        key = None if kept is None else (columns, tuple(axes), kept)
         of, counts = self._whole_plane
         if key is None or of != key:
             counts = turned(count_field(x, y, axes))
@@ -648,6 +677,12 @@ class StreamPanel(SelectingPanel):
         return self._known
 
 
+def _staged(progress, whole: bool = True):
+    """A progress whose stage, such as "pm_lon: classifiers", is said the other way round, or without the first."""
+    scan, _, stage = progress.stage.rpartition(": ")
+    return progress._replace(stage=f"{stage}, {scan}" if scan and whole else stage)
+
+
 def _no_file(*_, **__):
     raise ValueError("Expected a scan to save or load, got scores of one region; save the scan.")
 
@@ -675,6 +710,18 @@ def _line(field):
     i, j = np.unravel_index(np.nanargmax(sigma), sigma.shape)
     place = float(field["theta"][i]), float(field["r"][j])
     return streams().Line(*place, float(sigma[i, j]), int(field["counts"][i, j]), float(field["expected"][i, j]))
+
+
+def _cuts(catalog, fiducial) -> str:
+    """Which stars are fiducial, in words."""
+    skipped = () if catalog is None else fiducial.skipped(catalog)
+    told = [f"within {fiducial.radius:g}° of the centre"]
+    if fiducial.magnitude_column not in skipped:
+        told.append(f"G < {fiducial.faintest:g}")
+    if fiducial.color_column not in skipped:
+        told.append(f"{fiducial.color[0]:g} < BP − RP < {fiducial.color[1]:g}")
+    words = f"fiducial: {', '.join(told)}, faster than {fiducial.slow:g} mas/yr, in no cluster"
+    return words + (" (no photometry to cut in)." if skipped else ".")
 
 
 _FORMAT = "{:>3} {:>8} {:>7} {:>7} {:>7} {:>7}  {}"

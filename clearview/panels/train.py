@@ -61,6 +61,7 @@ class Work(NamedTuple):
         thing: what comes of it.
         file: the path that stands in the box at first; empty where there are no files.
         pausable: whether it can be paused, and resumed.
+        form: whether it has settings of its own to show.
     """
 
     verb: str = "Train"
@@ -68,6 +69,7 @@ class Work(NamedTuple):
     thing: str = "fit"
     file: str = "fit.clearview"
     pausable: bool = True
+    form: bool = True
 
 
 TRAINING = Work()
@@ -142,7 +144,8 @@ class TrainBar(W.VBox):
         )
         self.overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
         self.stop.disabled = self.hold.disabled = True
-        for later in (self.loss, self.anew, self.which, self.fraction):
+        for later in (self.loss, self.anew, self.which, self.fraction, *[self.hold] * (not work.pausable),
+                      *[self.settings] * (not work.form)):  # fmt: skip
             later.layout.display = "none"
         for widget, slot, action in (
             (self.go, "train", self.train), (self.anew, "train", lambda: self.train(resume=False)),
@@ -327,7 +330,7 @@ class TrainBar(W.VBox):
         if why or self.stage.value == self._why:
             self.stage.value = self._why = small(why)
         self._offer()
-        self.settings.layout.display = "none" if isinstance(learner, str) else ""
+        self.settings.layout.display = "none" if isinstance(learner, str) or not self.work.form else ""
         self.settings.show()
         asked = None if why else (self.catalog, self.config, self._need().name)
         if asked != self._asked:
