@@ -76,7 +76,7 @@ def track_path(theta: float, r: float, track: Any, ends: Any, *, label: str = ""
         label: its name in the legend.
     """
     sin, cos = np.sin(np.deg2rad(theta)), np.cos(np.deg2rad(theta))
-    along = np.linspace(*ends, 60)
+    along = np.linspace(ends[0], ends[1], 60)
     across = r + np.vander(along / 10, 3, increasing=True) @ np.asarray(track, float)
     return path(along * cos + across * sin, along * sin - across * cos, label)
 
@@ -96,7 +96,7 @@ def window_path(x: Any, y: Any, ends: Any, *, label: str = "") -> hv.Path:
     if x is None and y is None:
         raise ValueError("Expected a window along x or y, got neither; pass (low, high) of one.")
     if x is None or y is None:
-        (low, high), (first, last) = (y, ends[:2]) if x is None else (x, ends[2:])
+        (low, high), (first, last) = (y, ends[:2]) if y is not None else (x, ends[2:])
         over, across = np.array([first, last, np.nan, first, last]), np.array([low, low, np.nan, high, high])
         return path(over, across, label) if x is None else path(across, over, label)
     return path(np.array([x[0], x[1], x[1], x[0], x[0]]), np.array([y[0], y[0], y[1], y[1], y[0]]), label)

@@ -181,7 +181,7 @@ class StreamPanel(SelectingPanel):
             "other": slider("", 0.0, -reach, reach, STEP),
             "other_width": slider("width [mas/yr]", 2 * reach, STEP, 2 * reach, STEP),
             "stars": Choice(("fiducial", "all")),
-            "known": tick("known streams (galstreams)", False),
+            "known": tick("known streams of these motions (galstreams)", False),
             "method": dropdown("Scores by", METHODS, "none"),
             "best": tick("only stars of highest score", False),
             "top": slider("so many", 100, 10, 1000, 10, readout_format=".0f"),
@@ -197,7 +197,7 @@ class StreamPanel(SelectingPanel):
         sky, _, motions, colours = self.views
         self.outlines.add(sky, lambda: (SKY, self._windows(self.settings)))
         self.outlines.add(motions, lambda: (MOTIONS, ()))
-        self.outlines.add(colours, lambda: (self._photometry(), self._windows(self.settings)))
+        self.outlines.add(colours, lambda: (self._photometry() or (), self._windows(self.settings)))
         self.bar.elsewhere = lambda: "a scan" if self.scanner.training.running else ""
         self.scanner.elsewhere = lambda: "a training" if self.training.running else ""
         return controls
@@ -268,7 +268,7 @@ class StreamPanel(SelectingPanel):
             self._clears()
 
     def _clear(self, dragging: bool) -> bool:
-        """In a thread of its own, since it takes seconds: without globular clusters, which lie on lines at any angle."""
+        """Without globular clusters, which lie on lines at any angle; that takes seconds, so it has its own thread."""
         if dragging:  # not at rest yet
             return False
         catalog, config = self._of
@@ -296,7 +296,8 @@ class StreamPanel(SelectingPanel):
 
     def _list(self) -> None:
         """The candidates, and why they may not be shown."""
-        search, control = self.scanner.fit, self.controls["candidate"]
+        search: Any = self.scanner.fit
+        control = self.controls["candidate"]
         whole = search is not None and self.catalog is not None and not self._foreign()
         if (search, whole) != self._listed:
             self._listed = search, whole
@@ -307,10 +308,8 @@ class StreamPanel(SelectingPanel):
             control.value = before if whole and before is not None and before < len(rows) else None
             control.rows = min(max(len(rows) + 1, 2), 8)
             self._head.value = _mono(_HEAD) if rows else ""
-            told = (
-                "" if search is None else search.message if whole else "The candidates are of other stars: scan again."
-            )
-            self._note.value = small(told)
+            foreign = search is not None and not whole
+            self._note.value = small("The candidates are of other stars: scan again." if foreign else "")
             control.layout.display = "" if rows else "none"
         if control.value != self._chosen_before:
             self._chosen_before = control.value
@@ -559,7 +558,7 @@ class StreamPanel(SelectingPanel):
             config = self._config.hough
             over.append(line_path(line, config.radius, width=config.width, label="strongest line"))
         if settings["known"]:
-            over += self._tracks()
+            over += self._tracks(windows)
         yield self._view(0, SKY, keep, detail, over, members, title)
 
         lines = hough_image(field)
@@ -575,7 +574,8 @@ class StreamPanel(SelectingPanel):
             axes = columns.axes(pair, self.views[3].range)
             # From bright on, as far as the picture goes.
             limits = window_path(cut.color, (min(axes[1].low, 0.0), cut.faintest), (0, 0, 0, 0), label="fiducial")
-            yield self._view(3, pair, own, detail, [limits], members, "In the windows, of all colours")
+            words = "In the windows, of all colours" if scores is None else "The same stars"
+            yield self._view(3, pair, own, detail, [limits], members, words)
 
     def _draw(self, dragging: bool) -> bool:
         # A view without photometry has no picture.
@@ -601,11 +601,11 @@ class StreamPanel(SelectingPanel):
         else:
             axes = cells(axes, n / 3, view.width * detail)
             counts = self._count(columns, x, y, axes, kept)
-            below = chosen_image(counts, None if chosen is None else count_field(*chosen, axes).values)
+            below = chosen_image(counts, None if chosen is None else count_field(chosen[0], chosen[1], axes).values)
         marks = []
         if members is not None:
-            own = (columns[name][members] for name in names)
-            marks = [k.relabel("members") for k in star_points(*own, axes, reverse=DOWNWARDS)]
+            x, y = (columns[name][members] for name in names)
+            marks = [k.relabel("members") for k in star_points(x, y, axes, reverse=DOWNWARDS)]
         return hv.Overlay([*layers(below), *marks, *over], label=title)
 
     def _count(self, columns, x, y, axes, kept):
@@ -621,11 +621,11 @@ class StreamPanel(SelectingPanel):
     def _outline(self, settings) -> list[Any]:
         """The signal region over the plane of motions, and the window."""
         windows = {w.name: w.ends for w in self._windows(settings)}
-        sides = [windows.get(name) for name in MOTIONS]
+        x, y = (windows.get(name) for name in MOTIONS)
         ends = tuple(self.views[2].range) or (-self._reach, self._reach) * 2
-        alone = [ends_ if name == settings["scanned"] else None for name, ends_ in zip(MOTIONS, sides, strict=True)]
-        drawn = [window_path(*alone, ends, label="signal region")]
-        return [*drawn, window_path(*sides, ends, label="window")] if all(sides) else drawn
+        first = settings["scanned"] == MOTIONS[0]
+        drawn = [window_path(x if first else None, None if first else y, ends, label="signal region")]
+        return [*drawn, window_path(x, y, ends, label="window")] if x and y else drawn
 
     def _hough(self, keep, kind: str, fiducial, many: int, detail: float):
         """The lines of the stars of a window, against all of their kind."""
@@ -657,24 +657,37 @@ class StreamPanel(SelectingPanel):
         shown = {"theta": float(row["theta"]), "r": float(row["r"]), "track": track, "ends": ends}
         return {"rank": i + 1, "track": shown}, likely
 
-    def _tracks(self) -> list[Any]:
-        """Known streams in the patch, with their names."""
+    def _tracks(self, windows) -> list[Any]:
+        """Known streams of the patch whose proper motion there lies in the windows, with their names."""
         if self._known is None:
-            self._known = []
-            center = self.catalog.meta.get("patch", {}).get("center")
-            if center is not None:
-                columns = self.selection.columns
-                radius = float(np.hypot(columns[SKY[0]], columns[SKY[1]]).max())
-                table = streams().tracks_in(tuple(center), min(radius, 90.0))
-                if len(table):
-                    x, y = (np.asarray(table[k], float) for k in ("x", "y"))
-                    self._known = [path(x, y, "known streams")]
-                    for name in dict.fromkeys(table["stream"]):
-                        rows = np.flatnonzero((np.asarray(table["stream"]) == name) & np.isfinite(x))
-                        if len(rows):
-                            middle = rows[len(rows) // 2]
-                            self._known.append(text(float(x[middle]), float(y[middle]), str(name)))
-        return self._known
+            self._known = _known(self.catalog)
+        drawn: list[Any] = []
+        for name, xy, motion in self._known:
+            if all(low <= motion[MOTIONS.index(w.name)] <= high for w in windows for low, high in [w.ends]):
+                x, y = xy[len(xy) // 2].tolist()
+                drawn += [path(xy[:, 0], xy[:, 1], "" if drawn else "known streams"), text(x, y, name)]
+        return drawn
+
+
+def _known(catalog) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Of each known stream in a patch its name, (M, 2) places x, y [deg], and its median motion there [mas/yr]."""
+    center = catalog.meta.get("patch", {}).get("center")
+    if center is None:
+        return []
+    table = streams().known_streams(newest=True)
+    lon, lat = (np.asarray(catalog[name], float) for name in ("lon", "lat"))
+    radius = float(np.clip(np.hypot(lon * np.cos(np.deg2rad(lat)), lat).max(), 1e-3, 90))
+    inside = streams().Patch(*center, radius).contains(table["ra"], table["dec"])
+    inside &= np.isfinite(table["pmra"]) & np.isfinite(table["pmdec"])
+    if not inside.any():
+        return []
+    placed, found = table.take(inside).to_patch(tuple(center)), []
+    names = np.asarray(placed["stream"])
+    for name in dict.fromkeys(names.tolist()):
+        own = names == name
+        x, y, *motion = (np.asarray(placed[k], float)[own] for k in ("lon", "lat", *MOTIONS))
+        found.append((name, np.stack([x * np.cos(np.deg2rad(y)), y], 1), np.median(motion, axis=1)))
+    return found
 
 
 def _staged(progress, whole: bool = True):
@@ -724,7 +737,7 @@ def _cuts(catalog, fiducial) -> str:
     return words + (" (no photometry to cut in)." if skipped else ".")
 
 
-_FORMAT = "{:>3} {:>8} {:>7} {:>7} {:>7} {:>7}  {}"
+_FORMAT = "{:>3} {:>9} {:>8} {:>8} {:>9} {:>8}  {}"
 _HEAD = _FORMAT.format("", "strength", "pm_lon", "pm_lat", "members", "length", "")
 
 
