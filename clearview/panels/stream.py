@@ -181,7 +181,7 @@ class StreamPanel(SelectingPanel):
             "other": slider("", 0.0, -reach, reach, STEP),
             "other_width": slider("width [mas/yr]", 2 * reach, STEP, 2 * reach, STEP),
             "stars": Choice(("fiducial", "all")),
-            "known": tick("known streams of these motions (galstreams)", False),
+            "known": tick("known streams of these motions", False),
             "method": dropdown("Scores by", METHODS, "none"),
             "best": tick("only stars of highest score", False),
             "top": slider("so many", 100, 10, 1000, 10, readout_format=".0f"),
