@@ -147,7 +147,8 @@ def sky_map(
     for lines in found.values():
         for (name, _), line in lines.items():
             if name in wanted:
-                drawn.append(text(*_flat(line[len(line) // 2]).tolist(), name).redim(x=x, y=y))
+                place = _flat(line[len(line) // 2])
+                drawn.append(text(place[0], place[1], name).redim(x=x, y=y))
                 wanted.remove(name)
     many = {kind: len({name for name, _ in lines}) for kind, lines in found.items()}
     told = ", ".join(f"{n} {kind if n != 1 else kind[:-1]}" for kind, n in many.items())
