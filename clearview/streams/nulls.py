@@ -152,16 +152,18 @@ def null_scans(
     Raises:
         ValueError: for another kind, fewer than one patch, or as `scan_patch`.
     """
-    config = ScanConfig() if config is None else checks.a(config, ScanConfig, "a ScanConfig")
+    config = ScanConfig() if config is None else config
+    checks.a(config, ScanConfig, "a ScanConfig")
     checks.number("n", n, 1, 10**6, whole=True)
     checks.number("seed", seed, *checks.SEEDS, whole=True)
     if kind not in KINDS:
         raise ValueError(f"Expected kind among {', '.join(KINDS)}, got {checks.shown(kind)}; choose one.")
     began, view = time.monotonic(), view_of(stars, config)
     without = np.zeros(len(stars), bool)
-    for row, members in enumerate(scan.members if scan is not None else ()):
-        if scan is not None and scan.candidates["strength"][row] >= above:
-            without[members["row"][members["probability"] > 0.5]] = True
+    if scan is not None:
+        for strength, members in zip(np.asarray(scan.candidates["strength"], float), scan.members, strict=True):
+            if strength >= above:
+                without[np.asarray(members["row"])[np.asarray(members["probability"]) > 0.5]] = True
     anew = config.method is not None and (config.sky or kind == "smoothed")
     if config.method is not None and not anew and scores is None:
         scores = score_patch(stars, config)

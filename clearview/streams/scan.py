@@ -458,7 +458,8 @@ _UNITS = {
 def _with_units(table: Table) -> Table:
     for name in table.colnames:
         if name in _UNITS:
-            table[name].unit = _UNITS[name]
+            column: Any = table[name]
+            column.unit = _UNITS[name]
     return table
 
 
@@ -549,7 +550,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
             continue
         own = rows[made.rows]
         along, across = along_and_across(view.x[own], view.y[own], theta, line.r)
-        table = {"row": own.astype(np.int32)}
+        table: dict[str, Any] = {"row": own.astype(np.int32)}
         if "source_id" in stars:
             table["source_id"] = np.ma.filled(np.ma.asarray(stars["source_id"][own]), -1).astype(np.int64)
         table |= {name: np.asarray(stars[name][own], float) for name in ("ra", "dec") if name in stars}

@@ -6,9 +6,9 @@ wide (a standard deviation) and 10 to 15 deg long, at a random angle, place and 
 cent of the stars of its signal region of 6 mas/yr: found_05, found_02 and found_01 are the shares found. Found is a
 candidate stronger than the threshold whose members (probability above a half) hold more than half of the stream's stars
 in the patch and whose line is within 10 deg of the stream's. The threshold is fixed on empty patches of other seeds, at
-one candidate in twenty of them; false_per_patch counts candidates above it, that are no stream, in further empty patches,
-with the upper limit of 95 per cent confidence. purity_at_40 is the purity of the most probable members that hold 40 per
-cent of the stream's stars, the median over what was found, purity_at_40_05 and so on for each strength.
+one candidate in twenty of them; false_per_patch counts the candidates above it in further empty patches, with the
+upper limit of 95 per cent confidence. purity_at_40 is the purity of the most probable members that hold 40 per cent of
+the stream's stars, the median over what was found; purity_at_40_05 and so on are those of each strength.
 
 `--method cathode` (or anode, cwola) adds lines among the stars of highest score; the default counts all stars.
 """
@@ -88,9 +88,7 @@ def run(seed, arguments):
 def arguments(parser):
     parser.add_argument("--method", choices=list(METHODS), default="none", help="scores (default none)")
     parser.add_argument("--stars", type=int, default=200_000)
-    parser.add_argument(
-        "--patches", type=int, default=20, help="empty ones for the threshold, and as many for its rate"
-    )
+    parser.add_argument("--patches", type=int, default=20, help="empty ones for the threshold, as many for its rate")
     parser.add_argument("--injections", type=int, default=10, help="of each strength")
 
 
