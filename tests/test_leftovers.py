@@ -13,11 +13,11 @@ from clearview.panels import (
     AccelerationPanel,
     DensityPanel,
     DustPanel,
+    ExcessPanel,
     Explorer,
     PhaseSpacePanel,
     ProfilePanel,
     StarsPanel,
-    StreamsPanel,
 )
 
 MADE = {
@@ -25,7 +25,7 @@ MADE = {
     "density": lambda: DensityPanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "profiles": lambda: ProfilePanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "dust": lambda: DustPanel(stars(2000), size=64),
-    "streams": lambda: StreamsPanel(sky_stars(2000), size=64),
+    "excess": lambda: ExcessPanel(sky_stars(2000), size=64),
     "phase space": lambda: PhaseSpacePanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "stars": lambda: StarsPanel(stars(2000), size=64),
     "explorer": lambda: Explorer(stars(2000)),

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from clearview.streams.cells import Cells, Excess, compact
 from clearview.streams.distance import photometric_distance
 from clearview.streams.lines import Footprint, HoughConfig, Line, hough
 from clearview.streams.members import MemberConfig, Members, along_and_across, fit_members
-from clearview.streams.regions import SCANS, Fiducial, signal_regions
+from clearview.streams.regions import SCANS, Fiducial, SignalRegion, signal_regions
 
 METHODS = {"Anode": Anode, "Cwola": Cwola, "Cathode": Cathode}
 
@@ -204,34 +204,44 @@ def view_of(stars: Catalog, config: ScanConfig) -> View:
 
 
 def score_patch(
-    stars: Catalog, config: ScanConfig, *, on_progress: OnProgress = None
+    stars: Catalog, config: ScanConfig, *, regions: Sequence[SignalRegion] | None = None, on_progress: OnProgress = None
 ) -> dict[str, tuple[list, Scores]]:
     """For each scanned proper motion its signal regions and the scores of their stars.
 
     The features are the other proper motion, colour and magnitude as far as they are there, and the sky if
     ``config.sky``. Stars without all features have no score.
 
+    Args:
+        stars: of `Patch.of`.
+        config: what to do.
+        regions: those to score; by default all of the patch, see `signal_regions`.
+        on_progress: called with `Progress`; returning False cancels.
+
     Raises:
         ValueError: as `signal_regions` and `score_regions`.
     """
     names = [n for n in (config.fiducial.color_column, config.fiducial.magnitude_column) if n in stars]
     out: dict[str, tuple[list, Scores]] = {}
-    for number, scan in enumerate(SCANS):
-        columns = [SCANS[1 - number], *names, *(("lon", "lat") if config.sky else ())]
+    scans = [scan for scan in SCANS if regions is None or any(r.scan == scan for r in regions)]
+    for number, scan in enumerate(scans):
+        columns = [SCANS[1 - SCANS.index(scan)], *names, *(("lon", "lat") if config.sky else ())]
         table = np.stack([np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in columns], 1)
         whole = np.isfinite(table).all(1)
-        regions = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
-        regions = [r for r in regions if abs(r.middle) <= config.reach]
-        if not regions:
+        if regions is None:
+            found = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+            found = [r for r in found if abs(r.middle) <= config.reach]
+        else:
+            found = [r for r in regions if r.scan == scan]
+        if not found:
             continue
 
         def tell(progress, number=number, scan=scan):
             return on_progress is None or on_progress(
-                progress._replace(stage=f"{scan}: {progress.stage}", fraction=(number + progress.fraction) / 2)
+                progress._replace(stage=f"{scan}: {progress.stage}", fraction=(number + progress.fraction) / len(scans))
             )
 
         scores = score_regions(
-            config.method, table[whole], np.asarray(stars[scan], float)[whole], [(r.low, r.high) for r in regions],
+            config.method, table[whole], np.asarray(stars[scan], float)[whole], [(r.low, r.high) for r in found],
             seed=config.seed, folds=config.folds, on_progress=tell,
         )  # fmt: skip
         spread = []
@@ -239,7 +249,7 @@ def score_patch(
             of_all = np.full(len(stars), np.nan, np.float32)
             of_all[whole] = values
             spread.append(of_all)
-        out[scan] = regions, scores._replace(ln_ratio=spread)
+        out[scan] = found, scores._replace(ln_ratio=spread)
         if scores.stopped != "finished":
             break
     return out

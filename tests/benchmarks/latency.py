@@ -56,10 +56,10 @@ CASES = {f"{name}_{size}": code.format(size=size) for size in (300, 600) for nam
     "density_600": "DensityPanel(catalog, fit, size=600)",
     "profile": "ProfilePanel(catalog, fit, size=600)",
     "dust": "dust(240)",  # three views
-    "streams": 'StreamsPanel(clearview.load_sample("gd1_strip"), size=600)',
+    "excess": 'ExcessPanel(clearview.load_sample("gd1_strip"), size=600)',
 }
 """Panels whose first slider is moved."""
-BESIDE = ("field_600", "density_600", "profile", "dust", "streams", "stars1m_600")
+BESIDE = ("field_600", "density_600", "profile", "dust", "excess", "stars1m_600")
 """Those that are measured once more while a map is trained."""
 LASSO = """
 from fakes import stars
