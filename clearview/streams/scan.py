@@ -75,7 +75,7 @@ class ScanConfig:
     tops: tuple[int, ...] = (100,)
     widths: tuple[float, ...] = (0.6, 1.0)
     fewest: int = 20
-    reach: float = 15.0
+    reach: float = 20.0
     least: float = 4.2
     most: int = 40
     weakest: float = 6.0
