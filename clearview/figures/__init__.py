@@ -7,6 +7,7 @@ from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
 from clearview.figures.stars import count_batches, count_field
+from clearview.figures.streams import hough_image, line_path, sky_map
 from clearview.figures.style import Named, colours, limits_of
 from clearview.figures.training import loss_curve
 
@@ -21,7 +22,9 @@ __all__ = [
     "data_of",
     "frame_of",
     "hatch",
+    "hough_image",
     "limits_of",
+    "line_path",
     "loss_curve",
     "marginal",
     "marker",
@@ -33,6 +36,7 @@ __all__ = [
     "quality_views",
     "save_figure",
     "show",
+    "sky_map",
     "slice_image",
     "star_points",
     "text",

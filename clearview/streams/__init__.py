@@ -1,6 +1,7 @@
 """The search for stellar streams: where stars are too many, which of them lie along a line, and what that is worth."""
 
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Idealised, Scores, score_region, score_regions
+from clearview.streams.known import known_streams, match_known, tracks_in
 from clearview.streams.lines import (
     Footprint,
     HoughConfig,
@@ -14,6 +15,7 @@ from clearview.streams.lines import (
     strongest_lines,
 )
 from clearview.streams.members import MemberConfig, Members, fit_members
+from clearview.streams.merge import MergeConfig, Protocluster, Protostream, Stream, merge_lines, merge_patches
 from clearview.streams.regions import CLOUDS, Fiducial, Patch, SignalRegion, drop_foreground, signal_regions, tile_sky
 from clearview.streams.scan import (
     Excess,
@@ -43,19 +45,27 @@ __all__ = [
     "Line",
     "MemberConfig",
     "Members",
+    "MergeConfig",
     "Patch",
+    "Protocluster",
+    "Protostream",
     "Scan",
     "ScanConfig",
     "Scores",
     "SignalRegion",
+    "Stream",
     "clumps",
     "drop_foreground",
     "find_lines",
     "fit_members",
     "follow",
     "hough",
+    "known_streams",
     "line_pole",
     "load_scan",
+    "match_known",
+    "merge_lines",
+    "merge_patches",
     "on_line",
     "pole_line",
     "scan_patch",
@@ -67,5 +77,6 @@ __all__ = [
     "strongest_lines",
     "tile_sky",
     "track_of",
+    "tracks_in",
     "view_of",
 ]

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import xarray as xr
 from scipy.spatial import KDTree
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from clearview.catalogs.frames import basis, sky_point
 from clearview.checks import ABOVE_0, a, number, numbers
@@ -273,9 +273,9 @@ def clumps(x, y, radius: float = 0.5, *, threshold: float = 1e-6, fewest: int = 
     """(N,) which stars lie in compact clumps, such as globular clusters, which give a line at every angle.
 
     A clump is a disc around a star that holds more other stars than Poisson noise allows. What is expected there is the
-    density of the ring from one to four radii around it, and of its eight pairs of opposite sectors the densest:
-    so neither a line nor the edge of a field is a clump. Stars in a disc, or in the disc of one of them that is a
-    clump too, are masked.
+    density of the ring from one to four radii around it, and of its sixteen sectors the densest: so neither a line
+    nor the edge or the end of a field is a clump. Stars in a disc, or in the disc of one of them that is a clump
+    too, are masked.
 
     Args:
         x: (N,) deg.
@@ -302,10 +302,10 @@ def clumps(x, y, radius: float = 0.5, *, threshold: float = 1e-6, fewest: int = 
     for centre, around in zip(centres, tree.query_ball_point(places[centres], 4 * radius), strict=True):
         dx, dy = (places[around] - places[centre]).T
         ring = np.hypot(dx, dy) > radius
-        sector = (np.arctan2(dy[ring], dx[ring]) % np.pi * 8 / np.pi).astype(int) % 8
-        # A pair is an eighth of a ring of 15 discs. Half a star more, since none found is not none expected.
-        expected = (np.bincount(sector, minlength=8).max() + 0.5) * 8 / 15
-        if poisson.sf(many[centre] - 2, expected) < threshold:  # the star in the middle is there by choice
+        sector = (np.arctan2(dy[ring], dx[ring]) % (2 * np.pi) * 8 / np.pi).astype(int) % 16
+        # A sector is a sixteenth of a ring of 15 discs. Half a star more, since none found is not none expected.
+        expected = (np.bincount(sector, minlength=16).max() + 0.5) * 16 / 15
+        if pdtrc(many[centre] - 2, expected) < threshold:  # the star in the middle is there by choice
             masked[within[centre]] = True
     return masked
 

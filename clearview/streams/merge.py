@@ -261,8 +261,8 @@ def merge_patches(
     poles = [a(k, Protostream, "a Protostream").pole for k in protostreams]
     if not all(np.isin(k.stars, known).all() for k in protostreams):
         raise ValueError("Expected ids of all stars of the protostreams, got some of them; give all.")
-    vectors = [basis(ra[rows], dec[rows])[0] for rows in (order[np.searchsorted(known, k.stars)]
-                                                              for k in protostreams)]  # fmt: skip
+    rows = [order[np.searchsorted(known, k.stars)] for k in protostreams]
+    vectors = [basis(ra[own], dec[own])[0] for own in rows]
     centers = [basis(*sky_point(k.center, "center"))[0] for k in protostreams]
     near, reach = np.cos(np.deg2rad(hough.radius)), np.cos(np.deg2rad(min(2 * hough.radius, 180)))
     joined: list[tuple[int, int]] = []
@@ -270,19 +270,19 @@ def merge_patches(
         for j, other in enumerate(protostreams[:i]):
             if one.center == other.center or centers[i] @ centers[j] <= reach:
                 continue
-            shares = [one.stars[vectors[i] @ centers[j] >= near], other.stars[vectors[j] @ centers[i] >= near]]
-            both, mean = len(np.intersect1d(*shares)), (len(shares[0]) + len(shares[1])) / 2
+            first, second = one.stars[vectors[i] @ centers[j] >= near], other.stars[vectors[j] @ centers[i] >= near]
+            both, mean = len(np.intersect1d(first, second)), (len(first) + len(second)) / 2
             if both > config.shared * mean and (
                 _agree(one, poles[j], config, hough) and _agree(other, poles[i], config, hough)
             ):
                 joined.append((i, j))
     pairs, n = np.array(joined, int).reshape(-1, 2), len(protostreams)
-    groups = (
-        connected_components(coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n)), directed=False)[1] if n else []
-    )
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(n, n))
+    groups = connected_components(graph, directed=False)[1] if n else np.empty(0, int)
     out = []
     for group in np.unique(groups):
-        parts = sorted((protostreams[k] for k in np.flatnonzero(groups == group)), key=lambda k: -k.sigma)
+        own = (k for k, mark in zip(protostreams, groups, strict=True) if mark == group)
+        parts = sorted(own, key=lambda k: -k.sigma)
         out.append(Stream(tuple(parts), np.unique(np.concatenate([k.stars for k in parts]))))
     return sorted(out, key=lambda k: -k.sigma)
 

@@ -1,0 +1,150 @@
+"""Lines of stars: the plane in which they are found, a line in its patch, and streams all over the sky."""
+
+from collections.abc import Collection
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+
+from clearview.checks import ABOVE_0, number
+from clearview.figures.slices import curve, path, points, slice_image, text
+from clearview.figures.style import Named
+
+
+def hough_image(field: xr.Dataset, variable: str = "significance") -> hv.Overlay:
+    """A field of `clearview.streams.hough` as a picture, with the strongest line marked.
+
+    Args:
+        field: with ``significance`` on theta and r.
+        variable: what is shown: significance, counts or expected.
+
+    Raises:
+        ValueError: if it is no such field.
+    """
+    if "significance" not in field or variable not in field or field["significance"].dims != ("theta", "r"):
+        raise ValueError("Expected a field with significance on theta and r, got "
+                         f"{', '.join(map(str, field.data_vars)) or 'none'}; make it with hough.")  # fmt: skip
+    # Another sign for the same unit: an angle and a distance have no common scale.
+    shown = field[variable].assign_coords(theta=field["theta"].assign_attrs(units="°"))
+    sigma = field["significance"].values
+    if not np.isfinite(sigma).any():
+        return hv.Overlay([slice_image(shown)], label="No line")
+    # Up to the strongest: a line is no wild pixel.
+    most = float(np.nanmax(np.abs(sigma))) or 1.0
+    own: dict[str, Any] = {"scale": "diverging", "limits": (-most, most)} if variable == "significance" else {}
+    image = slice_image(shown, **own)
+    i, j = np.unravel_index(np.nanargmax(sigma), sigma.shape)
+    theta, r = float(field["theta"][i]), float(field["r"][j])
+    label = f"Strongest line: {sigma[i, j]:.1f}σ at θ = {theta:.1f}°, r = {r:.1f}°".replace("= -", "= −")
+    return hv.Overlay([image, points([theta], [r])], label=label)
+
+
+def line_path(line: Any, radius: float, *, width: float | None = None, label: str = "") -> hv.Path:
+    """A line as a chord of its patch.
+
+    Args:
+        line: with theta and r [deg], such as a `clearview.streams.Line`.
+        radius: of the patch, deg.
+        width: if given, the two sides of a strip so wide are drawn, deg.
+        label: its name in the legend.
+
+    Raises:
+        ValueError: if the line misses the patch.
+    """
+    number("radius", radius, ABOVE_0)
+    number("width", width, ABOVE_0, optional=True)
+    number("r of the line", line.r, -radius, radius)
+    sin, cos = np.sin(np.deg2rad(line.theta)), np.cos(np.deg2rad(line.theta))
+    pieces = []
+    for r in [line.r] if width is None else [line.r - width / 2, line.r + width / 2]:
+        if abs(r) <= radius:
+            s = np.sqrt(radius**2 - r**2) * np.array([-1, 1])
+            pieces += [np.stack([r * sin + s * cos, -r * cos + s * sin], -1), np.full((1, 2), np.nan)]
+    x, y = np.concatenate(pieces)[:-1].T
+    return path(x, y, label)
+
+
+def sky_map(
+    candidates: Any = None, known: Any = None, *, labels: Collection[str] | None = None, plane: float = 20.0
+) -> hv.Overlay:
+    """Streams over the whole sky, in the sinusoidal (equal-area) projection of Galactic coordinates.
+
+    l = 0 is in the middle and l grows to the left, as the sky is seen from within.
+
+    Args:
+        candidates: table with ``stream`` and ``ra``, ``dec`` or ``l``, ``b`` [deg]: points along each candidate in
+            their order, of which every name is one; astropy, pandas, a catalogue, or a mapping of columns.
+        known: tracks likewise, such as `clearview.streams.known_streams`; several ``reference`` of a stream are lines
+            of their own.
+        labels: names that are written beside their lines; by default those of the candidates, or of the known streams
+            if there are no candidates, at most 30.
+        plane: Galactic latitude up to which the sky is shaded, since stars there are too many and dust too thick, deg.
+
+    Raises:
+        KeyError: if a column is missing.
+        ValueError: if columns differ in length or there are neither candidates nor known streams.
+    """
+    number("plane", plane, 0, 90)
+    tables = {"known streams": known, "candidates": candidates}  # candidates lie above
+    found = {kind: _lines(table) for kind, table in tables.items() if table is not None}
+    if not found:
+        raise ValueError("Expected candidates or known streams, got neither; pass one of them.")
+    own = [name for name, _ in found.get("candidates", found.get("known streams", {}))]
+    wanted = dict.fromkeys(own if labels is None else labels)
+    wanted = set(list(wanted)[:30] if labels is None else wanted)
+    x = Named(("x", "l cos b"), unit="deg", reverse=True, range=(-200, 200))
+    y = Named(("y", "b"), unit="deg", range=(-95, 95))
+    drawn: list[Any] = []
+    for kind, lines in found.items():
+        pieces = [piece for line in lines.values() for piece in (_broken(line), np.full((1, 2), np.nan))]
+        places = _flat(np.concatenate(pieces)[:-1] if pieces else np.empty((0, 2)))
+        drawn.append(path(places[:, 0], places[:, 1], kind).redim(x=x, y=y))
+    b = np.linspace(-90, 90, 181)
+    rim = _flat(np.stack([np.r_[0 * b + 180, 0 * b - 180], np.r_[b, b[::-1]]], -1))
+    drawn.append(curve(x, rim[:, 0], y, rim[:, 1], ""))
+    if plane:
+        across = np.linspace(-180, 180, 361)
+        high = np.minimum(plane, np.rad2deg(np.arccos(np.abs(across) / 180)))
+        drawn.append(hv.Area((across, -high, high), x, [y, hv.Dimension("top")]))
+    for lines in found.values():
+        for (name, _), line in lines.items():
+            if name in wanted:
+                place = _flat(line[len(line) // 2])
+                drawn.append(text(place[0], place[1], name).redim(x=x, y=y))
+                wanted.remove(name)
+    many = {kind: len({name for name, _ in lines}) for kind, lines in found.items()}
+    told = ", ".join(f"{n} {kind if n != 1 else kind[:-1]}" for kind, n in many.items())
+    return hv.Overlay(drawn, label=told + (f"; shaded: |b| < {plane:g}°" if plane else ""))
+
+
+def _flat(places: np.ndarray) -> np.ndarray:
+    """(..., 2) l cos(b) and b of l and b [deg]."""
+    return np.stack([places[..., 0] * np.cos(np.deg2rad(places[..., 1])), places[..., 1]], -1)
+
+
+def _lines(table: Any) -> dict[tuple[str, str], np.ndarray]:
+    """(K, 2) l and b [deg] along each stream, by its name and reference."""
+    from astropy.coordinates import SkyCoord
+
+    columns = getattr(table, "colnames", getattr(table, "columns", table))
+    galactic = "l" in columns and "b" in columns
+    names = [str(k) for k in table["stream"]]
+    references = [str(k) for k in table["reference"]] if "reference" in columns else [""] * len(names)
+    first, second = (np.asarray(table[k], float) for k in (("l", "b") if galactic else ("ra", "dec")))
+    if not len(names) == len(references) == len(first) == len(second):
+        raise ValueError(f"Expected as many names as places, got {len(names)} and {len(first)}; give one a point.")
+    if not galactic:
+        sky: Any = SkyCoord(first, second, unit="deg").galactic
+        first, second = sky.l.deg, sky.b.deg
+    places = np.stack([(first + 180) % 360 - 180, second], -1)
+    rows: dict[tuple[str, str], list[int]] = {}
+    for row, key in enumerate(zip(names, references, strict=True)):
+        rows.setdefault(key, []).append(row)
+    return {key: places[own] for key, own in rows.items()}
+
+
+def _broken(line: np.ndarray) -> np.ndarray:
+    """A line parted by NaN where it leaves the map on one side."""
+    jumps = np.flatnonzero(np.abs(np.diff(line[:, 0])) > 180) + 1
+    return np.insert(line, jumps, np.nan, axis=0)
