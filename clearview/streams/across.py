@@ -6,20 +6,27 @@ protostreams.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table, unique, vstack
 
 from clearview.catalogs.frames import basis
 from clearview.mocks.patch import from_patch
-from clearview.streams.lines import HoughConfig, Line
+from clearview.streams.known import match_known
+from clearview.streams.lines import Line
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig, Protostream, merge_patches
 from clearview.streams.regions import Patch
 from clearview.streams.scan import Scan
 
 MEMBER = 0.5
 """Probability above which a star counts as a member."""
+
+PM_OFFSET = 2.0
+"""mas/yr within which a candidate moves as a known track does."""
+
+_POINTS = 21  # of a candidate's track
 
 
 def protostreams_of(scan: Scan, center: tuple[float, float]) -> list[Protostream]:
@@ -29,8 +36,8 @@ def protostreams_of(scan: Scan, center: tuple[float, float]) -> list[Protostream
         scan: of a patch.
         center: (ra, dec) [deg] of the patch.
     """
-    out = []
-    for row, members in zip(scan.candidates, scan.members, strict=True):
+    out, rows = [], cast(Any, scan.candidates)
+    for row, members in zip(rows, scan.members, strict=True):
         ids = np.asarray(members["source_id"], np.int64)[np.asarray(members["probability"]) > MEMBER]
         theta, r = _chord(row)
         line = Line(theta, r, float(row["strength"]), round(row["count"]), 0.0, "edge" in str(row["flags"]))
@@ -58,7 +65,7 @@ def merge_scans(
     """Streams over the sky of what was found in patches, by `merge_patches`.
 
     Args:
-        scans: by the number of the patch.
+        scans: by the number of the patch; their stars have a ``source_id``.
         patches: all of them.
         config: when what two patches found is one stream.
 
@@ -66,12 +73,15 @@ def merge_scans(
         A table with a row for each stream, the strongest first: ``strength`` and ``sigma``, roots of the sums of the
         squares of those in each patch; ``patches`` where it was found and ``parts``, the candidates there as
         "patch:row", the strongest first; ``members``, how many stars have a probability above one half, and ``count``,
-        how many the probabilities add up to, each star once; ``ra``, ``dec`` and ``pmra``, ``pmdec`` at the middle of
-        its strongest part; ``pole_ra``, ``pole_dec`` of that part's great circle; ``length`` along it that nine tenths
-        of the members span; ``width`` of that part; its ``found_by`` and ``flags``, "edge" only if it lies at the edge
-        of every patch. And for each the stars near it, as the scans have them, each once.
+        what the probabilities add up to, each star once; ``ra``, ``dec`` and ``pmra``, ``pmdec`` at the middle of its
+        strongest part; ``pole_ra``, ``pole_dec`` of that part's great circle; ``length`` along it that nine tenths of
+        the members span; ``width`` of that part; its ``found_by`` and ``flags``, "edge" only if it lies at the edge
+        of every patch; ``known``, the track that most of it follows, if one within `PM_OFFSET` does (`match_known`),
+        with the ``overlap`` and the ``pm_offset``, NaN if that track has no proper motions. And for each the stars near
+        it, as the scans have them, each once.
     """
-    parts, owners = [], {}
+    parts: list[Protostream] = []
+    owners: dict[int, tuple[int, int]] = {}
     for number in sorted(scans):
         for row, part in enumerate(protostreams_of(scans[number], patches[number].center)):
             owners[id(part)] = number, row
@@ -79,68 +89,80 @@ def merge_scans(
     if not parts:
         return Table({"strength": np.zeros(0)}), []
     near = [table for number in sorted(scans) for table in scans[number].members]
-    stars = unique(vstack([t["source_id", "ra", "dec"] for t in near], metadata_conflicts="silent"), "source_id")
-    hough = scans[min(scans)].config.hough
+    stars: Any = unique(_stacked(near, ["source_id", "ra", "dec"]), "source_id")
     # The members are those of whole patches, so that two patches share all that lies in both.
-    radius = np.floor(min(p.radius for p in patches) / hough.r_step + 1e-9) * hough.r_step
-    streams = merge_patches(
-        parts, stars["source_id"], stars["ra"], stars["dec"], config, hough=_with_radius(hough, float(radius))
-    )
+    hough = scans[min(scans)].config.hough
+    radius = float(np.floor(min(p.radius for p in patches) / hough.r_step + 1e-9) * hough.r_step)
+    hough = dataclasses.replace(hough, radius=max(radius, hough.radius))
+    streams = merge_patches(parts, stars["source_id"], stars["ra"], stars["dec"], config, hough=hough)
     rows, tables = [], []
     for stream in streams:
         found = [owners[id(part)] for part in stream.parts]
         number, first = found[0]
-        row, members = scans[number].candidates[first], _members_of([scans[n].members[k] for n, k in found])
+        row: Any = scans[number].candidates[first]
+        members = _members_of([scans[n].members[k] for n, k in found])
         best: dict[int, float] = {}
         for n, k in found:
-            sigma = float(np.nan_to_num(scans[n].candidates["sigma"][k]))
-            best[n] = max(best.get(n, 0.0), sigma)
-        middle = np.array([(row["first"] + row["last"]) / 2])
-        x, y = _places(row, middle)
-        place = from_patch(
-            patches[number].center, x / np.cos(np.deg2rad(y)), y, np.array([row["pm_lon"]]), np.array([row["pm_lat"]])
-        )
-        ra, dec, pmra, pmdec = (float(value[0]) for value in place)
-        pole = stream.parts[0].pole
-        flags = {flag for flag in str(row["flags"]).split(",") if flag} - {"edge"} | (
-            {"edge"} if stream.edge else set()
-        )
-        sure = np.asarray(members["probability"]) > MEMBER
+            sigma = float(scans[n].candidates["sigma"][k])  # pyright: ignore
+            best[n] = max(best.get(n, 0.0), sigma if np.isfinite(sigma) else 0.0)
+        pole, probability = stream.parts[0].pole, np.asarray(members["probability"], float)
+        tracks = [_track(scans[n].candidates[k], patches[n].center) for n, k in found]
+        middle = tracks[0][:, _POINTS // 2]
+        angle = _along(np.concatenate(tracks, 1)[:2], pole, middle[:2])
+        sure = probability > MEMBER
+        span = _along([np.asarray(members[name], float)[sure] for name in ("ra", "dec")], pole, middle[:2])
+        flags = {flag for flag in str(row["flags"]).split(",") if flag and (flag != "edge" or stream.edge)}
         rows.append({
             "strength": stream.sigma, "sigma": float(np.sqrt(sum(s**2 for s in best.values()))),
             "patches": ",".join(map(str, sorted(best))), "parts": ",".join(f"{n}:{k}" for n, k in found),
-            "members": int(sure.sum()), "count": float(np.sum(members["probability"])), "ra": ra, "dec": dec,
-            "pmra": pmra, "pmdec": pmdec, "pole_ra": pole[0], "pole_dec": pole[1],
-            "length": _span(members["ra"][sure], members["dec"][sure], pole, (ra, dec)), "width": float(row["width"]),
-            "found_by": str(row["found_by"]), "flags": ",".join(sorted(flags)),
+            "members": int(sure.sum()), "count": float(probability.sum()),
+            **dict(zip(("ra", "dec", "pmra", "pmdec"), map(float, middle), strict=True)),
+            "pole_ra": pole[0], "pole_dec": pole[1],
+            "length": float(np.ptp(np.quantile(span, [0.05, 0.95]))) if sure.any() else 0.0,
+            "width": float(row["width"]), "found_by": str(row["found_by"]), "flags": ",".join(sorted(flags)),
+            **_known(np.concatenate(tracks, 1)[:, np.argsort(angle, kind="stable")]),
         })  # fmt: skip
         tables.append(members)
-    table = Table(rows=rows)
+    table: Any = Table(rows=rows)
     for name in ("ra", "dec", "pole_ra", "pole_dec", "length", "width"):
-        table[name].unit = "deg"
-    for name in ("pmra", "pmdec"):
-        table[name].unit = "mas / yr"
+        table[name].unit = u.deg
+    for name in ("pmra", "pmdec", "pm_offset"):
+        table[name].unit = u.mas / u.yr
     return table, tables
 
 
-def _with_radius(hough: HoughConfig, radius: float) -> HoughConfig:
-    return dataclasses.replace(hough, radius=max(radius, hough.radius))
+def _known(track: np.ndarray) -> dict[str, Any]:
+    matches: Any = match_known(*track)
+    for match in matches:
+        if not match["pm_offset"] > PM_OFFSET:
+            overlap, offset = float(match["overlap"]), float(match["pm_offset"])
+            return {"known": str(match["stream"]), "overlap": overlap, "pm_offset": offset}
+    return {"known": "", "overlap": np.nan, "pm_offset": np.nan}
+
+
+def _track(row: Any, center: tuple[float, float]) -> np.ndarray:
+    """(4, P) ra, dec [deg], pmra, pmdec [mas/yr] at places from end to end of a candidate."""
+    along = np.linspace(row["first"], row["last"], _POINTS)
+    x, y = _places(row, along)
+    t = (along - along[_POINTS // 2]) / 10
+    motion = (row[name] + row[f"{name}_slope"] * t for name in ("pm_lon", "pm_lat"))
+    return np.array(from_patch(center, x / np.cos(np.deg2rad(y)), y, *motion))
+
+
+def _stacked(tables: list[Table], names: list[str]) -> Any:
+    return vstack([table[names] for table in tables], metadata_conflicts="silent")
 
 
 def _members_of(tables: list[Table]) -> Table:
     """Of all parts of a stream, the highest probability of a star first."""
-    names = ["source_id", "ra", "dec", "probability", "motion_probability"]
-    both = vstack([table[names] for table in tables], metadata_conflicts="silent")
+    both = _stacked(tables, ["source_id", "ra", "dec", "probability", "motion_probability"])
     both = both[np.lexsort((-np.asarray(both["probability"]), both["source_id"]))]
-    return unique(both, "source_id", keep="first")
+    return unique(both, "source_id", keep="first")  # pyright: ignore[reportReturnType]
 
 
-def _span(ra, dec, pole: tuple[float, float], middle: tuple[float, float]) -> float:
-    """Degrees along a great circle that nine tenths of the stars span."""
-    if not len(ra):
-        return 0.0
-    up, to = (basis(*place)[0] for place in (pole, middle))
+def _along(place: Any, pole: tuple[float, float], middle: Any) -> np.ndarray:
+    """(N,) angle [deg] of places (ra, dec) along the great circle of a pole, from the one nearest to ``middle``."""
+    up, to = (basis(float(ra), float(dec))[0] for ra, dec in (pole, middle))
     to = to - (to @ up) * up
-    to /= np.linalg.norm(to)
-    out = basis(np.asarray(ra, float), np.asarray(dec, float))[0]
-    return float(np.ptp(np.quantile(np.rad2deg(np.arctan2(out @ np.cross(up, to), out @ to)), [0.05, 0.95])))
+    out = basis(*place)[0]
+    return np.rad2deg(np.arctan2(out @ np.cross(up, to), out @ to))

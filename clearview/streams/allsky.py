@@ -19,6 +19,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,7 @@ _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
 _SETTLED = ("finished", "refused")
+_RECORD = {"state": str, "message": str, "stars": int, "seconds": float, "memory_mb": float, "first": bool}
 _searched: list[int] = []  # by this process
 
 
@@ -196,7 +198,7 @@ class SkyScan:
             TypeError: for an argument of another kind.
         """
         directory = checks.full_path(directory)
-        config = checks.a(ScanConfig() if config is None else config, ScanConfig, "a ScanConfig")
+        chosen: ScanConfig = checks.a(ScanConfig() if config is None else config, ScanConfig, "a ScanConfig")
         checks.a(merge, MergeConfig, "a MergeConfig")
         checks.number("fewest", fewest, 1, whole=True)
         patches = tile_sky() if patches is None else list(patches)
@@ -207,11 +209,11 @@ class SkyScan:
         checks.a(stars, (str, os.PathLike, Catalog, LargeCatalog), "stars as a path, a Catalog or a LargeCatalog")
         if not next(there for there in (directory, *directory.parents) if there.exists()).is_dir():
             raise FileExistsError(f"Expected a directory for the search, got {directory}, a file; choose another.")
-        columns = (*_USED, config.fiducial.magnitude_column, config.fiducial.color_column)
+        columns = (*_USED, chosen.fiducial.magnitude_column, chosen.fiducial.color_column)
         source = _source(directory, stars, columns)
         plan = json.loads(json.dumps({
             "patches": [dataclasses.astuple(p) for p in patches], "zones": [dataclasses.astuple(z) for z in zones],
-            "config": config.to_dict(), "merge": dataclasses.asdict(merge), "fewest": fewest,
+            "config": chosen.to_dict(), "merge": dataclasses.asdict(merge), "fewest": fewest,
             "data": dataclasses.asdict(source),
             "versions": {"clearview": clearview.__version__, "jax": jax.__version__, "numpy": np.__version__},
         }))  # fmt: skip
@@ -301,7 +303,7 @@ class SkyScan:
 
     def candidates(self) -> Table:
         """Streams over the sky, of the patches that are searched so far; see `merge_scans`."""
-        table = merge_scans(self.scans(), self.patches, self.merge)[0]
+        table: Any = merge_scans(self.scans(), self.patches, self.merge)[0]
         states = [self._state(number, verify=False) for number in range(len(self.patches))]
         table.meta |= {
             "patches": len(self.patches), "searched": states.count("finished"), "refused": states.count("refused"),
@@ -357,13 +359,7 @@ class SkyScan:
         """What is told of a patch; empty if nothing is, or nothing that can be read."""
         try:
             told = checks.strict_json((self.directory / f"{number:04d}.json").read_bytes())
-            numbers = {name: float(told[name]) for name in ("seconds", "memory_mb")}
-            return {
-                "state": str(told["state"]),
-                "message": str(told["message"]),
-                "stars": int(told["stars"]),
-                **numbers,
-            }
+            return {name: kind(told[name]) for name, kind in _RECORD.items()}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
@@ -613,22 +609,34 @@ def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Ca
         with distributed.Client(client) as made:
             yield made.submit, lambda: None
         return
-    with (
-        distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None,
-            silence_logs=50,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as made,
-    ):  # fmt: skip
+    own: Any = distributed.LocalCluster
+    cluster = own(
+        n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None, silence_logs=50
+    )
+    made, killed = distributed.Client(cluster, set_as_default=False), False
 
-        def kill() -> None:
-            for nanny in cluster.workers.values():
-                nanny.auto_restart = False
-                if (process := nanny.pid) is not None:
-                    with suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
+    def kill() -> None:
+        nonlocal killed
+        killed = True
+        for nanny in list(cluster.workers.values()):
+            nanny.auto_restart = False
+            if (process := nanny.pid) is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
+    def close() -> None:
+        with suppress(Exception):  # nobody waits for what it may say of workers that were killed
+            made.close()
+            cluster.close()
+
+    try:
+        cluster.scale(workers)  # does not wait until they are there
         yield made.submit, kill
+    finally:
+        if killed:  # it waits for those that were just beginning
+            threading.Thread(target=close, daemon=True, name="clearview-workers").start()
+        else:
+            close()
 
 
 def _peak_memory_mb() -> float:
