@@ -226,6 +226,7 @@ class SkyScan:
                     f"choose another, or open that with SkyScan({str(directory)!r})."
                 )
         else:
+            directory.mkdir(parents=True, exist_ok=True)
             write_plan(directory / "plan.json", _WHAT, _VERSION, plan)
         return cls(directory)
 
