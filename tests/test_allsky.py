@@ -166,22 +166,22 @@ def test_what_a_kill_leaves_changes_nothing(stars, fake, tmp_path):
     (sky.directory / "candidates.ecsv").unlink()
     path = sky._path(2)
     path.write_bytes(path.read_bytes()[:-300])  # a disk that lost power
-    damaged = bytearray(sky._path(3).read_bytes())
-    damaged[300:400] = bytes(100)
-    sky._path(3).write_bytes(bytes(damaged))
+    for number, word in ((1, b'"strength": ['), (3, b'"stars": ')):  # a digit, of which no checksum of Parquet knows
+        damaged = bytearray(sky._path(number).read_bytes())
+        damaged[damaged.index(word) + len(word)] ^= 1
+        sky._path(number).write_bytes(bytes(damaged))
     sky._path(4).unlink()
     (sky.directory / "0004.json").write_text("{")
-    (sky.directory / "0001.json").unlink()  # between a scan and its record
+    (sky.directory / "0000.json").unlink()  # between a scan and its record
     (sky.directory / ".0004.scan.parquet.1.2.partial").write_bytes(b"half")
     other = SkyScan.create(tmp_path / "other", stars, PATCHES[::-1], CONFIG)
-    sky._path(0).write_bytes(b"")
     other._path(0).write_bytes(whole._path(0).read_bytes())  # of another search
     fake.asked.clear()
     assert sky.run(client=Here()).state == "finished"
-    assert fake.asked == [0, 2, 3, 4]
+    assert fake.asked == [1, 2, 3, 4]
     assert (sky.directory / "candidates.ecsv").read_bytes() == wanted
     assert sorted(p.name for p in sky.directory.glob("*.damaged*")) == [
-        f"000{n}.scan.parquet.damaged" for n in (0, 2, 3)
+        f"000{n}.scan.parquet.damaged" for n in (1, 2, 3)
     ]
     assert not list(sky.directory.glob(".*.partial"))
     fake.asked.clear()
@@ -306,6 +306,10 @@ SOURCES = {
 }
 
 
+def redder(stars):
+    return stars.with_columns({"bp_rp": stars.quantity("bp_rp") + 1 * u.mag})
+
+
 def write(stars, path):
     stars.write(path)
     return path
@@ -362,7 +366,7 @@ def test_other_plans_are_refused(stars, fake, tmp_path):
         ({"patches": PATCHES[:2]}, "other patches"), ({"config": ScanConfig(method=None, weakest=7)}, "other config"),
         ({"fewest": 10}, "other fewest"), ({"zones": ()}, "other zones"),
         ({"stars": stars.take(stars["ra"] > 170)}, "holds a search of other stars"),
-        ({"stars": stars.with_columns({"bp_rp": stars.quantity("bp_rp") + 1 * u.mag})}, "holds a search of other stars"),
+        ({"stars": redder(stars)}, "holds a search of other stars"),
     ):  # fmt: skip
         given = {"stars": stars, "directory": sky.directory, "patches": PATCHES, "config": CONFIG, **change}
         with pytest.raises(FileExistsError, match=word):
@@ -382,7 +386,7 @@ def test_other_plans_are_refused(stars, fake, tmp_path):
 def test_stars_that_have_changed_are_refused(stars, fake, tmp_path):
     path = write(stars, tmp_path / "stars.parquet")
     sky = SkyScan.create(tmp_path / "sky", path, PATCHES, CONFIG)
-    stars.with_columns({"bp_rp": stars.quantity("bp_rp") + 1 * u.mag}).write(path, overwrite=True)
+    redder(stars).write(path, overwrite=True)
     with pytest.raises(ValueError, match=r"Expected the stars that the search began with, .* has changed since"):
         sky.run(client=Here())
     path.unlink()

@@ -54,7 +54,8 @@ _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
 _SETTLED = ("finished", "refused")
-_RECORD = {"state": str, "message": str, "stars": int, "seconds": float, "memory_mb": float, "first": bool}
+_RECORD = {"state": str, "message": str, "stars": int, "seconds": float, "memory_mb": float, "first": bool,
+           "sha256": str}  # fmt: skip
 _searched: list[int] = []  # by this process
 
 
@@ -367,7 +368,7 @@ class SkyScan:
     def _tell(self, number: int, state: str, message: str, stars: int = 0, seconds: float = 0.0) -> str:
         told = {
             "state": state, "message": message, "stars": stars, "seconds": seconds, "memory_mb": _peak_memory_mb(),
-            "first": not _searched,
+            "first": not _searched, "sha256": _sha256(self._path(number)) if state == "finished" else "",
         }  # fmt: skip
         write_whole(self.directory / f"{number:04d}.json", json.dumps(told).encode())
         self._log(f"Patch {number}: {state}. {message}")
@@ -381,12 +382,16 @@ class SkyScan:
             return state if state in ("refused", "failed") else "waiting"
         if verify:
             try:
-                scan = load_scan(path)
+                scan, told = load_scan(path), self._record(number)
+                # Its own checksums leave out its metadata. Without a record it was killed before it wrote one.
+                if told.get("state") == "finished" and told["sha256"] != _sha256(path):
+                    raise CheckpointError(f"Expected the scan that was written, got a damaged file in {path}.")
                 if scan.config != self.config or tuple(scan.center) != self.patches[number].center:
                     raise CheckpointError(f"Expected a scan of this search, got one of another in {path}.")
             except CheckpointError as problem:
                 self._log(f"Patch {number}: {problem} It is set aside, and the patch searched again.")
                 set_aside(path)
+                (self.directory / f"{number:04d}.json").unlink(missing_ok=True)
                 return "waiting"
         return "finished"
 
@@ -638,6 +643,11 @@ def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Ca
             threading.Thread(target=close, daemon=True, name="clearview-workers").start()
         else:
             close()
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _peak_memory_mb() -> float:
