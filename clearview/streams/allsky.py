@@ -13,6 +13,7 @@ The patches are those of Via Machinae (Shih et al. 2023, arXiv:2303.01529), and 
 import argparse
 import dataclasses
 import errno
+import hashlib
 import io
 import json
 import os
@@ -54,8 +55,7 @@ _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
 _SETTLED = ("finished", "refused")
-_RECORD = {"state": str, "message": str, "stars": int, "seconds": float, "memory_mb": float, "first": bool,
-           "sha256": str}  # fmt: skip
+_RECORD = dict(state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str)
 _searched: list[int] = []  # by this process
 
 
@@ -415,7 +415,7 @@ class SkyScan:
         )  # fmt: skip
 
     def _search(self, left, states, client, workers: int, on_progress: OnSky) -> str:
-        with _workers(client, workers) as (submit, kill):
+        with _workers(client, workers) as submit:
             # The time is there because Dask would take equal calls for one.
             waiting = {submit(search, str(self.directory), number, time.time_ns()): number for number in left}
             again: list[tuple[float, int]] = []
@@ -446,8 +446,6 @@ class SkyScan:
             finally:
                 for future in waiting:
                     future.cancel()
-                if waiting:
-                    kill()
         if self._asked.exists():
             return "cancelled"
         return "failed" if "failed" in states.values() else "finished"
@@ -599,10 +597,10 @@ def _opened(path: str, columns: tuple[str, ...]) -> LargeCatalog:
 
 
 @contextmanager
-def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Callable[[], None]]]:
-    """How to submit work, and how to kill what runs if it is our own."""
+def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
+    """How to submit work; our own workers are killed in the end, whatever they are at."""
     if hasattr(client, "submit"):
-        yield client.submit, lambda: None
+        yield client.submit
         return
     try:
         import distributed
@@ -613,17 +611,15 @@ def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Ca
         ) from None
     if client is not None:
         with distributed.Client(client) as made:
-            yield made.submit, lambda: None
+            yield made.submit
         return
     own: Any = distributed.LocalCluster
     cluster = own(
         n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=None, silence_logs=50
     )
-    made, killed = distributed.Client(cluster, set_as_default=False), False
+    made = distributed.Client(cluster, set_as_default=False)
 
     def kill() -> None:
-        nonlocal killed
-        killed = True
         for nanny in list(cluster.workers.values()):
             nanny.auto_restart = False
             if (process := nanny.pid) is not None:
@@ -637,12 +633,10 @@ def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Ca
 
     try:
         cluster.scale(workers)  # does not wait until they are there
-        yield made.submit, kill
+        yield made.submit
     finally:
-        if killed:  # it waits for those that were just beginning
-            threading.Thread(target=close, daemon=True, name="clearview-workers").start()
-        else:
-            close()
+        kill()  # what they have done is on the disk; asked to end, they take seconds
+        threading.Thread(target=close, daemon=True, name="clearview-workers").start()
 
 
 def _sha256(path: Path) -> str:

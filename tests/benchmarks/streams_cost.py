@@ -77,7 +77,8 @@ def loop(given):
     """Regions one by one, and all at once."""
     import jax
 
-    from clearview.streams import score_regions, scan as module
+    from clearview.streams import scan as module
+    from clearview.streams import score_regions
 
     stars, config = patch_of(given["size"], given["seed"]), config_of(given)
     calls = []
