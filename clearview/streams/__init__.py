@@ -16,6 +16,7 @@ from clearview.streams.lines import (
 )
 from clearview.streams.members import MemberConfig, Members, fit_members
 from clearview.streams.merge import MergeConfig, Protocluster, Protostream, Stream, merge_lines, merge_patches
+from clearview.streams.nulls import Null, null_scans, permuted, smoothed
 from clearview.streams.regions import CLOUDS, Fiducial, Patch, SignalRegion, drop_foreground, signal_regions, tile_sky
 from clearview.streams.scan import (
     Excess,
@@ -46,6 +47,7 @@ __all__ = [
     "MemberConfig",
     "Members",
     "MergeConfig",
+    "Null",
     "Patch",
     "Protocluster",
     "Protostream",
@@ -66,17 +68,20 @@ __all__ = [
     "match_known",
     "merge_lines",
     "merge_patches",
+    "null_scans",
     "on_line",
+    "permuted",
     "pole_line",
     "scan_patch",
     "score_patch",
     "score_region",
     "score_regions",
     "signal_regions",
+    "smoothed",
     "strongest_line",
     "strongest_lines",
     "tile_sky",
     "track_of",
     "tracks_in",
     "view_of",
-]
+]  # fmt: skip

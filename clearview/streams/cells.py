@@ -130,7 +130,7 @@ class Cells:
         return (i + 0.5) * self.config.theta_step, (j + 0.5) * self.config.r_step - self.config.radius
 
 
-def compact(x, y, pm, *, window: float = 3.0, reach: float = 15.0, radius: float = 0.5) -> np.ndarray:
+def compact(x, y, pm, *, searched=None, window: float = 3.0, reach: float = 15.0, radius: float = 0.5) -> np.ndarray:
     """(N,) which stars lie where a globular cluster or a dwarf galaxy stands out in some window of proper motion.
 
     All stars there are masked, whatever their motion: a hole in the sky is the same for all that are compared.
@@ -139,19 +139,28 @@ def compact(x, y, pm, *, window: float = 3.0, reach: float = 15.0, radius: float
         x: (N,) deg, in the plane of the patch.
         y: (N,) deg.
         pm: (N, 2) mas/yr.
+        searched: rows of the stars among which clumps are looked for; by default all.
         window: mas/yr.
         reach: of the windows, mas/yr.
         radius: of a clump, deg; see `clearview.streams.clumps`.
     """
     x, y, pm = np.asarray(x, float), np.asarray(y, float), np.asarray(pm, float)
     masked = np.zeros(len(x), bool)
-    if not len(x):
+    searched = np.arange(len(x)) if searched is None else np.asarray(searched)
+    if not len(searched):
         return masked
     cell = radius / 2
     edge = float(max(np.abs(x).max(), np.abs(y).max())) + cell
     bins = np.linspace(-edge, edge, max(int(2 * edge / cell), 4) + 1)
     step = bins[1] - bins[0]
-    order = np.argsort(pm[:, 0])
+
+    def kernels(rows):
+        counts = np.histogram2d(x[rows], y[rows], bins=(bins, bins))[0]
+        return (gaussian_filter(counts, s, mode="constant") * 4 * np.pi for s in (1.0, 8.0))
+
+    near_all, wide_all = kernels(searched)
+    share = near_all / np.maximum(wide_all, 1e-9)  # of the footprint: edges and holes are no clumps
+    order = searched[np.argsort(pm[searched, 0])]
     first = pm[order, 0]
     for a in np.arange(-reach, reach, window / 2):
         column = order[np.searchsorted(first, a) : np.searchsorted(first, a + window)]
@@ -159,17 +168,20 @@ def compact(x, y, pm, *, window: float = 3.0, reach: float = 15.0, radius: float
             rows = column[(pm[column, 1] >= b) & (pm[column, 1] < b + window)]
             if len(rows) < 10:
                 continue
-            counts = np.histogram2d(x[rows], y[rows], bins=(bins, bins))[0]
-            # Within a disc, and in one eight times as wide.
-            near, wide = (gaussian_filter(counts, s) * 4 * np.pi for s in (1.0, 8.0))
-            hot = np.argwhere((near - wide) / np.sqrt(wide + 1) > 6)
-            for u, v in hot[np.argsort(-near[tuple(hot.T)])]:
-                cx, cy = bins[u] + step / 2, bins[v] + step / 2
-                if masked[np.hypot(x - cx, y - cy) < radius / 2].any():
+            near, wide = kernels(rows)
+            expected = wide * share
+            hot = np.argwhere((near - expected) / np.sqrt(expected + 1) > 6)
+            looked = np.empty((0, 2))
+            for place in bins[hot[np.argsort(-near[tuple(hot.T)])]] + step / 2:
+                if (np.hypot(*(looked - place).T) < radius).any():
                     continue
-                around = rows[np.hypot(x[rows] - cx, y[rows] - cy) < 5 * radius]
+                looked = np.vstack([looked, place])
+                distance = np.hypot(x - place[0], y - place[1])
+                if masked[distance < radius / 2].any():
+                    continue
+                around = rows[distance[rows] < 5 * radius]
                 found = around[clumps(x[around], y[around], radius)]
-                found = found[np.hypot(x[found] - cx, y[found] - cy) < 2 * radius]
+                found = found[distance[found] < 2 * radius]
                 if len(found):
                     masked |= np.hypot(x - np.median(x[found]), y - np.median(y[found])) < 1.5 * radius
     return masked

@@ -52,7 +52,7 @@ class Members(NamedTuple):
         motion_probability: (M,) the same without the place across the stream.
         count: expected number of members.
         gain: by how much the stream raises ln(likelihood) of the neighbourhood.
-        ends: (2,) along the line between which nine tenths of the members lie, deg.
+        ends: (2,) along the line between which nine tenths of the probable members lie, deg.
         track: (3,) d = sum_k track[k] (along / 10 deg)^k, the place of the stream across its line, deg.
         width: standard deviation across the track, deg.
         motion: (2, 2) the proper motion at along = 0 and its change over 10 deg, mas/yr.
@@ -117,20 +117,19 @@ def fit_members(
     mean, drift = np.array(motion, float), np.zeros(2)
     track, width, spread, share = np.zeros(3), config.width, 0.4, 0.1
     u = along / 10
-    colours = None if cmd is None else np.asarray(cmd, float)[rows]
-    known = np.zeros(len(rows), bool) if colours is None else np.isfinite(colours).all(1)
+    colours = np.full((len(rows), 2), np.nan) if cmd is None else np.asarray(cmd, float)[rows]
+    known = np.isfinite(colours).all(1)
     edges = np.arange(np.floor(along.min()) - 1, np.ceil(along.max()) + 2.0)
     footprint = gaussian_filter(np.histogram(along, edges, weights=1 / sky)[0], 1.5, mode="constant") + 1e-9
-    p = np.full(len(rows), np.nan)
     ratio_cmd = np.ones(len(rows))
+    background = sky * _density("pm", pm, pm)
+    p = total = moves = d = np.zeros(len(rows))
     profile = np.full(len(rows), 1 / np.ptp(along))
     for turn in range(config.rounds):
         d = across - np.vander(u, 3, increasing=True) @ track
         beside = np.abs(d) > 3 * width
         if turn % 10 == 0 and beside.sum() >= 10:  # what lies beside changes little
             background = sky * _density("pm", pm[beside], pm)
-        elif turn == 0:
-            background = sky * _density("pm", pm, pm)
         var = spread**2 + error2
         off = pm - mean - u[:, None] * drift
         moves = np.exp(-0.5 * (off**2 / var).sum(1)) / (2 * np.pi * np.sqrt(var.prod(1)))
@@ -173,9 +172,9 @@ def fit_members(
     inside = np.abs(d) < 2 * width
     local = p[inside].sum() / max(inside.sum(), 1)
     odds = local / max(1 - local, 1e-6) * signal_motion / background_motion
-    order = np.argsort(along)
-    steps = np.cumsum(p[order]) / max(p.sum(), 1e-12)
-    ends = np.interp([0.05, 0.95], steps, along[order])
+    sure = p > 0.5 if np.sum(p > 0.5) >= 10 else p > 0  # of a faint stream many that are none count a little
+    order = np.flatnonzero(sure)[np.argsort(along[sure])]
+    ends = np.interp([0.05, 0.95], np.cumsum(p[order]) / p[order].sum(), along[order])
     gain = float(np.log(total / background).sum())
     return Members(
         rows, p, odds / (1 + odds), float(p.sum()), gain, ends, track, width, np.stack([mean, drift]), spread

@@ -192,20 +192,13 @@ def view_of(stars: Catalog, config: ScanConfig) -> View:
     if "pmra_error" in stars and "pmdec_error" in stars:
         both = [np.nan_to_num(np.asarray(stars[name], float)) for name in ("pmra_error", "pmdec_error")]
         error = np.repeat(np.sqrt((both[0] ** 2 + both[1] ** 2) / 2)[:, None], 2, axis=1)
-    clumped = np.zeros(len(x), bool)
     rows = np.flatnonzero(keep)
     if len(rows) < 10 * config.fewest:
         raise ValueError(
             f"Expected at least {10 * config.fewest} fiducial stars to search, got {len(rows)} of {len(stars):,}; "
             "choose another patch, or wider cuts."
         )
-    places = compact(x[rows], y[rows], pm[rows], reach=config.reach)
-    if places.any():  # the hole is one for all stars
-        found = np.stack([x[rows][places], y[rows][places]], 1)
-        cell = np.floor(np.stack([x, y], 1) / 0.1).astype(int)
-        holes = {tuple(c) for c in np.unique(np.floor(found / 0.1).astype(int), axis=0)}
-        clumped = np.array([tuple(c) in holes for c in cell])
-        clumped[rows] = places
+    clumped = compact(x, y, pm, searched=rows, reach=config.reach)
     return View(x, y, pm, error, cmd, np.flatnonzero(keep & ~clumped), ~clumped)
 
 
@@ -455,7 +448,8 @@ _UNITS = {
 def _with_units(table: Table) -> Table:
     for name in table.colnames:
         if name in _UNITS:
-            table[name].unit = _UNITS[name]
+            column: Any = table[name]
+            column.unit = _UNITS[name]
     return table
 
 
@@ -488,9 +482,8 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
 
     def result(candidates, members, stopped, message):
         return Scan(
-            config, candidates, members, center, len(stars), len(view.searched), stars.digest(("ra", "dec", "pmra", "pmdec")), stopped,
-            message,
-            seconds, notes,
+            config, candidates, members, center, len(stars), len(view.searched), digest, stopped, message, seconds,
+            notes,
         )  # fmt: skip
 
     def tell(stage, fraction):
@@ -547,7 +540,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
             continue
         own = rows[made.rows]
         along, across = along_and_across(view.x[own], view.y[own], theta, line.r)
-        table = {"row": own.astype(np.int32)}
+        table: dict[str, Any] = {"row": own.astype(np.int32)}
         if "source_id" in stars:
             table["source_id"] = np.ma.filled(np.ma.asarray(stars["source_id"][own]), -1).astype(np.int64)
         table |= {name: np.asarray(stars[name][own], float) for name in ("ra", "dec") if name in stars}

@@ -1,0 +1,210 @@
+"""How often chance makes a candidate: the same search on patches that hold no stream.
+
+A search looks at thousands of cells of proper motion and at all lines in each. The strongest candidate of an empty
+patch, searched in the same way, knows of all of them, so a probability taken from many such patches needs no further
+correction for how many places were looked at.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from astropy import units as u
+from astropy.table import QTable
+from scipy.stats import gumbel_r, poisson
+
+from clearview import checks
+from clearview.catalogs import Catalog
+from clearview.flows import Progress
+from clearview.flows.fit import HISTORY, OnProgress
+from clearview.streams.regions import SCANS
+from clearview.streams.scan import Scan, ScanConfig, View, find_lines, follow, scan_patch, score_patch, view_of
+
+KINDS = ("permuted", "smoothed")
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """The strongest candidates of empty patches.
+
+    Attributes:
+        best: (n,) strength of the strongest candidate of each patch, 0 where there was none.
+        strengths: strengths of all candidates of each patch.
+        kind: how the patches were made.
+        seconds: that it took.
+    """
+
+    best: np.ndarray
+    strengths: tuple[np.ndarray, ...]
+    kind: str
+    seconds: float
+
+    def p_value(self, strength: float) -> float:
+        """Probability that the strongest candidate of an empty patch is at least so strong: (1 + k) / (1 + n)."""
+        return float((1 + np.sum(self.best >= strength)) / (1 + len(self.best)))
+
+    def extrapolated(self, strength: float) -> float:
+        """The same beyond the strongest that was drawn, by a Gumbel distribution through ``best``: an estimate that
+        nothing checks out there.
+        """
+        found = self.best[self.best > 0]
+        if len(found) < 10:
+            return np.nan
+        return float(gumbel_r.sf(strength, *gumbel_r.fit(found)))
+
+    def per_patch(self, strength: float, level: float = 0.95) -> tuple[float, float]:
+        """Candidates at least so strong in an empty patch: the mean, and its upper limit at ``level``."""
+        count = int(sum(np.sum(s >= strength) for s in self.strengths))
+        n = max(len(self.strengths), 1)
+        means = np.linspace(count, count + 10 + 5 * np.sqrt(count + 1), 20_001)
+        limit = means[np.searchsorted(-poisson.cdf(count, means), -(1 - level))]
+        return count / n, float(limit / n)
+
+    def threshold(self, per_patch: float = 0.05) -> float:
+        """The strength that so many candidates of an empty patch reach, on average."""
+        every = np.sort(np.concatenate([*self.strengths, [0.0]]))[::-1]
+        allowed = int(np.floor(per_patch * len(self.strengths)))
+        return float(every[min(allowed, len(every) - 1)]) + 1e-6
+
+
+def permuted(view: View, rng: np.random.Generator, *, block: float | None = 6.0, without=None) -> View:
+    """A view whose searched stars have exchanged their places.
+
+    The sky keeps its edges, holes, stripes and gradients, proper motions and photometry keep theirs, and no line is
+    left. Stars exchange places within blocks of proper motion, so that a population keeps roughly where it is.
+
+    Args:
+        view: of a patch.
+        rng: NumPy's generator.
+        block: mas/yr; None lets all stars exchange places.
+        without: (N,) stars that are left out, such as the members of known streams.
+    """
+    rows = view.searched
+    if without is not None:
+        rows = rows[~np.asarray(without)[rows]]
+    blocks = np.zeros(len(rows), int)
+    if block is not None:
+        _, blocks = np.unique(np.floor(view.pm[rows] / block), axis=0, return_inverse=True)
+    x, y = view.x.copy(), view.y.copy()
+    order = np.argsort(blocks.ravel(), kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(blocks.ravel()[order])) + 1):
+        other = rng.permutation(group)
+        x[rows[group]], y[rows[group]] = view.x[rows[other]], view.y[rows[other]]
+    return view._replace(x=x, y=y, searched=rows)
+
+
+def smoothed(view: View, rng: np.random.Generator, *, sky: float = 1.5, pm: float = 0.3, without=None) -> View:
+    """A view of as many stars drawn from a kernel density of the searched ones: each a star moved by chance.
+
+    Gradients of any population stay, what is narrower than the kernel (streams, clumps) goes; so do stripes and holes,
+    but for those without any star.
+
+    Args:
+        view: of a patch.
+        rng: NumPy's generator.
+        sky: standard deviation on the sky, deg.
+        pm: in each proper motion, mas/yr.
+        without: (N,) stars that are left out.
+    """
+    rows = view.searched
+    if without is not None:
+        rows = rows[~np.asarray(without)[rows]]
+    cell, many = 0.5, len(view.searched)
+    seen = {tuple(c) for c in np.unique(np.floor(np.stack([view.x[rows], view.y[rows]], 1) / cell).astype(int), axis=0)}
+    x, y, drawn = np.empty(0), np.empty(0), np.empty(0, int)
+    while len(x) < many:
+        some = rng.choice(rows, many)
+        a, b = (values[some] + sky * rng.standard_normal(many) for values in (view.x, view.y))
+        kept = np.array([tuple(c) in seen for c in np.floor(np.stack([a, b], 1) / cell).astype(int)])
+        x, y, drawn = np.append(x, a[kept]), np.append(y, b[kept]), np.append(drawn, some[kept])
+    x, y, drawn = x[:many], y[:many], drawn[:many]
+    moved = view.pm[drawn] + pm * rng.standard_normal((many, 2))
+    error, cmd = (None if v is None else v[drawn] for v in (view.error, view.cmd))
+    return View(x, y, moved, error, cmd, np.arange(many), np.ones(many, bool))
+
+
+def null_scans(
+    stars: Catalog, config: ScanConfig | None = None, *, n: int = 200, kind: str = "permuted",
+    block: float | None = 6.0, scan: Scan | None = None, above: float = np.inf, seed: int = 0,
+    scores: Mapping[str, Any] | None = None, on_progress: OnProgress = None,
+) -> Null:  # fmt: skip
+    """Search ``n`` empty patches made from one.
+
+    With ``config.sky`` False the scores know nothing of the sky, so those of the patch serve the permuted ones
+    exactly; else, and for smoothed ones, every empty patch is scored anew.
+
+    Args:
+        stars: of `Patch.of`.
+        config: of the scan.
+        n: empty patches.
+        kind: "permuted" (see `permuted`) or "smoothed" (see `smoothed`).
+        block: of the permutation, mas/yr.
+        scan: of the patch; members (probability > 0.5) of its candidates as strong as ``above`` are left out.
+        above: strength.
+        seed: of the patches.
+        scores: of `score_patch`, if they are at hand.
+        on_progress: called with `Progress`; returning False ends it with the patches so far.
+
+    Raises:
+        ValueError: for another kind, fewer than one patch, or as `scan_patch`.
+    """
+    config = ScanConfig() if config is None else config
+    checks.a(config, ScanConfig, "a ScanConfig")
+    checks.number("n", n, 1, 10**6, whole=True)
+    checks.number("seed", seed, *checks.SEEDS, whole=True)
+    if kind not in KINDS:
+        raise ValueError(f"Expected kind among {', '.join(KINDS)}, got {checks.shown(kind)}; choose one.")
+    began, view = time.monotonic(), view_of(stars, config)
+    without = np.zeros(len(stars), bool)
+    if scan is not None:
+        for strength, members in zip(np.asarray(scan.candidates["strength"], float), scan.members, strict=True):
+            if strength >= above:
+                without[np.asarray(members["row"])[np.asarray(members["probability"]) > 0.5]] = True
+    anew = config.method is not None and (config.sky or kind == "smoothed")
+    if config.method is not None and not anew and scores is None:
+        scores = score_patch(stars, config)
+    strengths = []
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        empty = permuted(view, rng, block=block, without=without) if kind == "permuted" else smoothed(
+            view, rng, without=without
+        )  # fmt: skip
+        if anew:
+            made = scan_patch(_catalog(empty, config), dataclasses.replace(config, weakest=0.0))
+            strengths.append(np.asarray(made.candidates["strength"], float))
+        else:
+            found = follow(empty, find_lines(empty, config, scores), config)
+            strengths.append(np.array([f.strength for f in found]))
+        if on_progress is not None:
+            past = time.monotonic() - began
+            told = Progress(
+                "empty patches", i + 1, n, past, past / (i + 1) * (n - i - 1), np.nan, np.nan,
+                pd.DataFrame(columns=HISTORY), (i + 1) / n,
+            )  # fmt: skip
+            if on_progress(told) is False:
+                break
+    best = np.array([s.max(initial=0.0) for s in strengths])
+    return Null(best, tuple(strengths), kind, time.monotonic() - began)
+
+
+def _catalog(view: View, config: ScanConfig) -> Catalog:
+    """The searched stars of a view as stars of a patch."""
+    rows = view.searched
+    lat = view.y[rows]
+    columns: dict[str, Any] = {
+        "lon": view.x[rows] / np.cos(np.deg2rad(lat)) * u.deg, "lat": lat * u.deg,
+        **{name: view.pm[rows, i] * u.mas / u.yr for i, name in enumerate(SCANS)},
+    }  # fmt: skip
+    # The patch's own frame is as good a sky as any.
+    columns |= {"ra": columns["lon"] % (360 * u.deg), "dec": columns["lat"]}
+    columns |= {"pmra": columns["pm_lon"], "pmdec": columns["pm_lat"]}
+    if view.error is not None:
+        columns |= {f"{n}_error": view.error[rows, i] * u.mas / u.yr for i, n in enumerate(("pmra", "pmdec"))}
+    if view.cmd is not None:
+        names = config.fiducial.color_column, config.fiducial.magnitude_column
+        columns |= {name: view.cmd[rows, i] * u.mag for i, name in enumerate(names)}
+    return Catalog.from_table(QTable(columns))
