@@ -5,8 +5,9 @@
 Each size of a mock patch of 15 deg is searched in a process of its own, with everything compiled anew, as the first
 patch of a worker is. ``minutes`` are those of the largest, ``minutes_scores``, ``_lines`` and ``_streams`` of its
 parts, ``cpu_minutes`` those of all its threads, which tell more on a machine with other work; ``memory_mb`` is the most
-that its process has had (resident). ``exponent_stars`` is the slope of ln minutes against ln stars, ``exponent_regions``
-that against the number of regions, for regions at every second step in place of every one at the middle size.
+that its process has had (resident). ``exponent_stars`` is the slope of ln minutes against ln stars,
+``exponent_regions`` that against the number of regions, for regions at every second step in place of every one at the middle
+size.
 
 ``loop_ratio``: the seconds of a straight loop, in which each region is scored by a call of its own and compiles what it
 needs (what was compiled before is forgotten), over those of one call for all of them, in the same process and at the
@@ -83,14 +84,14 @@ def loop(given):
     from clearview.streams import score_regions
 
     stars, config = patch_of(given["size"], given["seed"]), config_of(given)
-    calls = []
+    calls, forget = [], (lambda: None) if given["tiny"] else jax.clear_caches
 
     def keep(method, features, values, regions, **named):
         calls.append((features, values, regions, named))
         return score_regions(method, features, values, regions, **named)
 
     module.score_regions = keep
-    jax.clear_caches()
+    forget()
     began = time.monotonic()
     module.score_patch(stars, config)
     batched = time.monotonic() - began
@@ -98,7 +99,7 @@ def loop(given):
     chosen = np.unique(np.linspace(0, len(each) - 1, min(given["loop"], len(each))).round().astype(int))
     began = time.monotonic()
     for features, values, region in (each[k] for k in chosen):
-        jax.clear_caches()
+        forget()
         score_regions(config.method, features, values, [region], seed=config.seed, folds=config.folds)
     alone = (time.monotonic() - began) * len(each) / len(chosen)
     return {"loop_ratio": alone / batched, "loop_minutes": alone / 60, "batched_minutes": batched / 60,
