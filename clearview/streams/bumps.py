@@ -146,8 +146,8 @@ def bump_hunt(
     if not len(scan):
         raise ValueError("Expected stars to hunt among, got none; loosen the cut.")
     # Whole bins within what the stars reach: one that is cut in two would look like a drop.
-    below = int(min(low - max(low - reach, scan.min()), 1000 * width * bins) // width) if scan.min() < low else 0
-    above = int(min(min(high + reach, scan.max()) - high, 1000 * width * bins) // width) if scan.max() > high else 0
+    sides = low - max(low - reach, scan.min()), min(high + reach, scan.max()) - high
+    below, above = (int(np.clip(side / width + 1e-9, 0, 1000 * bins)) for side in sides)
     edges = low + width * np.arange(-below, bins + above + 1)
     counts = np.histogram(scan, edges)[0].astype(float)
     inside = (np.arange(len(counts)) >= below) & (np.arange(len(counts)) < below + bins)
