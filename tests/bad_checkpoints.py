@@ -195,6 +195,9 @@ PANELS = {
         sky_stars(50), FakeColumnFit.of(sky_stars(500), ("pm_phi1", "pm_phi2")), **_plain),
     "DensityPanel of text": panel("DensityPanel", "x"), "DustPanel of text": panel("DustPanel", "x"),
     "ProfilePanel of text": panel("ProfilePanel", "x"), "ExcessPanel of text": panel("ExcessPanel", "x"),
+    "StreamPanel of text": panel("StreamPanel", "x"), "StreamPanel of a strip": panel("StreamPanel", sky_stars(50)),
+    **{f"StreamPanel({k}={v!r})": panel("StreamPanel", **{k: v}) for k, v in (
+        ("config", 5), ("config", "x"), ("scan", 5), ("selection", 5), ("size", -5))},
     "ExcessPanel of an unknown stream": lambda: cv.ExcessPanel(catalog(), stream="nope", **_plain),
     "ExcessPanel of a hostile stream": lambda: cv.ExcessPanel(catalog(), stream=CALL, **_plain),
     "ExcessPanel with reflex_distance=-1": lambda: cv.ExcessPanel(catalog(), reflex_distance=-1, **_plain),

@@ -377,7 +377,7 @@ def test_one_training_at_a_time(explorer, monkeypatch):
     found = explorer(stars(5000), threaded=True)
     one, other = found.panels["Acceleration"], found.panels["Phase space"]
     one.train()
-    with pytest.raises(RuntimeError, match="got one in the tab Acceleration; cancel it there"):
+    with pytest.raises(RuntimeError, match="got a training in the tab Acceleration; cancel it there"):
         other.train()
     one.cancel()
     assert one.training.wait(WAIT)

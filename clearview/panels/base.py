@@ -127,8 +127,8 @@ class Panel(W.VBox):
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.
 
         Returns:
-            A HoloViews element, or a layout of one for each of `views`, or an iterator over these, of which each is
-            shown before the next is made, or a sentence that says why there is none.
+            A HoloViews element, or a layout of one for each of `views`, or an iterator over the first of these, which
+            are shown one by one as they are made, or a sentence that says why there is none.
         """
         raise NotImplementedError
 
@@ -429,8 +429,9 @@ class Panel(W.VBox):
                 detail = 1.0
             else:
                 tag = " ".join(_text(settings[name]) for name in self.tags)
-                several = isinstance(drawn, hv.Layout | Iterator)
-                for view, element in zip(self.views, drawn if several else [drawn], strict=True):
+                one_by_one = isinstance(drawn, Iterator)
+                elements = drawn if one_by_one or isinstance(drawn, hv.Layout) else [drawn]
+                for view, element in zip(self.views, elements, strict=not one_by_one):
                     view.show(element, tag, detail=detail)
             self._whole = dragging and detail == 1.0
         if dragging:

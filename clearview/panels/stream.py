@@ -249,6 +249,8 @@ class StreamPanel(SelectingPanel):
         controls["best"].disabled = scores is None and not controls["best"].value
         controls["top"].layout.display = "" if controls["best"].value else "none"
         self.views[3].layout.display = "" if catalog is None or self._photometry() else "none"
+        if self.views[3].layout.display:
+            self.views[3].clear()
         for view in (self.views[0], *self.views[2:]):
             view.tools = ["box", "lasso"] if catalog is not None else []
 
@@ -576,15 +578,6 @@ class StreamPanel(SelectingPanel):
             limits = window_path(cut.color, (min(axes[1].low, 0.0), cut.faintest), (0, 0, 0, 0), label="fiducial")
             words = "In the windows, of all colours" if scores is None else "The same stars"
             yield self._view(3, pair, own, detail, [limits], members, words)
-
-    def _draw(self, dragging: bool) -> bool:
-        # A view without photometry has no picture.
-        whole = self.views
-        try:
-            self.views = whole if self.catalog is None or self._photometry() else whole[:3]
-            return super()._draw(dragging)
-        finally:
-            self.views = whole
 
     def _view(self, i: int, names, keep, detail: float, over, members, title: str, kept=None):
         """Stars of ``keep`` on two columns: counts, or points where they are few, below paths and members."""
