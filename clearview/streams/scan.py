@@ -43,8 +43,9 @@ class ScanConfig:
     """What a scan does.
 
     Attributes:
-        method: how stars are scored, `Anode`, `Cwola` or `Cathode`; None scores none, and lines are looked for among
-            all stars alone.
+        method: how stars are scored, `Anode`, `Cwola` or `Cathode`, for lines among those of highest score; None scores
+            none: it takes seconds a patch in place of minutes, and is what tests/benchmarks/streams_injected.py tells
+            of.
         width: of the signal regions, mas/yr.
         step: from one to the next, mas/yr.
         folds: no star is scored by a model that saw it; see `score_regions`.
@@ -65,7 +66,7 @@ class ScanConfig:
         seed: of the scores.
     """
 
-    method: Anode | Cwola | Cathode | None = field(default_factory=Cwola)
+    method: Anode | Cwola | Cathode | None = None
     width: float = 6.0
     step: float = 1.0
     folds: int = 2

@@ -6,8 +6,8 @@ Each size of a mock patch of 15 deg is searched in a process of its own, with ev
 patch of a worker is. ``minutes`` are those of the largest, ``minutes_scores``, ``_lines`` and ``_streams`` of its
 parts, ``cpu_minutes`` those of all its threads, which tell more on a machine with other work; ``memory_mb`` is the most
 that its process has had (resident). ``exponent_stars`` is the slope of ln minutes against ln stars,
-``exponent_regions`` that against the number of regions, for regions at every second step in place of every one at the middle
-size.
+``exponent_regions`` that against the number of regions, for regions at every second step in place of every one at the
+middle size.
 
 ``loop_ratio``: the seconds of a straight loop, in which each region is scored by a call of its own and compiles what it
 needs (what was compiled before is forgotten), over those of one call for all of them, in the same process and at the
