@@ -30,6 +30,8 @@ _HOME = {
     "Job": "jobs",
     "Patch": "streams",
     "ScanConfig": "streams",
+    "SkyScan": "streams.allsky",
+    "scan_sky": "streams.allsky",
     "load_scan": "streams",
     "scan_patch": "streams",
     "PotentialConfig": "dynamics",

@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units as u
 from astropy.table import MaskedColumn, Table
 
 from clearview import fit_map, open_catalog, read_catalog
 from clearview.catalogs import Ball, Box, Catalog, Cut, LargeCancelled, Unique, load_prepared, partitions, to_sky
+from clearview.catalogs.frames import separation
 from clearview.dynamics import PotentialConfig, estimate_seconds, prepare
 from clearview.field import Axis
 from clearview.figures import count_batches, count_field
@@ -119,6 +121,36 @@ def test_patches_and_streams(sky, tmp_path):
     same(large.to_patch((10.0, 20.0)).prepare(tmp_path / "a"), sky.to_patch((10.0, 20.0)))
     same(large.to_stream("GD-1", **kwargs).prepare(tmp_path / "b"), sky.to_stream("GD-1", **kwargs))
     assert "reflex_distance=8.0" in repr(large.to_stream("GD-1", **kwargs))
+
+
+@pytest.mark.parametrize("center", [(0.0, 0.0), (266.0, -29.0), (120.0, 85.0), (359.0, 50.0)])
+def test_stars_around_a_place(sky, tmp_path, monkeypatch, center):
+    """As of all stars in memory, and files that lie elsewhere are not read."""
+    apart = separation(center, sky["ra"], sky["dec"])
+    order = np.argsort(sky["dec"], kind="stable")
+    sorted_ = Catalog.from_pandas(sky.only(["ra", "dec", "parallax"]).to_pandas().iloc[order])
+    large = open_catalog(split(sorted_, tmp_path / "parts", ends=range(0, 20_001, 1000)))
+    read, tables = [], partitions.ParquetPart.tables
+    monkeypatch.setattr(partitions.ParquetPart, "tables", lambda part: read.append(part.label) or tables(part))
+    for radius in (5.0, 40.0):
+        read.clear()
+        wanted = order[apart[order] <= radius]
+        np.testing.assert_array_equal(large.around(center, radius)["parallax"], sky["parallax"][wanted])
+        files = np.sort(sky["dec"]).reshape(20, 1000)
+        touched = np.sum((files[:, 0] <= center[1] + radius) & (files[:, -1] >= center[1] - radius))
+        assert len(read) <= touched
+    assert large.digest() == open_catalog(tmp_path / "parts").digest()
+    assert large.digest() != open_catalog(tmp_path / "parts/part-8.parquet").digest()
+    with pytest.raises(ValueError, match=r"Expected stars within 0 deg of ra, dec = .*, got none"):
+        large.around(center, 0.0)
+
+
+def test_bounds_in_another_unit_are_none(sky, tmp_path):
+    table = Table({"ra": np.deg2rad(sky["ra"]) * u.rad, "dec": np.deg2rad(sky["dec"]) * u.rad})
+    table.write(tmp_path / "a.parquet")
+    large = open_catalog(tmp_path / "a.parquet", units={"ra": "rad", "dec": "rad"})
+    apart = separation((200.0, 60.0), sky["ra"], sky["dec"])
+    assert len(large.around((200.0, 60.0), 20.0)) == np.count_nonzero(apart <= 20)
 
 
 def test_batches_are_small_and_in_order(large, whole, sky):
@@ -613,3 +645,20 @@ def test_no_path(large, call):
             call(path)
         with pytest.raises(TypeError, match=r"^Expected a path, got"):
             large.prepare(path)
+
+
+def test_no_box_that_has_stars_of_a_circle_is_left_out(rng):
+    from clearview.catalogs.large import _meets
+
+    ra, dec = rng.uniform(-30, 390, 20_000), np.rad2deg(np.arcsin(rng.uniform(-1, 1, 20_000)))
+    boxes = (ra // 30).astype(int) * 100 + (dec // 15).astype(int)
+    out = 0
+    for _ in range(200):
+        center, radius = (rng.uniform(0, 360), np.rad2deg(np.arcsin(rng.uniform(-1, 1)))), rng.uniform(1, 30)
+        inside = separation(center, ra, dec) <= radius
+        for box in np.unique(boxes):
+            its = boxes == box
+            meets = _meets(((ra[its].min(), ra[its].max()), (dec[its].min(), dec[its].max())), center, radius)
+            assert meets or not inside[its].any()
+            out += not meets
+    assert out > 0.5 * 200 * len(np.unique(boxes))

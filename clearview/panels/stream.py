@@ -303,7 +303,7 @@ class StreamPanel(SelectingPanel):
         whole = search is not None and self.catalog is not None and not self._foreign()
         if (search, whole) != self._listed:
             self._listed = search, whole
-            table = search.scan.candidates if whole else ()
+            table = search.scan.candidates if search is not None and whole else ()
             rows = [(_row(i, table[i]), i) for i in range(len(table))]
             before = control.value
             control.options = [("no candidate chosen" if rows else "no candidates yet", None), *rows]
@@ -315,7 +315,7 @@ class StreamPanel(SelectingPanel):
             control.layout.display = "" if rows else "none"
         if control.value != self._chosen_before:
             self._chosen_before = control.value
-            if control.value is not None:
+            if control.value is not None and search is not None:
                 self._to_candidate(search.scan, control.value)
 
     def _to_region(self, region) -> None:

@@ -386,7 +386,7 @@ class SkyScan:
                 # Its own checksums leave out its metadata. Without a record it was killed before it wrote one.
                 if told.get("state") == "finished" and told["sha256"] != _sha256(path):
                     raise CheckpointError(f"Expected the scan that was written, got a damaged file in {path}.")
-                if scan.config != self.config or tuple(scan.center) != self.patches[number].center:
+                if scan.config != self.config or scan.center != self.patches[number].center:
                     raise CheckpointError(f"Expected a scan of this search, got one of another in {path}.")
             except CheckpointError as problem:
                 self._log(f"Patch {number}: {problem} It is set aside, and the patch searched again.")

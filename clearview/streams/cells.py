@@ -8,6 +8,9 @@ from scipy.ndimage import gaussian_filter
 
 from clearview.streams.lines import HoughConfig, _count, clumps
 
+PIXEL = 0.5
+"""Size of the pixels of proper motion, mas/yr."""
+
 _AROUND, _HOLE = 10, 4  # bins in theta on either side: of the neighbourhood of a line, and of the line itself
 
 
@@ -54,7 +57,7 @@ class Cells:
         reach: pixels cover proper motions within so much of zero, mas/yr.
     """
 
-    def __init__(self, x, y, pm, config: HoughConfig, pixel: float = 0.5, reach: float = 15.0):
+    def __init__(self, x, y, pm, config: HoughConfig, pixel: float = PIXEL, reach: float = 15.0):
         self.x, self.y, self.pixel, self.reach = np.asarray(x, float), np.asarray(y, float), pixel, reach
         self.side = round(2 * reach / pixel)
         self.config = HoughConfig(config.radius, config.theta_step, config.r_step, theta_bins=1, width=config.r_step)
@@ -159,7 +162,6 @@ def compact(x, y, pm, *, searched=None, window: float = 3.0, reach: float = 15.0
         return (gaussian_filter(counts, s, mode="constant") * 4 * np.pi for s in (1.0, 8.0))
 
     near_all, wide_all = kernels(searched)
-    share = near_all / np.maximum(wide_all, 1e-9)  # of the footprint: edges and holes are no clumps
     order = searched[np.argsort(pm[searched, 0])]
     first = pm[order, 0]
     for a in np.arange(-reach, reach, window / 2):
@@ -169,7 +171,8 @@ def compact(x, y, pm, *, searched=None, window: float = 3.0, reach: float = 15.0
             if len(rows) < 10:
                 continue
             near, wide = kernels(rows)
-            expected = wide * share
+            # The footprint of all others: edges and holes are no clumps.
+            expected = wide * (near_all - near) / np.maximum(wide_all - wide, 1e-9)
             hot = np.argwhere((near - expected) / np.sqrt(expected + 1) > 6)
             looked = np.empty((0, 2))
             for place in bins[hot[np.argsort(-near[tuple(hot.T)])]] + step / 2:
@@ -180,6 +183,7 @@ def compact(x, y, pm, *, searched=None, window: float = 3.0, reach: float = 15.0
                 if masked[distance < radius / 2].any():
                     continue
                 around = rows[distance[rows] < 5 * radius]
+                around = around[:: max(len(around) // 2000, 1)]  # a thinned cluster is one still
                 found = around[clumps(x[around], y[around], radius)]
                 found = found[distance[found] < 2 * radius]
                 if len(found):

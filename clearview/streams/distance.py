@@ -23,7 +23,8 @@ def photometric_distance(
         weight: (N,) probability that each is a member; three in ten of the weight may lie off the ridge.
         g_limit: of the catalogue, mag.
         metallicity: [Fe/H].
-        fewest: expected number of members below which nothing is said: (NaN, NaN).
+        fewest: expected number of members below which nothing is said: (NaN, NaN), as of members that lie on no ridge
+            between 2.5 and 100 kpc.
     """
     colour, magnitude, weight = (np.asarray(v, float) for v in (colour, magnitude, weight))
     known = np.isfinite(colour + magnitude + weight) & (magnitude < g_limit)
@@ -39,6 +40,9 @@ def photometric_distance(
     log = (weight * np.log(0.7 * density * ridge + 0.3 * 0.1)).sum(1)
     chance = np.exp(log - log.max())
     chance /= chance.sum()
+    best = int(np.argmax(chance))
+    if best in (0, len(MODULI) - 1) or log.max() < weight.sum() * np.log(0.1):  # a flat diagram says as much
+        return np.nan, np.nan
     distance = 10 ** (MODULI / 5 - 2)
     mean = float((chance * distance).sum())
     return mean, float(np.sqrt((chance * (distance - mean) ** 2).sum()))

@@ -16,7 +16,7 @@ class MemberConfig:
     Attributes:
         near: deg on either side of the line within which stars are looked at.
         reach: mas/yr around the stream's proper motion within which they are.
-        width: of the stream at the start, a standard deviation in deg, and its bounds.
+        width: of the stream at the start, a standard deviation in deg.
         widths: least and greatest standard deviation across the stream, deg.
         spreads: least and greatest intrinsic standard deviation in proper motion, mas/yr.
         bend: greatest distance of the track from its line, deg.
@@ -38,9 +38,12 @@ class MemberConfig:
         checks.numbers(self, bend=(0, 90), prior=(0, 1e9))
         checks.numbers(self, whole=True, rounds=(1, 1000))
         for name in ("widths", "spreads"):
-            low, high = getattr(self, name)
-            if not 0 < low < high:
+            pair = getattr(self, name)
+            low, high = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
+            low, high = (checks.number(f"an end of {name}", end, checks.ABOVE_0, 1e6) for end in (low, high))
+            if not low < high:
                 raise ValueError(f"Expected {name} as two growing positive numbers, got {(low, high)}; correct them.")
+            object.__setattr__(self, name, (low, high))
 
 
 class Members(NamedTuple):
@@ -49,7 +52,8 @@ class Members(NamedTuple):
     Attributes:
         rows: (M,) which of the stars given lie in the neighbourhood.
         probability: (M,) of being a member, from place, proper motion, colour and magnitude.
-        motion_probability: (M,) the same without the place across the stream.
+        motion_probability: (M,) the same without the star's own place across the stream; the model that gives it was
+            fitted to the stars at their places, so that stars near the line are preferred a little.
         count: expected number of members.
         gain: by how much the stream raises ln(likelihood) of the neighbourhood.
         ends: (2,) along the line between which nine tenths of the probable members lie, deg.
@@ -71,6 +75,7 @@ class Members(NamedTuple):
     spread: float
 
 
+_FEW = 100  # stars beside a stream without which nothing is known of their motions and colours
 _CELL = {"sky": (0.5, 0.1), "pm": (0.25, 0.25), "cmd": (0.05, 0.2)}
 _KERNEL = {"sky": (1.0, 0.4), "pm": (0.6, 0.6), "cmd": (0.06, 0.3)}
 
@@ -128,7 +133,7 @@ def fit_members(
     for turn in range(config.rounds):
         d = across - np.vander(u, 3, increasing=True) @ track
         beside = np.abs(d) > 3 * width
-        if turn % 10 == 0 and beside.sum() >= 10:  # what lies beside changes little
+        if turn % 10 == 0 and beside.sum() >= _FEW:  # what lies beside changes little
             background = sky * _density("pm", pm[beside], pm)
         var = spread**2 + error2
         off = pm - mean - u[:, None] * drift
@@ -161,7 +166,7 @@ def fit_members(
         covered = footprint > 1e-6
         at = np.clip(np.searchsorted(edges, along, side="right") - 1, 0, len(level) - 1)
         profile = level[at] / (level * covered).sum()
-        if known.sum() >= 20 and beside[known].sum() >= 10:
+        if known.sum() >= 20 and beside[known].sum() >= _FEW:
             ratio_cmd = np.ones(len(rows))
             field = _density("cmd", colours[known & beside], colours[known])
             taken = _density("cmd", colours[known], colours[known], p[known])

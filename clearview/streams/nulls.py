@@ -5,7 +5,6 @@ patch, searched in the same way, knows of all of them, so a probability taken fr
 correction for how many places were looked at.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,16 +12,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from astropy import units as u
-from astropy.table import QTable
-from scipy.stats import gumbel_r, poisson
+from scipy.stats import chi2, gumbel_r
 
 from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.flows import Progress
 from clearview.flows.fit import HISTORY, OnProgress
-from clearview.streams.regions import SCANS
-from clearview.streams.scan import Scan, ScanConfig, View, find_lines, follow, scan_patch, score_patch, view_of
+from clearview.streams.scan import Scan, ScanConfig, View, find_lines, follow, score_patch, view_of
 
 KINDS = ("permuted", "smoothed")
 
@@ -54,15 +50,13 @@ class Null:
         found = self.best[self.best > 0]
         if len(found) < 10:
             return np.nan
-        return float(gumbel_r.sf(strength, *gumbel_r.fit(found)))
+        return float(len(found) / len(self.best) * gumbel_r.sf(strength, *gumbel_r.fit(found)))
 
     def per_patch(self, strength: float, level: float = 0.95) -> tuple[float, float]:
         """Candidates at least so strong in an empty patch: the mean, and its upper limit at ``level``."""
-        count = int(sum(np.sum(s >= strength) for s in self.strengths))
-        n = max(len(self.strengths), 1)
-        means = np.linspace(count, count + 10 + 5 * np.sqrt(count + 1), 20_001)
-        limit = means[np.searchsorted(-poisson.cdf(count, means), -(1 - level))]
-        return count / n, float(limit / n)
+        checks.number("level", level, 0.01, 0.999)
+        count, n = int(sum(np.sum(s >= strength) for s in self.strengths)), max(len(self.strengths), 1)
+        return count / n, float(chi2.ppf(level, 2 * count + 2) / 2 / n)
 
     def threshold(self, per_patch: float = 0.05) -> float:
         """The strength that so many candidates of an empty patch reach, on average."""
@@ -74,8 +68,9 @@ class Null:
 def permuted(view: View, rng: np.random.Generator, *, block: float | None = 6.0, without=None) -> View:
     """A view whose searched stars have exchanged their places.
 
-    The sky keeps its edges, holes, stripes and gradients, proper motions and photometry keep theirs, and no line is
-    left. Stars exchange places within blocks of proper motion, so that a population keeps roughly where it is.
+    The sky keeps its edges, holes, stripes and gradients, proper motions and photometry keep theirs. The places of a
+    stream whose members stay are dealt to other motions. Stars exchange places within blocks of proper motion, so that
+    a population keeps roughly where it is.
 
     Args:
         view: of a patch.
@@ -100,7 +95,7 @@ def permuted(view: View, rng: np.random.Generator, *, block: float | None = 6.0,
 def smoothed(view: View, rng: np.random.Generator, *, sky: float = 1.5, pm: float = 0.3, without=None) -> View:
     """A view of as many stars drawn from a kernel density of the searched ones: each a star moved by chance.
 
-    Gradients of any population stay, what is narrower than the kernel (streams, clumps) goes; so do stripes and holes,
+    Gradients of any population stay; what is narrower than the kernel is smeared: streams, clumps, stripes, and holes
     but for those without any star.
 
     Args:
@@ -113,13 +108,17 @@ def smoothed(view: View, rng: np.random.Generator, *, sky: float = 1.5, pm: floa
     rows = view.searched
     if without is not None:
         rows = rows[~np.asarray(without)[rows]]
-    cell, many = 0.5, len(view.searched)
-    seen = {tuple(c) for c in np.unique(np.floor(np.stack([view.x[rows], view.y[rows]], 1) / cell).astype(int), axis=0)}
+    many = len(view.searched)
+
+    def cells(x, y):
+        return np.floor(np.asarray(x) / 0.5).astype(np.int64) * 10_000 + np.floor(np.asarray(y) / 0.5).astype(np.int64)
+
+    seen = np.unique(cells(view.x[rows], view.y[rows]))
     x, y, drawn = np.empty(0), np.empty(0), np.empty(0, int)
     while len(x) < many:
         some = rng.choice(rows, many)
         a, b = (values[some] + sky * rng.standard_normal(many) for values in (view.x, view.y))
-        kept = np.array([tuple(c) in seen for c in np.floor(np.stack([a, b], 1) / cell).astype(int)])
+        kept = np.isin(cells(a, b), seen)
         x, y, drawn = np.append(x, a[kept]), np.append(y, b[kept]), np.append(drawn, some[kept])
     x, y, drawn = x[:many], y[:many], drawn[:many]
     moved = view.pm[drawn] + pm * rng.standard_normal((many, 2))
@@ -129,13 +128,16 @@ def smoothed(view: View, rng: np.random.Generator, *, sky: float = 1.5, pm: floa
 
 def null_scans(
     stars: Catalog, config: ScanConfig | None = None, *, n: int = 200, kind: str = "permuted",
-    block: float | None = 6.0, scan: Scan | None = None, above: float = np.inf, seed: int = 0,
+    block: float | None = 6.0, scan: Scan | None = None, above: float | None = None, seed: int = 0,
     scores: Mapping[str, Any] | None = None, on_progress: OnProgress = None,
 ) -> Null:  # fmt: skip
     """Search ``n`` empty patches made from one.
 
-    With ``config.sky`` False the scores know nothing of the sky, so those of the patch serve the permuted ones
-    exactly; else, and for smoothed ones, every empty patch is scored anew.
+    Scores that know nothing of the sky serve permuted patches as they are. Others would have to be learnt anew, which
+    is not done here.
+
+    Streams whose members are not left out stay in the empty patches, dealt to other motions or smeared, and make them
+    give stronger candidates: the probabilities are too high then, those of fainter candidates by much.
 
     Args:
         stars: of `Patch.of`.
@@ -144,7 +146,7 @@ def null_scans(
         kind: "permuted" (see `permuted`) or "smoothed" (see `smoothed`).
         block: of the permutation, mas/yr.
         scan: of the patch; members (probability > 0.5) of its candidates as strong as ``above`` are left out.
-        above: strength.
+        above: strength; by default that of the weakest candidate told.
         seed: of the patches.
         scores: of `score_patch`, if they are at hand.
         on_progress: called with `Progress`; returning False ends it with the patches so far.
@@ -162,23 +164,23 @@ def null_scans(
     without = np.zeros(len(stars), bool)
     if scan is not None:
         for strength, members in zip(np.asarray(scan.candidates["strength"], float), scan.members, strict=True):
-            if strength >= above:
+            if strength >= (scan.config.weakest if above is None else above):
                 without[np.asarray(members["row"])[np.asarray(members["probability"]) > 0.5]] = True
-    anew = config.method is not None and (config.sky or kind == "smoothed")
-    if config.method is not None and not anew and scores is None:
-        scores = score_patch(stars, config)
+    if config.method is not None and (config.sky or kind == "smoothed"):
+        raise ValueError(
+            "Expected scores that know nothing of the sky and permuted patches, got "
+            f"sky={config.sky} and kind={kind!r}; make catalogues of empty patches and scan them."
+        )
+    if config.method is not None and scores is None:
+        scores = score_patch(stars, config, on_progress=on_progress)
     strengths = []
     for i in range(n):
         rng = np.random.default_rng([seed, i])
         empty = permuted(view, rng, block=block, without=without) if kind == "permuted" else smoothed(
             view, rng, without=without
         )  # fmt: skip
-        if anew:
-            made = scan_patch(_catalog(empty, config), dataclasses.replace(config, weakest=0.0))
-            strengths.append(np.asarray(made.candidates["strength"], float))
-        else:
-            found = follow(empty, find_lines(empty, config, scores), config)
-            strengths.append(np.array([f.strength for f in found]))
+        found = follow(empty, find_lines(empty, config, scores), config)
+        strengths.append(np.array([f.strength for f in found]))
         if on_progress is not None:
             past = time.monotonic() - began
             told = Progress(
@@ -189,22 +191,3 @@ def null_scans(
                 break
     best = np.array([s.max(initial=0.0) for s in strengths])
     return Null(best, tuple(strengths), kind, time.monotonic() - began)
-
-
-def _catalog(view: View, config: ScanConfig) -> Catalog:
-    """The searched stars of a view as stars of a patch."""
-    rows = view.searched
-    lat = view.y[rows]
-    columns: dict[str, Any] = {
-        "lon": view.x[rows] / np.cos(np.deg2rad(lat)) * u.deg, "lat": lat * u.deg,
-        **{name: view.pm[rows, i] * u.mas / u.yr for i, name in enumerate(SCANS)},
-    }  # fmt: skip
-    # The patch's own frame is as good a sky as any.
-    columns |= {"ra": columns["lon"] % (360 * u.deg), "dec": columns["lat"]}
-    columns |= {"pmra": columns["pm_lon"], "pmdec": columns["pm_lat"]}
-    if view.error is not None:
-        columns |= {f"{n}_error": view.error[rows, i] * u.mas / u.yr for i, n in enumerate(("pmra", "pmdec"))}
-    if view.cmd is not None:
-        names = config.fiducial.color_column, config.fiducial.magnitude_column
-        columns |= {name: view.cmd[rows, i] * u.mag for i, name in enumerate(names)}
-    return Catalog.from_table(QTable(columns))

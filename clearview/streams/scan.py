@@ -29,9 +29,9 @@ from clearview.flows import CheckpointError, Progress
 from clearview.flows.checkpoint import write_whole
 from clearview.flows.fit import HISTORY, OnProgress
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Scores, score_regions
-from clearview.streams.cells import Cells, Excess, compact
+from clearview.streams.cells import PIXEL, Cells, Excess, compact
 from clearview.streams.distance import photometric_distance
-from clearview.streams.lines import Footprint, HoughConfig, Line, hough
+from clearview.streams.lines import Footprint, HoughConfig, hough
 from clearview.streams.members import MemberConfig, Members, along_and_across, fit_members
 from clearview.streams.regions import SCANS, Fiducial, SignalRegion, signal_regions
 
@@ -87,7 +87,10 @@ class ScanConfig:
 
     def __post_init__(self):
         checks.a(self.method, (*METHODS.values(), type(None)), "a method: Anode, Cwola, Cathode or None")
-        checks.numbers(self, width=(0.1, 1e3), step=(0.01, 1e3), reach=(1, 100), least=(0, 1e3), weakest=(0, 1e3))
+        checks.a(self.fiducial, Fiducial, "fiducial as a Fiducial")
+        checks.a(self.hough, HoughConfig, "hough as a HoughConfig")
+        checks.a(self.members, MemberConfig, "members as a MemberConfig")
+        checks.numbers(self, width=(0.1, 1e3), step=(0.01, 1e3), reach=(1, 40), least=(0, 1e3), weakest=(0, 1e3))
         checks.numbers(self, whole=True, folds=(2, 100), fewest=(5, 10**9), most=(1, 1000), seed=checks.SEEDS)
         for name, low, high, whole in (
             ("cells", 0.5, 2 * self.reach, False), ("widths", self.hough.r_step, self.hough.radius, False),
@@ -99,13 +102,15 @@ class ScanConfig:
             if not found and name != "tops":
                 raise ValueError(f"Expected at least one of {name}, got none; give one.")
             object.__setattr__(self, name, found)
+        for width in self.widths:
+            HoughConfig(self.hough.radius, self.hough.theta_step, self.hough.r_step, width=width)  # refuses an even one
+        for size in self.cells:
+            if size % PIXEL:
+                raise ValueError(f"Expected sizes of cells as multiples of {PIXEL:g} mas/yr, got {size:g}; round them.")
         for name in ("sky", "counted"):
             checks.a(getattr(self, name), bool, f"{name} as True or False")
         if not self.counted and (self.method is None or not self.tops):
             raise ValueError("Expected stars to look for lines among, got neither counted nor tops; choose one.")
-        checks.a(self.fiducial, Fiducial, "fiducial as a Fiducial")
-        checks.a(self.hough, HoughConfig, "hough as a HoughConfig")
-        checks.a(self.members, MemberConfig, "members as a MemberConfig")
 
     @classmethod
     def as_published(cls, method: Any = None, **changes: Any) -> "ScanConfig":
@@ -131,15 +136,19 @@ class ScanConfig:
         method = given.get("method")
         if method is not None:
             method = dict(checks.a(method, Mapping, "a method as a mapping"))
-            if (name := method.pop("name", None)) not in METHODS:
+            if (name := method.pop("name", None)) not in tuple(METHODS):
                 raise ValueError(f"Expected a method among {', '.join(METHODS)}, got {checks.shown(name)}; choose one.")
             given["method"] = checks.from_plain(METHODS[name], method)
         for name, kind in (("fiducial", Fiducial), ("hough", HoughConfig), ("members", MemberConfig)):
             if name in given:
-                given[name] = checks.from_plain(kind, _tuples(given[name]))
+                plain = checks.a(given[name], Mapping, f"{name} as a mapping")
+                given[name] = checks.from_plain(kind, _tuples(plain))
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(set(given) - known):
-            raise ValueError(f"Expected a ScanConfig with the fields {', '.join(sorted(known))}, got {unknown[0]!r}.")
+            raise ValueError(
+                f"Expected a ScanConfig with the fields {', '.join(sorted(known))}, got {checks.shown(unknown[0])}; "
+                "correct its name."
+            )
         return cls(**_tuples(given))
 
 
@@ -181,24 +190,30 @@ def view_of(stars: Catalog, config: ScanConfig) -> View:
     lon, lat = (np.asarray(stars[name], float) for name in ("lon", "lat"))
     x, y = lon * np.cos(np.deg2rad(lat)), lat
     pm = np.stack([np.asarray(stars[name], float) for name in SCANS], 1)
-    wrong = int((~np.isfinite(pm).all(1)).sum())
-    if wrong:
-        raise ValueError(f"Expected finite proper motions, got {wrong:,} stars without; take the stars of a Patch.")
+    if wrong := int((~np.isfinite(pm).all(1) | ~np.isfinite(x + y)).sum()):
+        raise ValueError(
+            f"Expected finite lon, lat and proper motions, got {wrong:,} stars without; take the stars of a Patch."
+        )
     fiducial = config.fiducial
     keep = fiducial.select(stars)
     names = fiducial.color_column, fiducial.magnitude_column
     cmd = None
     if all(name in stars for name in names):
         cmd = np.stack([np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in names], 1)
+        cmd[~(np.abs(cmd) < 50)] = np.nan  # magnitudes that stand for none
     error = None
     if "pmra_error" in stars and "pmdec_error" in stars:
-        both = [np.nan_to_num(np.asarray(stars[name], float)) for name in ("pmra_error", "pmdec_error")]
-        error = np.repeat(np.sqrt((both[0] ** 2 + both[1] ** 2) / 2)[:, None], 2, axis=1)
+        both = [np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in ("pmra_error", "pmdec_error")]
+        mean = np.hypot(*both) / np.sqrt(2)
+        known = np.isfinite(mean)
+        mean[~known] = np.median(mean[known]) if known.any() else 0.0  # who has no error is no better than the others
+        error = np.repeat(mean[:, None], 2, axis=1)
     rows = np.flatnonzero(keep)
     if len(rows) < 10 * config.fewest:
         raise ValueError(
-            f"Expected at least {10 * config.fewest} fiducial stars to search, got {len(rows)} of {len(stars):,}; "
-            "choose another patch, or wider cuts."
+            f"Expected at least {10 * config.fewest} fiducial stars to search, got {len(rows)} of {len(stars):,}"
+            + ("" if cmd is None else f", of which {int((~np.isfinite(cmd).all(1)).sum()):,} have no photometry")
+            + "; choose another patch, or wider cuts."
         )
     clumped = compact(x, y, pm, searched=rows, reach=config.reach)
     return View(x, y, pm, error, cmd, np.flatnonzero(keep & ~clumped), ~clumped)
@@ -222,6 +237,7 @@ def score_patch(
         ValueError: as `signal_regions` and `score_regions`.
     """
     names = [n for n in (config.fiducial.color_column, config.fiducial.magnitude_column) if n in stars]
+    refused: list[str] = []
     out: dict[str, tuple[list, Scores]] = {}
     scans = [scan for scan in SCANS if regions is None or any(r.scan == scan for r in regions)]
     for number, scan in enumerate(scans):
@@ -229,7 +245,11 @@ def score_patch(
         table = np.stack([np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in columns], 1)
         whole = np.isfinite(table).all(1)
         if regions is None:
-            found = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+            try:
+                found = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+            except ValueError as problem:  # the other proper motion may have some
+                refused.append(str(problem))
+                continue
             found = [r for r in found if abs(r.middle) <= config.reach]
         else:
             found = [r for r in regions if r.scan == scan]
@@ -253,6 +273,8 @@ def score_patch(
         out[scan] = found, scores._replace(ln_ratio=spread)
         if scores.stopped != "finished":
             break
+    if not out and refused:
+        raise ValueError(refused[0])
     return out
 
 
@@ -298,7 +320,8 @@ class Found(NamedTuple):
     """A line and the stream along it.
 
     Attributes:
-        strength: root of z^2 of the line and of what the stream adds to ln(likelihood).
+        strength: root of z^2 of the line and of what the stream adds to ln(likelihood): a number to sort by, whose
+            meaning comes from empty patches (`null_scans`).
         line: of the cell.
         members: among the fiducial stars.
     """
@@ -357,7 +380,7 @@ class Scan:
         candidates: one row each, the strongest first; see `scan_patch`.
         members: for each candidate the stars near it: row in the patch, source_id if known, ra, dec, probability,
             motion_probability (without the place across the stream), along and across the line, deg.
-        center: (ra, dec) of the patch, deg.
+        center: (ra, dec) of the patch, deg; None if its stars do not tell.
         stars: how many were in the patch.
         searched: how many of them were fiducial and outside of clumps.
         digest: of the stars.
@@ -370,7 +393,7 @@ class Scan:
     config: ScanConfig
     candidates: Table
     members: list[Table]
-    center: tuple[float, float]
+    center: tuple[float, float] | None
     stars: int
     searched: int
     digest: str
@@ -432,8 +455,9 @@ def load_scan(path) -> Scan:
             raise ValueError("rows")
         columns = {n: table[n].to_numpy() for n in table.column_names}
         members = [_with_units(Table({n: c[i:j] for n, c in columns.items()})) for i, j in pairwise(ends)]
+        center = None if header["center"] is None else tuple(header["center"])
         return Scan(
-            ScanConfig.from_dict(header["config"]), candidates, members, tuple(header["center"]), header["stars"],
+            ScanConfig.from_dict(header["config"]), candidates, members, center, header["stars"],
             header["searched"], header["digest"], "finished", header["message"], header["seconds"], header["notes"],
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as problem:
@@ -449,7 +473,7 @@ def _column(name: str, values: list):
     return np.array([np.nan if v is None else v for v in values])
 
 
-_TEXTS = ("found_by", "flags", "known")
+_TEXTS = ("found_by", "flags")
 _UNITS = {
     **dict.fromkeys(
         ("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope", "shift", "first", "last"),
@@ -479,13 +503,14 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         on_progress: called with `Progress`; returning False cancels.
 
     Returns:
-        The scan. Its table has for each candidate: ``strength``, by which they are sorted; ``z`` and ``sigma`` of the
-        line, by Li & Ma 1983 and as published (`hough`); ``gain`` in ln(likelihood); ``count``, the expected number
-        of members in the whole patch; ``theta``, ``r``, and ``shift``, ``slope``, ``bend`` of the track from that line;
-        ``length`` and ``width`` (a standard deviation); ``ra``, ``dec`` of its middle; ``pm_lon``, ``pm_lat`` there,
-        their slopes over 10 deg, and ``pm_spread``; a rough ``distance`` (see `photometric_distance`); how it was
-        ``found_by``; and ``flags``: "edge" of the disc, "short" if nine tenths lie within 4 deg, "few" for under 10
-        members.
+        The scan. Its table has for each candidate: ``strength``, by which they are sorted; ``z`` of the line by Li & Ma
+        1983, and ``sigma``, the largest as published (`hough`) of the cell's stars next to it; ``gain`` in
+        ln(likelihood); ``count``, the expected number of members near the line in the patch; ``theta``, ``r``, and
+        ``shift``, ``slope``, ``bend`` of the track from that line; ``angle`` of the track in its middle; ``length`` and
+        ``width`` (a standard deviation); ``ra``, ``dec`` of its middle; ``pm_lon``, ``pm_lat`` there, their slopes over
+        10 deg, and ``pm_spread``; a rough ``distance`` (see `photometric_distance`); ``first``, ``last``, the ends
+        along the line; how it was ``found_by``; and ``flags``: "edge" of the disc, "short" if nine tenths lie within
+        4 deg, "few" for under 10 members.
 
     Raises:
         KeyError, ValueError: as `view_of` and `score_patch`, before any long work.
@@ -493,9 +518,10 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
     config = ScanConfig() if config is None else config
     checks.a(config, ScanConfig, "a ScanConfig")
     began = time.monotonic()
-    view, digest = view_of(stars, config), stars.digest(("ra", "dec", "pmra", "pmdec"))
+    view, digest = view_of(stars, config), stars.digest(("lon", "lat", *SCANS))
     seconds, scores, notes = {"scores": 0.0, "lines": 0.0, "streams": 0.0}, None, ""
-    center = tuple(stars.meta.get("patch", {}).get("center", (np.nan, np.nan)))
+    center = (stars.meta.get("patch") or {}).get("center")
+    center = None if center is None else tuple(center)
 
     def result(candidates, members, stopped, message):
         return Scan(
@@ -513,7 +539,7 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         return on_progress(told) is not False
 
     def cancelled(stage):
-        return result(Table(), [], "cancelled", f"Scan: cancelled during {stage}; nothing was found yet.")
+        return result(_candidates([]), [], "cancelled", f"Scan: cancelled during {stage}; nothing was found yet.")
 
     if config.method is not None:
         scores = score_patch(
@@ -533,7 +559,7 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         return cancelled("the streams")
     tick = time.monotonic()
     found = follow(view, lines, config)
-    candidates, members = _tables(stars, view, [f for f in found if f.strength >= config.weakest], config)
+    candidates, members = _tables(stars, view, [f for f in found if f.strength >= config.weakest], config, center)
     seconds["streams"] = time.monotonic() - tick
     tell("finished", 1.0)
     return result(
@@ -542,7 +568,7 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
     )  # fmt: skip
 
 
-def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) -> tuple[Table, list[Table]]:
+def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig, center) -> tuple[Table, list[Table]]:
     """The candidates and their members in the whole patch, fainter and redder stars too."""
     rows = np.flatnonzero(view.clear)
     fiducial = view.searched
@@ -559,7 +585,8 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
         along, across = along_and_across(view.x[own], view.y[own], theta, line.r)
         table: dict[str, Any] = {"row": own.astype(np.int32)}
         if "source_id" in stars:
-            table["source_id"] = np.ma.filled(np.ma.asarray(stars["source_id"][own]), -1).astype(np.int64)
+            ids = np.ma.asarray(stars["source_id"][own])
+            table["source_id"] = ids.filled(-1 if ids.dtype.kind in "iu" else "")
         table |= {name: np.asarray(stars[name][own], float) for name in ("ra", "dec") if name in stars}
         table |= {
             "probability": made.probability.astype(np.float32), "along": along, "across": across,
@@ -571,7 +598,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
             footprint = Footprint(config.hough, np.stack([view.x[fiducial], view.y[fiducial]], 1))
         chosen = fiducial[in_cell]
         sigma = _published(hough(view.x[chosen], view.y[chosen], config.hough, reference=footprint), line)
-        middle = float(np.mean(made.ends)), *made.track
+        middle = float(np.mean(made.ends))
         length = float(np.ptp(made.ends))
         flags = [
             name for name, raised in (
@@ -581,36 +608,48 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
         ]  # fmt: skip
         distance = np.nan, np.nan
         if view.cmd is not None:
-            distance = photometric_distance(view.cmd[own, 0], view.cmd[own, 1], made.probability)
-        place = _sky(stars, np.array([middle[0]]), made.track, theta, line.r)
+            distance = photometric_distance(
+                view.cmd[own, 0],
+                view.cmd[own, 1],
+                made.probability,
+                g_limit=float(np.nanpercentile(view.cmd[:, 1], 99.9)),
+            )
+        place = np.full(1, np.nan), np.full(1, np.nan)
+        if center is not None:
+            place = track_of(center, np.array([middle]), made.track, theta, line.r)
         told.append({
             "strength": f.strength, "z": line.z, "sigma": sigma, "gain": f.members.gain, "count": made.count,
+            "angle": (line.theta - np.rad2deg(np.arctan(made.track[1] / 10 + made.track[2] * middle / 50))) % 180,
             "theta": line.theta, "r": line.r, "shift": made.track[0], "slope": made.track[1], "bend": made.track[2],
             "length": length, "width": made.width, "ra": place[0][0], "dec": place[1][0],
-            "pm_lon": made.motion[0, 0] + made.motion[1, 0] * middle[0] / 10,
-            "pm_lat": made.motion[0, 1] + made.motion[1, 1] * middle[0] / 10,
+            "pm_lon": made.motion[0, 0] + made.motion[1, 0] * middle / 10,
+            "pm_lat": made.motion[0, 1] + made.motion[1, 1] * middle / 10,
             "pm_lon_slope": made.motion[1, 0], "pm_lat_slope": made.motion[1, 1], "pm_spread": made.spread,
             "distance": distance[0], "distance_error": distance[1],
             "first": made.ends[0], "last": made.ends[1], "found_by": line.found_by, "flags": ",".join(flags),
         })  # fmt: skip
-    names = list(told[0]) if told else ["strength"]
-    return _with_units(Table({name: [row[name] for row in told] for name in names})), tables
+    return _candidates(told), tables
+
+
+_COLUMNS = (
+    "strength", "z", "sigma", "gain", "count", "angle", "theta", "r", "shift", "slope", "bend", "length", "width", "ra",
+    "dec", "pm_lon", "pm_lat", "pm_lon_slope", "pm_lat_slope", "pm_spread", "distance", "distance_error", "first",
+    "last", "found_by", "flags",
+)  # fmt: skip
+
+
+def _candidates(rows: list[dict[str, Any]]) -> Table:
+    kinds = {name: str if name in _TEXTS else float for name in _COLUMNS}
+    return _with_units(Table({n: np.array([row[n] for row in rows], dtype=k) for n, k in kinds.items()}))
 
 
 def _published(field, line: Excess) -> float:
-    """The significance as published of a line, at the windows next to it."""
-    near = np.abs(field.theta.values - line.theta) < 6
-    close = np.abs(field.r.values - line.r) < 0.7
-    values = field.significance.values[np.ix_(near, close)]
-    return float(np.nanmax(values)) if values.size and np.isfinite(values).any() else np.nan
-
-
-def _sky(stars: Catalog, along, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
-    """ra, dec [deg] of places along a candidate; NaN if the patch's centre is not known."""
-    center = stars.meta.get("patch", {}).get("center")
-    if center is None:
-        return np.full(len(along), np.nan), np.full(len(along), np.nan)
-    return track_of(center, along, track, theta, r)
+    """The largest significance as published at the windows next to a line."""
+    turn = field.theta.values[:, None] - line.theta
+    other = np.where(np.abs(turn) > 90, -1, 1) * field.r.values[None, :]  # at the seam r has the other sign
+    close = (np.abs((turn + 90) % 180 - 90) < 6) & (np.abs(other - line.r) < 0.7)
+    values = field.significance.values[close]
+    return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
 
 
 def track_of(center, along, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
@@ -620,6 +659,3 @@ def track_of(center, along, track, theta: float, r: float) -> tuple[np.ndarray, 
     x, y = along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)
     out = basis(x / np.cos(np.deg2rad(y)), y)[0] @ np.array(basis(*sky_point(center, "center")))
     return np.rad2deg(np.arctan2(out[:, 1], out[:, 0])) % 360, np.rad2deg(np.arcsin(np.clip(out[:, 2], -1, 1)))
-
-
-__all__ = ["Found", "Line", "Scan", "ScanConfig", "View", "find_lines", "follow", "load_scan", "scan_patch"]

@@ -6,8 +6,8 @@ Each size of a mock patch of 15 deg is searched in a process of its own, with ev
 patch of a worker is. ``minutes`` are those of the largest, ``minutes_scores``, ``_lines`` and ``_streams`` of its
 parts, ``cpu_minutes`` those of all its threads, which tell more on a machine with other work; ``memory_mb`` is the most
 that its process has had (resident). ``exponent_stars`` is the slope of ln minutes against ln stars,
-``exponent_regions`` that against the number of regions, for regions at every second step in place of every one at the
-middle size.
+``exponent_regions`` that against the number of ``regions`` that are scored, for one at every second step in place of
+every one at the middle size.
 
 ``loop_ratio``: the seconds of a straight loop, in which each region is scored by a call of its own and compiles what it
 needs (what was compiled before is forgotten), over those of one call for all of them, in the same process and at the
@@ -16,6 +16,7 @@ times all regions over these. ``loop_regions`` says how many were.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -58,21 +59,30 @@ def smallest(method):
     return replace(method, training=FitConfig(epochs=1, min_steps=0), most=1000, oversample=1.0)
 
 
+def scored(calls: list):
+    """Has `scan_patch` tell what it asks to be scored."""
+    from clearview.streams import scan as module
+    from clearview.streams import score_regions
+
+    def keep(method, features, values, regions, **named):
+        calls.extend((features, values, region) for region in regions)
+        return score_regions(method, features, values, regions, **named)
+
+    module.score_regions = keep
+    return module
+
+
 def scan(given):
     """One patch, from its stars to the candidates."""
-    from clearview.streams import scan_patch, signal_regions
-
-    stars, config = patch_of(given["size"], given["seed"]), config_of(given)
+    stars, config, calls = patch_of(given["size"], given["seed"]), config_of(given), []
+    module = scored(calls)
     began, worked = time.monotonic(), time.process_time()
-    made = scan_patch(stars, config)
+    made = module.scan_patch(stars, config)
     seconds, worked = time.monotonic() - began, time.process_time() - worked
-    regions = [r for s in ("pm_lon", "pm_lat") for r in signal_regions(stars, s, width=config.width, step=config.step,
-                                                                       fewest=100)]  # fmt: skip
-    regions = [r for r in regions if abs(r.middle) <= config.reach]
     told = {f"minutes_{name}": value / 60 for name, value in made.seconds.items()}
     return {
         "minutes": seconds / 60, "cpu_minutes": worked / 60, **told, "memory_mb": common.peak_memory_mb(),
-        "regions": len(regions), "candidates": len(made.candidates),
+        "regions": len(calls), "candidates": len(made.candidates),
     }  # fmt: skip
 
 
@@ -80,30 +90,25 @@ def loop(given):
     """Regions one by one, and all at once."""
     import jax
 
-    from clearview.streams import scan as module
     from clearview.streams import score_regions
 
-    stars, config = patch_of(given["size"], given["seed"]), config_of(given)
-    calls, forget = [], (lambda: None) if given["tiny"] else jax.clear_caches
-
-    def keep(method, features, values, regions, **named):
-        calls.append((features, values, regions, named))
-        return score_regions(method, features, values, regions, **named)
-
-    module.score_regions = keep
+    stars, config, calls = patch_of(given["size"], given["seed"]), config_of(given), []
+    forget = (lambda: None) if given["tiny"] else jax.clear_caches
+    module = scored(calls)
     forget()
     began = time.monotonic()
     module.score_patch(stars, config)
     batched = time.monotonic() - began
-    each = [(features, values, region) for features, values, regions, _ in calls for region in regions]
-    chosen = np.unique(np.linspace(0, len(each) - 1, min(given["loop"], len(each))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(calls) - 1, min(given["loop"], len(calls))).round().astype(int))
     began = time.monotonic()
-    for features, values, region in (each[k] for k in chosen):
+    for features, values, region in (calls[k] for k in chosen):
         forget()
         score_regions(config.method, features, values, [region], seed=config.seed, folds=config.folds)
-    alone = (time.monotonic() - began) * len(each) / len(chosen)
-    return {"loop_ratio": alone / batched, "loop_minutes": alone / 60, "batched_minutes": batched / 60,
-            "loop_regions": len(chosen), "all_regions": len(each)}  # fmt: skip
+    alone = (time.monotonic() - began) * len(calls) / len(chosen)
+    return {
+        "loop_ratio": alone / batched, "loop_minutes": alone / 60, "batched_minutes": batched / 60,
+        "loop_regions": len(chosen), "all_regions": len(calls),
+    }  # fmt: skip
 
 
 def measured(what: str, **given) -> dict[str, float]:
@@ -132,6 +137,8 @@ def run(seed, args):
 
 
 if __name__ == "__main__":
+    if "--tiny" in sys.argv:  # which is mostly compiling
+        os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     if sys.argv[1:2] in (["scan"], ["loop"]):
         print(json.dumps({"scan": scan, "loop": loop}[sys.argv[1]](json.loads(sys.argv[2]))))
     else:
