@@ -215,7 +215,7 @@ def test_what_scores_ask_for(panel, made, stars):
     assert panel.config.method == QUICK
     empty = made(StreamPanel(size=64, threaded=False))
     assert empty.view.message.startswith("No stars yet")
-    with pytest.raises(ValueError, match="Expected a catalogue to scan, got none"):
+    with pytest.raises(ValueError, match="Expected a catalogue to scan on, got none"):
         empty.scan()
 
 
