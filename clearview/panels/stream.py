@@ -299,11 +299,12 @@ class StreamPanel(SelectingPanel):
     def _list(self) -> None:
         """The candidates, and why they may not be shown."""
         search: Any = self.scanner.fit
+        scan: Any = self.found
         control = self.controls["candidate"]
         whole = search is not None and self.catalog is not None and not self._foreign()
         if (search, whole) != self._listed:
             self._listed = search, whole
-            table = search.scan.candidates if whole else ()
+            table = scan.candidates if whole else ()
             rows = [(_row(i, table[i]), i) for i in range(len(table))]
             before = control.value
             control.options = [("no candidate chosen" if rows else "no candidates yet", None), *rows]
@@ -316,7 +317,7 @@ class StreamPanel(SelectingPanel):
         if control.value != self._chosen_before:
             self._chosen_before = control.value
             if control.value is not None:
-                self._to_candidate(search.scan, control.value)
+                self._to_candidate(scan, control.value)
 
     def _to_region(self, region) -> None:
         self.controls["scanned"].value = region.scan
