@@ -136,6 +136,24 @@ def path_of(path: Any) -> Path:
     return path
 
 
+def full_path(path: Any) -> Path:
+    """A path from the root on, which stays the same wherever the program goes.
+
+    Raises:
+        TypeError, ValueError: as `path_of`.
+    """
+    path = path_of(path)
+    if "\0" in str(path):
+        raise ValueError(f"Expected a path that the system takes, got {shown(str(path))}; correct it.")
+    return path.resolve()
+
+
+def sentence(error: BaseException) -> str:
+    """What an exception says, in at most a thousand characters."""
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())[:1000]
+    return text if " " in text else f"{type(error).__name__}: {text or 'no further word'}"
+
+
 def parts(config: Any) -> None:
     """Every field of a dataclass that is to be a config itself is one.
 

@@ -20,8 +20,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from html import escape
 from itertools import product
 from pathlib import Path
@@ -37,7 +37,16 @@ from clearview.catalogs.prepared import HEADER
 from clearview.dynamics import ErrorBudget, MapConfig, MapFit, error_budget, fit_map, load_budget, load_map, save_map
 from clearview.dynamics.maps import default_config
 from clearview.flows import CheckpointError, Progress
-from clearview.flows.checkpoint import OtherVersion, last_good, set_aside, sync_folder, write_whole
+from clearview.flows.checkpoint import (
+    OtherVersion,
+    last_good,
+    only_one,
+    read_plan,
+    set_aside,
+    sync_folder,
+    write_plan,
+    write_whole,
+)
 from clearview.flows.fit import HISTORY, pack_history, unpack_history
 
 POLL = 1.0
@@ -49,7 +58,7 @@ SILENT = 15.0
 MOST = 10_000
 """Tasks of a job."""
 
-_FORMAT, _VERSION, _STATES = "clearview job", 1, ("finished", "running", "failed", "stopped", "cancelled", "waiting")
+_WHAT, _VERSION, _STATES = "job", 1, ("finished", "running", "failed", "stopped", "cancelled", "waiting")
 _BUDGET = {"training": 4, "bootstrap": 4, "measurement": None}
 _POINTS = 400  # of the loss curve in a status
 _OLD = 3600.0  # seconds after which a half-written file is nobody's
@@ -107,8 +116,8 @@ class Job:
     """
 
     def __init__(self, directory):
-        self.directory = _place(directory)  # the program may go elsewhere
-        plan = _read(self.directory / "job.json")
+        self.directory = checks.full_path(directory)  # the program may go elsewhere
+        plan = read_plan(self.directory / "job.json", _WHAT, _VERSION)
         try:
             self._data: dict[str, Any] = dict(plan["data"])
             if [type(self._data[name]) for name in ("path", "sha256", "digest")] != [str] * 3:
@@ -148,7 +157,7 @@ class Job:
                 or budget that makes no sense.
             TypeError: for an argument of another kind.
         """
-        directory = _place(directory)
+        directory = checks.full_path(directory)
         checks.a(config, (MapConfig, type(None)), "a MapConfig")
         checks.a(stars, (str, os.PathLike, Catalog), "stars as a path or a Catalog")
         checks.a(budget, (bool, Mapping), "a budget as True, False or how many members of each part")
@@ -165,7 +174,7 @@ class Job:
         if not next(there for there in (directory, *directory.parents) if there.exists()).is_dir():
             raise FileExistsError(f"Expected a directory for the job, got {directory}, a file; choose another.")
         given = isinstance(stars, Catalog)
-        path = directory / "stars.parquet" if given else _place(stars)
+        path = directory / "stars.parquet" if given else checks.full_path(stars)
         catalog = stars if given else _catalog(path)
         digest = catalog.digest()
         plan["config"] = (config or default_config(catalog)).to_dict()
@@ -179,15 +188,14 @@ class Job:
         plan["data"] = {"path": told, "sha256": _sha256(path), "digest": digest}
         plan = json.loads(json.dumps(plan))
         if (directory / "job.json").exists():
-            there = _read(directory / "job.json")
+            there = read_plan(directory / "job.json", _WHAT, _VERSION)
             if {**there, "versions": 0} != {**plan, "versions": 0}:
                 raise FileExistsError(
                     f"Expected a new directory, got {directory}, which holds another job; choose another, or open that "
                     f"with Job({str(directory)!r})."
                 )
             return cls(directory)
-        whole = {"format": _FORMAT, "version": _VERSION, "sha256": _digest(plan), "job": plan}
-        write_whole(directory / "job.json", json.dumps(whole, indent=1).encode())
+        write_plan(directory / "job.json", _WHAT, _VERSION, plan)
         return cls(directory)
 
     # ---- what is done with it ------------------------------------------------------------------------------------
@@ -450,7 +458,7 @@ def work(directory, number: int, unique: int = 0, *, stars: Catalog | None = Non
     if job._asked.exists():
         return "cancelled"
     folder, name = job._folder(number), f"Task {number}{job._changes(number)}"
-    with _lock(folder / "lock") as free:
+    with only_one(folder / "lock") as free:
         if not free:
             return "running"
         for partial in folder.rglob(".*.partial"):  # of runners that were killed
@@ -489,7 +497,7 @@ def work(directory, number: int, unique: int = 0, *, stars: Catalog | None = Non
             except Exception as error:  # the other tasks may be well
                 job._log(traceback.format_exc())
                 state = "failed"
-                signs.tell(state=state, message=_sentence(error))
+                signs.tell(state=state, message=checks.sentence(error))
         job._log(f"{name}: {state}. {signs.now['message']}")
     return state
 
@@ -513,7 +521,7 @@ class _Signs:
         self._over.set()
         self._thread.join()
         if error is not None:
-            self.tell(state="failed" if isinstance(error, Exception) else "stopped", message=_sentence(error))
+            self.tell(state="failed" if isinstance(error, Exception) else "stopped", message=checks.sentence(error))
         self._write()
 
     def _beat(self) -> None:
@@ -561,21 +569,6 @@ def _read_status(path: Path) -> dict[str, Any]:
     if out["lost"]:
         out["message"] += f" {out['lost']}"
     return out
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-    """Whether this is the only one at work; the system lets go of the lock when the process ends, however it does."""
-    import fcntl
-
-    path.parent.mkdir(exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _sensible(plan: dict[str, Any]) -> tuple[MapConfig, dict[str, list], dict[str, Any] | None, float]:
@@ -652,18 +645,6 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _place(path: Any) -> Path:
-    """A whole path."""
-    path = checks.path_of(path)
-    if "\0" in str(path):
-        raise ValueError(f"Expected a path that the system takes, got {checks.shown(str(path))}; correct it.")
-    return path.resolve()
-
-
-def _digest(plan) -> str:
-    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
-
-
 def _catalog(path: Path) -> Catalog:
     return load_prepared(path) if path.is_dir() else read_catalog(path)
 
@@ -693,32 +674,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The plan in a ``job.json``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a job in {path.parent}, got no job.json there; make one with Job.create.")
-    try:
-        whole = json.loads(path.read_bytes())
-        if whole["format"] != _FORMAT:
-            raise KeyError
-        version, digest, plan = whole["version"], whole["sha256"], dict(whole["job"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        version, digest, plan = _VERSION, "", {}
-    if version != _VERSION:
-        raise ValueError(f"Expected a job of version {_VERSION}, {path} has version {version!r}; use that ClearView.")
-    if digest != _digest(plan):
-        raise ValueError(
-            f"Expected a job as Job.create wrote it, {path} is damaged or was changed; delete that file and call "
-            "Job.create with the same arguments: what is finished is kept."
-        )
-    return plan
-
-
-def _sentence(error: BaseException) -> str:
-    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())[:1000]
-    return text if " " in text else f"{type(error).__name__}: {text or 'no further word'}"
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0 if the job is finished."""
     parser = argparse.ArgumentParser(prog="python -m clearview.jobs", description="Run a job, or tell where it stands.")
@@ -737,7 +692,7 @@ def main(arguments: list[str] | None = None) -> int:
                 job._asked.unlink(missing_ok=True)
             job._run(told if sys.stdout.isatty() else None, None)
     except (OSError, ValueError, KeyError) as error:
-        print(_sentence(error), file=sys.stderr)
+        print(checks.sentence(error), file=sys.stderr)
         return 1
     print(job.status)
     return 0 if job.status.state == "finished" else 1

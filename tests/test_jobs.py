@@ -446,7 +446,7 @@ def job_json(job, **changes):
     """The file with changes and a right digest."""
     whole = json.loads((job.directory / "job.json").read_bytes())
     plan = whole["job"] | changes
-    return json.dumps(whole | {"job": plan, "sha256": jobs._digest(plan)})
+    return json.dumps(whole | {"job": plan, "sha256": checkpoint._plan_digest(plan)})
 
 
 HOSTILE = {

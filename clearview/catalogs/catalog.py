@@ -265,6 +265,16 @@ class Catalog:
         table = self._table if keep.all() else self._table[np.flatnonzero(keep)]
         return Catalog(table, meta=self._meta, report=[*self._report, *reports])
 
+    def only(self, columns: Iterable[str]) -> "Catalog":
+        """With these columns alone.
+
+        Raises:
+            KeyError: if one is not there.
+        """
+        columns = list(columns)
+        self.require(columns)
+        return Catalog(self._table[columns], meta=self._meta, report=self._report)
+
     def with_columns(self, columns: Mapping[str, Any], *, meta: Mapping[str, Any] | None = None) -> "Catalog":
         """With (N,) columns added or replaced, as Quantities where there is a unit; ``meta`` is merged."""
         table = self._table.copy(copy_data=False)

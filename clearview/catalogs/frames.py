@@ -260,6 +260,12 @@ def basis(lon, lat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return cos * out + sin * pole, east, cos * pole - sin * out
 
 
+def separation(center: tuple[float, float], ra, dec) -> np.ndarray:
+    """(N,) angle from a point of the sky, deg: of the chord, so that small ones are as good as large ones."""
+    chord = np.linalg.norm(basis(np.asarray(ra, float), np.asarray(dec, float))[0] - basis(*center)[0], axis=-1)
+    return 2 * np.rad2deg(np.arcsin(np.clip(chord / 2, 0, 1)))
+
+
 def _turned(catalog: "Catalog", axes: np.ndarray, names: Sequence[str], meta, drift: Any = 0.0) -> "Catalog":
     """With places and proper motions in the frame of ``axes`` (3, 3); ``drift`` (3,) [mas/yr] is added to the motions.
 

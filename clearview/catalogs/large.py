@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.table import vstack
 
 import clearview
-from clearview.checks import path_of
+from clearview.checks import a, number, path_of
 from clearview.units import Sun
 
 from .catalog import Catalog
@@ -27,7 +29,7 @@ from .columns import (
     choose_columns,
     wanted_columns,
 )
-from .frames import GreatCircle
+from .frames import GreatCircle, separation, sky_point
 from .partitions import ParquetPart, check_alike, dask_parts, parquet_parts
 from .prepared import HEADER, Out, Written, header_of, load_prepared, unfinished
 from .select import Cut, CutReport, NoStars, check_left, flat
@@ -174,6 +176,70 @@ class LargeCatalog:
         """The first batch that has stars left, to look at."""
         return next(islice(self, 1))
 
+    def around(self, center: tuple[float, float], radius: float) -> Catalog:
+        """The stars within ``radius`` [deg] of ``center`` (ra, dec) [deg], in memory.
+
+        Parquet files that by their own word (the least and largest ra and dec in their statistics) have none there are
+        not read, so that a part of a catalogue whose files are pieces of the sky, as those of HATS, is found quickly.
+
+        Raises:
+            KeyError: without ra or dec.
+            ValueError: if no star is there, and as iterating does.
+        """
+        center = sky_point(center, "center")
+        number("radius", radius, 0, 180)
+        parts = tuple(part for part, box in zip(self._parts, self._boxes, strict=True) if _meets(box, center, radius))
+        going, tables = _Pass(LargeCatalog(parts, self._told, self._steps)), []
+        for batch in going if parts else ():
+            batch.require(("ra", "dec"))
+            keep = separation(center, batch["ra"], batch["dec"]) <= radius
+            if keep.any():
+                tables.append(batch.take(keep)._table)
+        if not tables:
+            raise NoStars(
+                f"Expected stars within {radius:g} deg of ra, dec = {center[0]:g}, {center[1]:g}, got none; choose "
+                "another place.", going.report,
+            )  # fmt: skip
+        whole = vstack(tables, join_type="exact", metadata_conflicts="silent")
+        return Catalog(whole, meta=going.meta, report=going.report)
+
+    @cached_property
+    def _boxes(self) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+        """Of each part the bounds of ra and dec, deg; infinite where they are not known."""
+        everywhere = (-np.inf, np.inf), (-np.inf, np.inf)
+        files = [part for part in self._parts if isinstance(part, ParquetPart)]
+        called = (
+            {n: (own, unit) for own, (n, unit) in canonical_names(files[0].columns, self._told[0]).items()}
+            if files
+            else {}
+        )
+        # Bounds in another unit would be no bounds.
+        sure = not isinstance(self._told[1], Mapping) and all(
+            name in called and (files[0].kinds[called[name][0]][1] or "deg") in ("deg", "degree", "degrees")
+            and called[name][1] in (None, u.deg) for name in ("ra", "dec")
+        )  # fmt: skip
+        if not sure:
+            return [everywhere for _ in self._parts]
+        return [
+            (part.bounds(called["ra"][0]), part.bounds(called["dec"][0]))
+            if isinstance(part, ParquetPart)
+            else everywhere
+            for part in self._parts
+        ]
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that recognise Parquet files by their names, sizes and the statistics at their ends.
+
+        Raises:
+            TypeError: for partitions of Dask, of which nothing is known before they are computed.
+            ValueError: as iterating does.
+        """
+        sha = hashlib.sha256()
+        for part in self._parts:
+            a(part, ParquetPart, "Parquet files")
+            sha.update(f"{part.label} {part.size} ".encode() + part.end())
+        return sha.hexdigest()[:16]
+
     def prepare(
         self, folder: str | Path, *, columns: Iterable[str] | None = None, on_progress: OnProgress = None
     ) -> Catalog:
@@ -314,6 +380,18 @@ class _Pass:
             raise LargeCancelled(
                 f"Expected to go over all stars, was cancelled after {done:,}; call again to begin anew."
             )
+
+
+def _meets(box, center: tuple[float, float], radius: float) -> bool:
+    """Whether a box in ra and dec may have places of a circle on the sky, deg."""
+    (ra0, ra1), (dec0, dec1) = box
+    ra, dec = center
+    if not (dec0 <= dec + radius and dec1 >= dec - radius):
+        return False
+    if abs(dec) + radius >= 90:
+        return True
+    reach = np.rad2deg(np.arcsin(np.sin(np.deg2rad(radius)) / np.cos(np.deg2rad(dec))))
+    return any(ra0 <= ra + reach + turn and ra1 >= ra - reach + turn for turn in (-360, 0, 360))
 
 
 def _order(batch: Catalog, method: str, given: Any, named: Any) -> list[CutReport]:

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,26 @@ class ParquetPart:
             said = path.stat()
             kinds = _kinds(file.schema_arrow)
             return cls(label, path, file.metadata.num_rows, said.st_size, said.st_mtime_ns, kinds, tuple(kinds))
+
+    def end(self) -> bytes:
+        """The end of the file, which tells types, sizes and statistics of its columns."""
+        with _readable(self.label), open(self.path, "rb") as file:
+            file.seek(-8, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(-8 - length, os.SEEK_END)
+            return file.read()
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """Between which numbers a column lies, as the file tells without being read; infinite where it does not."""
+        with _opened(self.label, self.path) as file, _readable(self.label):
+            told = file.metadata
+            columns = [told.schema.column(i).path for i in range(told.num_columns)]
+            if name not in columns:
+                return -np.inf, np.inf
+            groups = [told.row_group(i).column(columns.index(name)).statistics for i in range(told.num_row_groups)]
+            if not all(group is not None and group.has_min_max for group in groups):
+                return -np.inf, np.inf
+            return min(float(group.min) for group in groups), max(float(group.max) for group in groups)
 
     def tables(self) -> Iterator[Any]:
         """Its rows as raw tables, at most `ROWS` each."""

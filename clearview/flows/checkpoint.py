@@ -91,6 +91,59 @@ def set_aside(path: Path) -> None:
         path.rename(next(name for name in names if not name.exists()))
 
 
+@contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Whether this is the only one at work; the system lets go of the lock when the process ends, however it does."""
+    import fcntl
+
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def write_plan(path: Path, what: str, version: int, plan: dict[str, Any]) -> None:
+    """Write down what is to be done ("job", ...), for `read_plan`."""
+    whole = {"format": f"clearview {what}", "version": version, "sha256": _plan_digest(plan), what: plan}
+    write_whole(path, json.dumps(whole, indent=1).encode())
+
+
+def read_plan(path: Path, what: str, version: int, *, made_by: str = "Job.create") -> dict[str, Any]:
+    """What `write_plan` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is foreign, damaged or of another version; the sentence tells to call ``made_by``.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Expected a {what} in {path.parent}, got no {path.name} there; make one with {made_by}."
+        )
+    try:
+        whole = json.loads(path.read_bytes())
+        if whole["format"] != f"clearview {what}":
+            raise KeyError
+        found, digest, plan = whole["version"], whole["sha256"], dict(whole[what])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found, digest, plan = version, "", {}
+    if found != version:
+        raise ValueError(f"Expected a {what} of version {version}, {path} has version {found!r}; use that ClearView.")
+    if digest != _plan_digest(plan):
+        raise ValueError(
+            f"Expected a {what} as {made_by} wrote it, {path} is damaged or was changed; delete that file and call "
+            f"{made_by} with the same arguments: what is finished is kept."
+        )
+    return plan
+
+
+def _plan_digest(plan) -> str:
+    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+
+
 def _digest(header, payload: bytes) -> str:
     return hashlib.sha256(json.dumps(header).encode() + b"\n" + payload).hexdigest()
 

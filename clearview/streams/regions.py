@@ -13,7 +13,7 @@ from astropy.coordinates import SkyCoord
 
 from clearview import checks
 from clearview.catalogs import Catalog, CutReport, Finite
-from clearview.catalogs.frames import basis, sky_point
+from clearview.catalogs.frames import basis, separation, sky_point
 
 SCANS = ("pm_lon", "pm_lat")
 
@@ -77,12 +77,6 @@ class Patch:
 CLOUDS = (Patch(80.89, -69.76, 12.0), Patch(13.19, -72.83, 7.0))
 """The Large and the Small Magellanic Cloud: about their centres, and how far out
 they are left out."""
-
-
-def separation(center: tuple[float, float], ra, dec) -> np.ndarray:
-    """(N,) angle from a point of the sky, deg: of the chord, so that small ones are as good as large ones."""
-    chord = np.linalg.norm(basis(np.asarray(ra, float), np.asarray(dec, float))[0] - basis(*center)[0], axis=-1)
-    return 2 * np.rad2deg(np.arcsin(np.clip(chord / 2, 0, 1)))
 
 
 def tile_sky(

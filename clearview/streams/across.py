@@ -1,0 +1,168 @@
+"""Streams over the sky: what the scans of neighbouring patches found, each stream once.
+
+After Via Machinae (Shih et al. 2023, arXiv:2303.01529), with the members of candidates in place of the stars of
+protostreams.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table, unique, vstack
+
+from clearview.catalogs.frames import basis
+from clearview.mocks.patch import from_patch
+from clearview.streams.known import match_known
+from clearview.streams.lines import Line
+from clearview.streams.merge import AS_PUBLISHED, MergeConfig, Protostream, merge_patches
+from clearview.streams.regions import Patch
+from clearview.streams.scan import Scan
+
+MEMBER = 0.5
+"""Probability above which a star counts as a member."""
+
+PM_OFFSET = 2.0
+"""mas/yr within which a candidate moves as a known track does."""
+
+_POINTS = 21  # of a candidate's track
+
+
+def protostreams_of(scan: Scan, center: tuple[float, float]) -> list[Protostream]:
+    """The candidates of a scan as `merge_patches` takes them: their members, and the line nearest to their track.
+
+    Args:
+        scan: of a patch.
+        center: (ra, dec) [deg] of the patch.
+    """
+    out, rows = [], cast(Any, scan.candidates)
+    for row, members in zip(rows, scan.members, strict=True):
+        ids = np.asarray(members["source_id"], np.int64)[np.asarray(members["probability"]) > MEMBER]
+        theta, r = _chord(row)
+        line = Line(theta, r, float(row["strength"]), round(row["count"]), 0.0, "edge" in str(row["flags"]))
+        out.append(Protostream((), np.unique(ids[ids >= 0]), line, center))
+    return out
+
+
+def _chord(row: Any) -> tuple[float, float]:
+    """theta, r [deg] of the straight line through both ends of a candidate's track."""
+    (x0, x1), (y0, y1) = _places(row, np.array([row["first"], row["last"]], float))
+    theta = np.arctan2(y1 - y0, x1 - x0) % np.pi
+    return float(np.rad2deg(theta)), float(x0 * np.sin(theta) - y0 * np.cos(theta))
+
+
+def _places(row: Any, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x, y [deg] of places along a candidate's track [deg]."""
+    theta, t = np.deg2rad(row["theta"]), along / 10
+    across = row["r"] + row["shift"] + row["slope"] * t + row["bend"] * t**2
+    return along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)
+
+
+def merge_scans(
+    scans: Mapping[int, Scan], patches: Sequence[Patch], config: MergeConfig = AS_PUBLISHED
+) -> tuple[Table, list[Table]]:
+    """Streams over the sky of what was found in patches, by `merge_patches`.
+
+    Args:
+        scans: by the number of the patch; their stars have a ``source_id``.
+        patches: all of them.
+        config: when what two patches found is one stream.
+
+    Returns:
+        A table with a row for each stream, the strongest first: ``strength`` and ``sigma``, roots of the sums of the
+        squares of those in each patch; ``patches`` where it was found and ``parts``, the candidates there as
+        "patch:row", the strongest first; ``members``, how many stars have a probability above one half, and ``count``,
+        what the probabilities add up to, each star once; ``ra``, ``dec`` and ``pmra``, ``pmdec`` at the middle of its
+        strongest part; ``pole_ra``, ``pole_dec`` of that part's great circle; ``length`` along it that nine tenths of
+        the members span; ``width`` of that part; its ``found_by`` and ``flags``, "edge" only if it lies at the edge
+        of every patch; ``known``, the track that most of it follows, if one within `PM_OFFSET` does (`match_known`),
+        with the ``overlap`` and the ``pm_offset``, NaN if that track has no proper motions. And for each the stars near
+        it, as the scans have them, each once.
+    """
+    parts: list[Protostream] = []
+    owners: dict[int, tuple[int, int]] = {}
+    for number in sorted(scans):
+        for row, part in enumerate(protostreams_of(scans[number], patches[number].center)):
+            owners[id(part)] = number, row
+            parts.append(part)
+    if not parts:
+        return Table({"strength": np.zeros(0)}), []
+    near = [table for number in sorted(scans) for table in scans[number].members]
+    stars: Any = unique(_stacked(near, ["source_id", "ra", "dec"]), "source_id")
+    # The members are those of whole patches, so that two patches share all that lies in both.
+    hough = scans[min(scans)].config.hough
+    radius = float(np.floor(min(p.radius for p in patches) / hough.r_step + 1e-9) * hough.r_step)
+    hough = dataclasses.replace(hough, radius=max(radius, hough.radius))
+    streams = merge_patches(parts, stars["source_id"], stars["ra"], stars["dec"], config, hough=hough)
+    rows, tables = [], []
+    for stream in streams:
+        found = [owners[id(part)] for part in stream.parts]
+        number, first = found[0]
+        row: Any = scans[number].candidates[first]
+        members = _members_of([scans[n].members[k] for n, k in found])
+        best: dict[int, float] = {}
+        for n, k in found:
+            sigma = float(scans[n].candidates["sigma"][k])  # pyright: ignore
+            best[n] = max(best.get(n, 0.0), sigma if np.isfinite(sigma) else 0.0)
+        pole, probability = stream.parts[0].pole, np.asarray(members["probability"], float)
+        tracks = [_track(scans[n].candidates[k], patches[n].center) for n, k in found]
+        middle = tracks[0][:, _POINTS // 2]
+        angle = _along(np.concatenate(tracks, 1)[:2], pole, middle[:2])
+        sure = probability > MEMBER
+        span = _along([np.asarray(members[name], float)[sure] for name in ("ra", "dec")], pole, middle[:2])
+        flags = {flag for flag in str(row["flags"]).split(",") if flag and (flag != "edge" or stream.edge)}
+        rows.append({
+            "strength": stream.sigma, "sigma": float(np.sqrt(sum(s**2 for s in best.values()))),
+            "patches": ",".join(map(str, sorted(best))), "parts": ",".join(f"{n}:{k}" for n, k in found),
+            "members": int(sure.sum()), "count": float(probability.sum()),
+            **dict(zip(("ra", "dec", "pmra", "pmdec"), map(float, middle), strict=True)),
+            "pole_ra": pole[0], "pole_dec": pole[1],
+            "length": float(np.ptp(np.quantile(span, [0.05, 0.95]))) if sure.any() else 0.0,
+            "width": float(row["width"]), "found_by": str(row["found_by"]), "flags": ",".join(sorted(flags)),
+            **_known(np.concatenate(tracks, 1)[:, np.argsort(angle, kind="stable")]),
+        })  # fmt: skip
+        tables.append(members)
+    table: Any = Table(rows=rows)
+    for name in ("ra", "dec", "pole_ra", "pole_dec", "length", "width"):
+        table[name].unit = u.deg
+    for name in ("pmra", "pmdec", "pm_offset"):
+        table[name].unit = u.mas / u.yr
+    return table, tables
+
+
+def _known(track: np.ndarray) -> dict[str, Any]:
+    matches: Any = match_known(*track)
+    for match in matches:
+        if not match["pm_offset"] > PM_OFFSET:
+            overlap, offset = float(match["overlap"]), float(match["pm_offset"])
+            return {"known": str(match["stream"]), "overlap": overlap, "pm_offset": offset}
+    return {"known": "", "overlap": np.nan, "pm_offset": np.nan}
+
+
+def _track(row: Any, center: tuple[float, float]) -> np.ndarray:
+    """(4, P) ra, dec [deg], pmra, pmdec [mas/yr] at places from end to end of a candidate."""
+    along = np.linspace(row["first"], row["last"], _POINTS)
+    x, y = _places(row, along)
+    t = (along - along[_POINTS // 2]) / 10
+    motion = (row[name] + row[f"{name}_slope"] * t for name in ("pm_lon", "pm_lat"))
+    return np.array(from_patch(center, x / np.cos(np.deg2rad(y)), y, *motion))
+
+
+def _stacked(tables: list[Table], names: list[str]) -> Any:
+    return vstack([table[names] for table in tables], metadata_conflicts="silent")
+
+
+def _members_of(tables: list[Table]) -> Table:
+    """Of all parts of a stream, the highest probability of a star first."""
+    both = _stacked(tables, ["source_id", "ra", "dec", "probability", "motion_probability"])
+    both = both[np.lexsort((-np.asarray(both["probability"]), both["source_id"]))]
+    return unique(both, "source_id", keep="first")  # pyright: ignore[reportReturnType]
+
+
+def _along(place: Any, pole: tuple[float, float], middle: Any) -> np.ndarray:
+    """(N,) angle [deg] of places (ra, dec) along the great circle of a pole, from the one nearest to ``middle``."""
+    up, to = (basis(float(ra), float(dec))[0] for ra, dec in (pole, middle))
+    to = to - (to @ up) * up
+    out = basis(*place)[0]
+    return np.rad2deg(np.arctan2(out @ np.cross(up, to), out @ to))

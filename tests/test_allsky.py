@@ -1,0 +1,541 @@
+"""The search of many patches: the same streams however often it was killed, and each of them once."""
+
+import dataclasses
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import Table
+
+from clearview.catalogs import Box, open_catalog, partitions
+from clearview.mocks import Stream, inject, mock_patch
+from clearview.streams import Patch, ScanConfig, allsky, scan_patch
+from clearview.streams.across import merge_scans, protostreams_of
+from clearview.streams.allsky import SkyScan, cost_of, scan_sky, search
+
+CONFIG = ScanConfig(method=None)
+PATCHES = [Patch(173.0, 29.0), Patch(187.0, 31.0), Patch(180.0, 20.0), Patch(180.0, 40.0), Patch(165.0, 30.0)]
+NOWHERE = Patch(10.0, -30.0)
+
+
+@pytest.fixture(scope="module")
+def stars():
+    """A field of 50 deg with a stream through its middle, 34 deg long."""
+    field = mock_patch(15_000, center=(180.0, 30.0), radius=25.0, seed=1, smooth=True)
+    stars = inject(field, Stream(500, offset=1.0, angle=10.0, length=34.0, width=0.25, pm=(-8.0, -6.0)), 1)
+    return stars.with_columns({"source_id": 2**50 + np.arange(len(stars))})
+
+
+@pytest.fixture(scope="module")
+def scans(stars):
+    return {number: scan_patch(patch.of(stars), CONFIG) for number, patch in enumerate(PATCHES)}
+
+
+@pytest.fixture(scope="module")
+def table(scans):
+    return merge_scans(scans, PATCHES)[0]
+
+
+@pytest.fixture
+def fake(scans, monkeypatch):
+    """Stands in for `scan_patch`: what it gave, and which patches it was asked for."""
+    made = SimpleNamespace(asked=[], fail=None, pause=0.0)
+    known = {PATCHES[number].center: number for number in scans}
+
+    def scan(stars, config, *, on_progress=None):
+        number = known[tuple(stars.meta["patch"]["center"])]
+        made.asked.append(number)
+        if made.fail and number in made.fail:
+            raise made.fail[number]
+        for _ in range(round(made.pause / 0.05)):
+            time.sleep(0.05)
+            if on_progress(None) is False:
+                return dataclasses.replace(scans[number], stopped="cancelled")
+        return scans[number]
+
+    monkeypatch.setattr(allsky, "scan_patch", scan)
+    return made
+
+
+class Here:
+    """A client whose work is done when it is submitted."""
+
+    def submit(self, work, *given):
+        future = Future()
+        try:
+            future.set_result(work(*given))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+def run(*given, **named):
+    return scan_sky(*given, client=Here(), **named)
+
+
+def test_a_stream_of_several_patches_is_one(stars, scans, table):
+    first = table[0]
+    assert first["patches"].split(",") >= ["0", "1"]
+    parts = [tuple(map(int, part.split(":"))) for part in first["parts"].split(",")]
+    assert all(row == 0 for _, row in parts)  # the strongest of each patch that it comes through
+    squares = [scans[number].candidates["strength"][row] ** 2 for number, row in parts]
+    assert first["strength"] == pytest.approx(np.sqrt(sum(squares)))
+    members = merge_scans(scans, PATCHES)[1][0]
+    ids = np.asarray(members["source_id"])
+    assert len(np.unique(ids)) == len(ids)
+    found, true = ids[members["probability"] > 0.5] - 2**50, np.flatnonzero(stars["origin"] == 1)
+    assert len(found) == first["members"]
+    assert np.isin(found, true).mean() > 0.9
+    assert np.isin(true, found).mean() > 0.9  # also those that one patch alone has
+    assert first["length"] == pytest.approx(0.9 * 34, abs=1.5)
+    assert all(table["strength"][1:] < first["strength"])
+    place = stars.take(stars["origin"] == 1)
+    near = np.hypot((place["ra"] - first["ra"]) * np.cos(np.deg2rad(first["dec"])), place["dec"] - first["dec"])
+    np.testing.assert_allclose(
+        [first["pmra"], first["pmdec"]], [np.median(place[n][near < 3]) for n in ("pmra", "pmdec")], atol=0.3
+    )
+
+
+def test_streams_that_only_lie_near_each_other_stay_apart(scans):
+    """The same candidates, but for the stars of one patch, which are others."""
+    others = dict(scans)
+    members = [m.copy() for m in scans[1].members]
+    for one in members:
+        one["source_id"] += 10**9
+    others[1] = dataclasses.replace(scans[1], members=members)
+    table = merge_scans(others, PATCHES)[0]
+    assert not any({"0", "1"} <= set(row["patches"].split(",")) for row in table)
+    assert len(table) > len(merge_scans(scans, PATCHES)[0])
+
+
+def test_the_line_of_a_candidate_is_the_chord_of_its_track(scans):
+    row = scans[0].candidates[:1].copy()
+    row["theta"], row["r"], row["shift"], row["slope"], row["bend"] = 40.0, 2.0, 0.5, 1.0, 0.3
+    row["first"], row["last"] = -8.0, 6.0
+    line = protostreams_of(dataclasses.replace(scans[0], candidates=row, members=scans[0].members[:1]), (0, 0))[0].line
+    t = np.deg2rad(40.0)
+    for along in (-8.0, 6.0):
+        across = 2.5 + along / 10 + 0.3 * (along / 10) ** 2
+        x, y = along * np.cos(t) + across * np.sin(t), along * np.sin(t) - across * np.cos(t)
+        turned = np.deg2rad(line.theta)
+        assert x * np.sin(turned) - y * np.cos(turned) == pytest.approx(line.r)
+
+
+def test_a_search_writes_what_it_found(stars, fake, table, tmp_path):
+    told = []
+    sky = run(stars, tmp_path / "sky", PATCHES, CONFIG, on_progress=told.append)
+    assert (told[-1].state, told[-1].done, told[-1].total) == ("finished", 5, 5)
+    written = Table.read(tmp_path / "sky" / "candidates.ecsv")
+    for name in table.colnames:
+        np.testing.assert_array_equal(written[name], table[name])
+    assert written["ra"].unit == "deg"
+    assert written["pmra"].unit == "mas / yr"
+    assert written.meta["searched"] == 5
+    np.testing.assert_array_equal(sky.members(0)["source_id"], merge_scans(sky.scans(), PATCHES)[1][0]["source_id"])
+    assert sky.scan(0).digest == PATCHES[0].of(stars).digest(("ra", "dec", "pmra", "pmdec"))
+
+
+def test_real_patches_as_workers_search_them(stars, scans, tmp_path):
+    """Without the fake: what is read from the files is what is in memory, up to the order of the stars."""
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES[:1], CONFIG)
+    assert search(sky.directory, 0) == "finished"
+    found = sky.scan(0)
+    assert found.stars == scans[0].stars
+    np.testing.assert_allclose(found.candidates["strength"][0], scans[0].candidates["strength"][0], rtol=1e-3)
+    assert search(sky.directory, 0) == "finished"
+    assert sky.estimate(10, 1).patches == 1
+
+
+def test_what_a_kill_leaves_changes_nothing(stars, fake, tmp_path):
+    whole = run(stars, tmp_path / "whole", PATCHES, CONFIG)
+    wanted = (whole.directory / "candidates.ecsv").read_bytes()
+    assert fake.asked == [0, 1, 2, 3, 4]
+    sky = run(stars, tmp_path / "sky", PATCHES, CONFIG)
+    (sky.directory / "candidates.ecsv").unlink()
+    path = sky._path(2)
+    path.write_bytes(path.read_bytes()[:-300])  # a disk that lost power
+    for number, word in ((1, b'"strength": ['), (3, b'"stars": ')):  # a digit, of which no checksum of Parquet knows
+        damaged = bytearray(sky._path(number).read_bytes())
+        damaged[damaged.index(word) + len(word)] ^= 1
+        sky._path(number).write_bytes(bytes(damaged))
+    sky._path(4).unlink()
+    (sky.directory / "0004.json").write_text("{")
+    (sky.directory / "0000.json").unlink()  # between a scan and its record
+    (sky.directory / ".0004.scan.parquet.1.2.partial").write_bytes(b"half")
+    other = SkyScan.create(tmp_path / "other", stars, PATCHES[::-1], CONFIG)
+    other._path(0).write_bytes(whole._path(0).read_bytes())  # of another search
+    fake.asked.clear()
+    assert sky.run(client=Here()).state == "finished"
+    assert fake.asked == [1, 2, 3, 4]
+    assert (sky.directory / "candidates.ecsv").read_bytes() == wanted
+    assert sorted(p.name for p in sky.directory.glob("*.damaged*")) == [
+        f"000{n}.scan.parquet.damaged" for n in (1, 2, 3)
+    ]
+    assert not list(sky.directory.glob(".*.partial"))
+    fake.asked.clear()
+    other.run(client=Here())
+    assert sorted(fake.asked) == [0, 1, 2, 3, 4]
+
+
+def test_stars_half_written(stars, fake, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(allsky, "_write_pieces", full)
+        with pytest.raises(OSError, match="no room"):
+            run(stars, tmp_path / "sky", PATCHES, CONFIG)
+    assert not (tmp_path / "sky" / "stars").exists()
+    assert run(stars, tmp_path / "sky", PATCHES, CONFIG).status.state == "finished"
+
+
+def test_two_runs_side_by_side(stars, fake, tmp_path):
+    fake.pause = 0.2
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    with ThreadPoolExecutor(4) as workers, ThreadPoolExecutor(2) as runs:
+        both = list(runs.map(lambda _: SkyScan(sky.directory).run(client=workers), range(2)))
+    assert [one.state for one in both] == ["finished"] * 2
+    assert sorted(fake.asked) == [0, 1, 2, 3, 4]
+
+
+def test_one_patch_does_not_end_the_others(stars, fake, tmp_path):
+    fake.fail = {1: RuntimeError("out of order today"), 2: ValueError("Expected more stars, got few; choose others.")}
+    sky = run(stars, tmp_path / "sky", [*PATCHES, NOWHERE], CONFIG)
+    status = sky.status
+    assert (status.state, status.done, status.refused, status.failed) == ("failed", 5, 2, 1)
+    assert "out of order today" in status.message
+    with pytest.raises(ValueError, match=r"Expected a patch that was searched, 5 was not: Expected stars within 15"):
+        sky.scan(5)
+    assert not (sky.directory / "candidates.ecsv").exists()
+    assert "Traceback" in (sky.directory / "log.txt").read_text()
+    fake.fail, fake.asked[:] = None, []
+    assert sky.run(client=Here()).state == "finished"
+    assert fake.asked == [1]  # what cannot be searched is not asked for again
+    assert len(sky.scans()) == 4
+    assert Table.read(sky.directory / "candidates.ecsv").meta["refused"] == 2
+
+
+def test_too_few_stars(stars, tmp_path):
+    sky = run(stars, tmp_path / "sky", PATCHES[:1], CONFIG, fewest=100_000)
+    assert sky.status.refused == 1
+    assert "Expected at least 100,000 stars with proper motions within 15 deg" in sky._record(0)["message"]
+    assert len(sky.candidates()) == 0
+    with pytest.raises(ValueError, match="Expected at least one patch that was searched, got none"):
+        sky.estimate()
+
+
+def test_a_worker_that_dies(stars, fake, tmp_path):
+    class Dying(Here):
+        def submit(self, work, *given):
+            if given[1] != 3:
+                return super().submit(work, *given)
+            future = Future()
+            future.set_exception(MemoryError("the worker was killed"))
+            return future
+
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    status = sky.run(client=Dying())
+    assert (status.state, status.failed, status.done) == ("failed", 1, 4)
+    assert "the worker was killed" in status.message
+
+
+def test_cancel_and_go_on(stars, fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(allsky, "POLL", 0.1)
+    fake.pause = 0.5
+    sky, told = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG), []
+
+    def some(progress):
+        told.append(progress)
+        return progress.done < 2
+
+    with ThreadPoolExecutor(2) as workers:
+        status = sky.run(client=workers, on_progress=some)
+    assert status.state == "cancelled"
+    assert 2 <= sky.status.done < 5
+    assert any(one.remaining for one in told)
+    assert sky.status.state == "waiting"
+    fake.pause, before = 0.0, list(sky.directory.glob("*.scan.parquet"))
+    assert sky.run(client=Here()).state == "finished"
+    assert len(fake.asked) <= 5 + (5 - len(before))
+
+
+def split(stars, folder, name, width=10.0):
+    """Files that are stripes of declination."""
+    stripe = (stars["dec"] // width).astype(int)
+    for number in np.unique(stripe):
+        path = folder / name.format(number + 20)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stars.take(stripe == number).write(path)
+    return folder
+
+
+class FakeDask:
+    """What is asked of a Dask DataFrame or an LSDB catalogue."""
+
+    def __init__(self, frames):
+        self.frames, self.columns = frames, frames[0].columns
+
+    def to_delayed(self):
+        return [SimpleNamespace(compute=lambda frame=frame: frame) for frame in self.frames]
+
+    def __getitem__(self, columns):
+        return FakeDask([frame[columns] for frame in self.frames])
+
+
+SOURCES = {
+    "a file": lambda stars, tmp: write(stars, tmp / "stars.parquet"),
+    "a CSV file": lambda stars, tmp: write(stars, tmp / "stars.csv"),
+    "parts": lambda stars, tmp: split(stars, tmp / "parts", "part-{}.parquet"),
+    "a pattern": lambda stars, tmp: str(split(stars, tmp / "parts", "part-{}.parquet") / "*.parquet"),
+    "HATS": lambda stars, tmp: hats(stars, tmp / "hats"),
+    "a LargeCatalog": lambda stars, tmp: open_catalog(hats(stars, tmp / "hats")).select(Box(dec=(-90, 90))),
+    "Dask": lambda stars, tmp: open_catalog(FakeDask([stars.to_pandas()[i::2] for i in (0, 1)]), units="gaia"),
+    "prepared": lambda stars, tmp: (open_catalog(write(stars, tmp / "a.parquet")).prepare(tmp / "b"), tmp / "b")[1],
+}
+
+
+def redder(stars):
+    return stars.with_columns({"bp_rp": stars.quantity("bp_rp") + 1 * u.mag})
+
+
+def write(stars, path):
+    stars.write(path)
+    return path
+
+
+def hats(stars, folder):
+    split(stars, folder, "dataset/Norder=1/Dir=0/Npix={}.parquet")
+    (folder / "hats.properties").write_text(f"obs_collection=a\ndataproduct_type=object\nhats_nrows={len(stars)}\n")
+    return folder
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_stars_from_anywhere(source, stars, fake, table, tmp_path):
+    given = SOURCES[source](stars, tmp_path)
+    sky = SkyScan.create(tmp_path / "sky", given, PATCHES, CONFIG)
+    patch = sky.patches[1].of(sky._stars(1))
+    wanted = PATCHES[1].of(stars)
+    order, other = np.argsort(patch["source_id"]), np.argsort(wanted["source_id"])
+    for name in ("source_id", "ra", "pmra", "pmdec_error", "bp_rp"):
+        np.testing.assert_array_equal(patch[name][order], wanted[name][other])
+    assert "parallax" not in patch  # nor anything else that is not used
+    copied = (sky.directory / "stars").exists()
+    assert copied == (source in ("a CSV file", "a LargeCatalog", "Dask", "prepared"))
+    if source != "Dask":  # which cannot be recognised
+        assert SkyScan.create(sky.directory, given, PATCHES, CONFIG)._source == sky._source
+    sky.run(client=Here())
+    assert len(Table.read(sky.directory / "candidates.ecsv")) == len(table)
+
+
+def test_without_identifiers_a_star_is_its_number(stars, fake, tmp_path):
+    plain = stars.only([name for name in stars.columns if name != "source_id"])
+    sky = SkyScan.create(tmp_path / "a", plain, PATCHES, CONFIG)
+    patch = sky._stars(0)
+    np.testing.assert_array_equal(patch["ra"], stars["ra"][patch["source_id"]])
+    plain.write(tmp_path / "plain.parquet")
+    sky = SkyScan.create(tmp_path / "b", tmp_path / "plain.parquet", PATCHES, CONFIG)
+    patch = sky._stars(0)
+    np.testing.assert_array_equal(patch["ra"], stars["ra"][patch["source_id"]])
+
+
+def test_a_patch_reads_the_files_that_touch_it(stars, tmp_path, monkeypatch):
+    folder, read = split(stars, tmp_path / "parts", "part-{}.parquet", width=5.0), []
+    tables = partitions.ParquetPart.tables
+    monkeypatch.setattr(partitions.ParquetPart, "tables", lambda part: read.append(part.label) or tables(part))
+    sky = SkyScan.create(tmp_path / "sky", folder, [Patch(180.0, 15.0, 4.0)], CONFIG)
+    read.clear()
+    sky._stars(0)
+    assert read == ["part-22.parquet", "part-23.parquet"]  # dec 10 to 20, of 5 to 55
+
+
+def test_other_plans_are_refused(stars, fake, tmp_path):
+    sky = run(stars, tmp_path / "sky", PATCHES, CONFIG)
+    for change, word in (
+        ({"patches": PATCHES[:2]}, "other patches"), ({"config": ScanConfig(method=None, weakest=7)}, "other config"),
+        ({"fewest": 10}, "other fewest"), ({"zones": ()}, "other zones"),
+        ({"stars": stars.take(stars["ra"] > 170)}, "holds a search of other stars"),
+        ({"stars": redder(stars)}, "holds a search of other stars"),
+    ):  # fmt: skip
+        given = {"stars": stars, "directory": sky.directory, "patches": PATCHES, "config": CONFIG, **change}
+        with pytest.raises(FileExistsError, match=word):
+            SkyScan.create(given.pop("directory"), given.pop("stars"), **given)
+    assert SkyScan.create(sky.directory, stars, PATCHES, CONFIG).status.state == "finished"
+    plan = sky.directory / "plan.json"
+    told = json.loads(plan.read_text())
+    told["search"]["fewest"] = 5
+    plan.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r"Expected a search as SkyScan.create wrote it, .* damaged or was changed"):
+        SkyScan(sky.directory)
+    plan.unlink()
+    with pytest.raises(FileNotFoundError, match=r"Expected a search in .*, got no plan.json there"):
+        SkyScan(sky.directory)
+
+
+def test_stars_that_have_changed_are_refused(stars, fake, tmp_path):
+    path = write(stars, tmp_path / "stars.parquet")
+    sky = SkyScan.create(tmp_path / "sky", path, PATCHES, CONFIG)
+    redder(stars).write(path, overwrite=True)
+    with pytest.raises(ValueError, match=r"Expected the stars that the search began with, .* has changed since"):
+        sky.run(client=Here())
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        sky.run(client=Here())
+
+
+def test_what_is_no_search_is_refused(stars, tmp_path):
+    where = tmp_path / "sky"
+    for given, kind, words in (
+        ((where, 3), TypeError, "Expected stars as a path, a Catalog or a LargeCatalog, got int"),
+        ((where, tmp_path / "none.parquet"), FileNotFoundError, "Parquet"),
+        ((where, stars.only(["ra", "dec"])), KeyError, "Expected columns"),
+        ((where, stars, []), ValueError, "Expected 1 to 10,000 patches, got 0"),
+        ((where, stars, [3]), TypeError, "Expected patches as Patch, got int"),
+        ((where, stars, PATCHES, 3), TypeError, "Expected a ScanConfig, got int"),
+    ):
+        with pytest.raises(kind, match=words):
+            SkyScan.create(*given)
+    with pytest.raises(FileExistsError, match="a file; choose another"):
+        SkyScan.create(write(stars, tmp_path / "a.parquet"), stars)
+    with pytest.raises(ValueError, match="Expected workers as a whole number"):
+        SkyScan.create(where, stars, PATCHES, CONFIG).run(workers=0)
+
+
+def test_without_dask(stars, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"install clearview-galaxy\[dask\]"):
+        scan_sky(stars, tmp_path / "sky", PATCHES, CONFIG)
+
+
+def test_cost_is_a_line_in_the_stars():
+    told = [
+        {"seconds": 20 + 1e-3 * n + 30 * first, "stars": n, "memory_mb": 900 + n / 100, "first": first}
+        for n, first in ((10_000, True), (20_000, True), (40_000, False), (80_000, False), (50_000, False))
+    ]
+    cost = cost_of(told, 200, 4, 100_000)
+    assert (cost.start, cost.fixed, cost.per_star) == pytest.approx((30, 20, 1e-3))
+    assert cost.hours == pytest.approx((30 + 50 * 120) / 3600)
+    assert cost.memory_mb == 1700
+    one = cost_of(told[2:3], 10, 10)
+    assert (one.start, one.fixed, one.hours) == pytest.approx((0, 0, 60 / 3600))  # no line through one point
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_cluster_of_dask(stars, fake, tmp_path):
+    """A client, a cluster as dask-jobqueue has them, and an address."""
+    distributed = pytest.importorskip("distributed")
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    with (
+        distributed.LocalCluster(1, processes=False, threads_per_worker=2, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert sky.run(client=client).state == "finished"
+        for given in (cluster, cluster.scheduler_address):
+            sky._path(1).unlink()
+            assert sky.run(client=given).state == "finished"  # and is no remembered answer
+    assert sorted(fake.asked) == [0, 1, 1, 1, 2, 3, 4]
+
+
+SCRIPT = """
+import pickle, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from clearview.streams import allsky, load_scan
+directory, known, pause, client = sys.argv[1:]
+if __name__ == "__main__":
+    sky = allsky.SkyScan(directory)
+    if client == "fake":
+        def scan(stars, config, *, on_progress=None):
+            number = [p.center for p in sky.patches].index(tuple(stars.meta["patch"]["center"]))
+            time.sleep(float(pause))
+            return load_scan(f"{known}/{number}.parquet")
+        allsky.scan_patch = scan
+    given = ThreadPoolExecutor(2) if client == "fake" else None
+    print(sky.run(client=given).state, flush=True)
+"""
+
+
+def killed_at_random(sky, known, tmp_path, client, kills, pause=0.3):
+    """Kill the whole group of processes at random, begin again, and let the last one finish."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    draw = random.Random()
+    for kill in (*kills, None):
+        process = subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py"), str(sky.directory), str(known), str(pause), client],
+            start_new_session=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        if kill is None:
+            assert process.communicate(timeout=300)[0].split() == ["finished"]
+            return
+        while process.poll() is None and len(list(sky.directory.glob("*.scan.parquet"))) < kill:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 2 * pause))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (sky.directory / "candidates.ecsv").exists() or len(sky.scans()) == len(sky.patches)
+
+
+def test_killed_at_random(stars, scans, fake, tmp_path):
+    """With threads and what was found before, which is quick; the next one is the same with Dask's processes."""
+    (tmp_path / "known").mkdir()
+    for number, scan in scans.items():
+        scan.save(tmp_path / "known" / f"{number}.parquet")
+    whole = run(stars, tmp_path / "whole", PATCHES, CONFIG)
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    killed_at_random(sky, tmp_path / "known", tmp_path, "fake", [1, 3])
+    assert (sky.directory / "candidates.ecsv").read_bytes() == (whole.directory / "candidates.ecsv").read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_at_random_over_processes(stars, tmp_path):
+    """Two workers over six patches, searched in earnest."""
+    patches = [*PATCHES, Patch(195.0, 30.0)]
+    whole = scan_sky(stars, tmp_path / "whole", patches, CONFIG, workers=2)
+    assert whole.status.state == "finished"
+    sky = SkyScan.create(tmp_path / "sky", stars, patches, CONFIG)
+    killed_at_random(sky, tmp_path, tmp_path, "processes", [0, 1, 4], pause=1.0)
+    assert (sky.directory / "candidates.ecsv").read_bytes() == (whole.directory / "candidates.ecsv").read_bytes()
+    assert not list(sky.directory.glob("*.damaged*"))
+    assert "0,1" in Table.read(sky.directory / "candidates.ecsv")["patches"][0]
+
+
+@pytest.mark.slow
+def test_own_processes_are_killed_when_cancelled(stars, tmp_path):
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    before = set(threading.enumerate())
+    assert sky.run(on_progress=lambda progress: progress.done < 1).state == "cancelled"
+    until = time.monotonic() + 60
+    while {t for t in threading.enumerate() if t.name == "clearview-workers"} - before:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert sky.run().state == "finished"
+
+
+def test_the_command_line(stars, fake, tmp_path, capsys):
+    sky = run(stars, tmp_path / "sky", PATCHES, CONFIG)
+    assert allsky.main(["status", str(sky.directory)]) == 0
+    out = capsys.readouterr().out
+    assert "finished, 5 of 5 patches" in out
+    assert "200 patches on 2 such workers" in out
+    assert allsky.main(["run", str(sky.directory)]) == 0  # nothing is left to do
+    assert allsky.main(["status", str(tmp_path)]) == 1
+    assert "Expected a search" in capsys.readouterr().err
+
+
+def test_a_plan_of_json_alone(stars, tmp_path):
+    sky = SkyScan.create(tmp_path / "sky", stars, config=ScanConfig())
+    assert len(sky.patches) > 50  # of the whole sky
+    again = SkyScan(sky.directory)
+    assert (again.patches, again.config, again.zones) == (sky.patches, sky.config, sky.zones)
+    assert pickle.loads(pickle.dumps(again)).directory == sky.directory
