@@ -22,6 +22,7 @@ WAIT = 120
 STREAM = mocks.Stream(members=300, angle=30.0, offset=2.0, pm=(-5.0, -3.0))
 QUICK = Cwola(training=FitConfig(epochs=2, min_steps=0))
 COUNTS = ScanConfig(method=None, most=5)
+ALL = 2 * COUNTS.reach
 SCORED = ScanConfig(method=QUICK, step=6.0, most=5)
 
 
@@ -63,7 +64,7 @@ def test_the_windows_choose_the_stars(panel, stars):
     panel.set(scanned="pm_lat", center=-3.0, width=2.0, other=-5.0, other_width=4.0, stars="all")
     inside = (abs(stars["pm_lat"] + 3) <= 1) & (abs(stars["pm_lon"] + 5) <= 2)
     assert counted(panel.view) == inside.sum()
-    panel.set(other_width=30.0)
+    panel.set(other_width=ALL)
     assert counted(panel.view) == (abs(stars["pm_lat"] + 3) <= 1).sum()
     panel.set(stars="fiducial")
     fiducial = COUNTS.fiducial.select(stars)
@@ -76,7 +77,7 @@ def test_the_windows_stand_over_the_plane_of_motions(panel):
     region, window = (xy_of(panel.views[2], name) for name in ("signal region", "window"))
     assert set(region[:, 0]) == {-7.0, -3.0}
     assert (window.min(0).tolist(), window.max(0).tolist()) == ([-7, -4], [-3, -2])
-    panel.set(scanned="pm_lat", other_width=30.0)
+    panel.set(scanned="pm_lat", other_width=ALL)
     region = xy_of(panel.views[2], "signal region")
     assert set(region[:, 1]) == {-7.0, -3.0}
     assert panel.controls["center"].description == "pm_lat [mas/yr]"
@@ -215,7 +216,7 @@ def test_what_scores_ask_for(panel, made, stars):
     assert panel.config.method == QUICK
     empty = made(StreamPanel(size=64, threaded=False))
     assert empty.view.message.startswith("No stars yet")
-    with pytest.raises(ValueError, match="Expected a catalogue to scan, got none"):
+    with pytest.raises(ValueError, match="Expected a catalogue to scan on, got none"):
         empty.scan()
 
 
@@ -292,7 +293,7 @@ def test_data_and_pictures_are_saved(panel, tmp_path):
 
 
 def test_stars_selected_in_one_view_are_lit_up_in_the_others(panel):
-    panel.set(stars="all", other_width=30.0, width=30.0)
+    panel.set(stars="all", other_width=ALL, width=ALL)
     panel.views[2].selection = {"kind": "box", "xy": [-6, -4, -4, -4, -4, -2, -6, -2]}
     assert panel.selection.number
     assert "under" in panel.view.frame

@@ -93,11 +93,11 @@ def window_path(x: Any, y: Any, ends: Any, *, label: str = "") -> hv.Path:
     Raises:
         ValueError: if there is a window in neither.
     """
-    if x is None and y is None:
+    window = x or y
+    if window is None:
         raise ValueError("Expected a window along x or y, got neither; pass (low, high) of one.")
     if x is None or y is None:
-        window: Any = x if y is None else y
-        (low, high), (first, last) = window, ends[2:] if y is None else ends[:2]
+        (low, high), (first, last) = window, ends[:2] if x is None else ends[2:]
         over, across = np.array([first, last, np.nan, first, last]), np.array([low, low, np.nan, high, high])
         return path(over, across, label) if x is None else path(across, over, label)
     return path(np.array([x[0], x[1], x[1], x[0], x[0]]), np.array([y[0], y[0], y[1], y[1], y[0]]), label)

@@ -299,11 +299,12 @@ class StreamPanel(SelectingPanel):
     def _list(self) -> None:
         """The candidates, and why they may not be shown."""
         search: Any = self.scanner.fit
+        scan: Any = self.found
         control = self.controls["candidate"]
         whole = search is not None and self.catalog is not None and not self._foreign()
         if (search, whole) != self._listed:
             self._listed = search, whole
-            table = search.scan.candidates if search is not None and whole else ()
+            table = scan.candidates if whole else ()
             rows = [(_row(i, table[i]), i) for i in range(len(table))]
             before = control.value
             control.options = [("no candidate chosen" if rows else "no candidates yet", None), *rows]
@@ -315,8 +316,8 @@ class StreamPanel(SelectingPanel):
             control.layout.display = "" if rows else "none"
         if control.value != self._chosen_before:
             self._chosen_before = control.value
-            if control.value is not None and search is not None:
-                self._to_candidate(search.scan, control.value)
+            if control.value is not None:
+                self._to_candidate(scan, control.value)
 
     def _to_region(self, region) -> None:
         self.controls["scanned"].value = region.scan
@@ -582,8 +583,7 @@ class StreamPanel(SelectingPanel):
     def _view(self, i: int, names, keep, detail: float, over, members, title: str, kept=None):
         """Stars of ``keep`` on two columns: counts, or points where they are few, below paths and members."""
         columns, view, mask = self.selection.columns, self.views[i], self.selection.mask
-        home = None if names != MOTIONS else (-self._reach, self._reach) * 2
-        axes = columns.axes(names, view.range or home)
+        axes = columns.axes(names, view.range or self._homes(names))
         x, y = select(columns, names, (), keep)
         chosen = None
         if mask is not None:
@@ -600,6 +600,13 @@ class StreamPanel(SelectingPanel):
             x, y = (columns[name][members] for name in names)
             marks = [k.relabel("members") for k in star_points(x, y, axes, reverse=DOWNWARDS)]
         return hv.Overlay([*layers(below), *marks, *over], label=title)
+
+    def _homes(self, names) -> tuple[float, ...] | None:
+        """What is seen at first: all motions that are looked at, or the whole patch, its centre in the middle."""
+        if names == MOTIONS:
+            return (-self._reach, self._reach) * 2
+        ends = [abs(end) for name in names for end in self.selection.columns.ends(name)]
+        return (-np.ceil(max(ends)), np.ceil(max(ends))) * 2 if names == SKY and np.isfinite(ends).all() else None
 
     def _count(self, columns, x, y, axes, kept):
         """Counts, made anew only for other cells where ``kept`` says that these are the same stars."""

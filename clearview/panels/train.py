@@ -169,7 +169,7 @@ class TrainBar(W.VBox):
 
     def train(self, *, resume: bool = True) -> None:
         if self.catalog is None:
-            raise ValueError(f"Expected a catalogue to {self.work.verb.lower()}, got none; set panel.catalog.")
+            raise ValueError(f"Expected a catalogue to {self.work.verb.lower()} on, got none; set panel.catalog.")
         if self.training.running:
             raise RuntimeError(f"Expected no {self.work.name} under way, got one; cancel it or wait for its end.")
         if other := self.elsewhere():

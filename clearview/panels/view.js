@@ -318,7 +318,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     room.right = Math.max(room.right, Math.ceil(widest(bar.map((t) => t[1]))), 27);
     L = 35 + room.left;
     R = raster || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
-    R = room.beside = Math.max(room.beside, R);
+    R = room.beside = Math.max(room.beside, R, hands && W < 300 ? 89 : 0); // a small view keeps room for its buttons
     const beside = W + R - hands > 200, title = wrap(frame.title, W + R - (beside ? hands : 0)), above = hands && !beside ? 28 : 0;
     room.lines = Math.max(room.lines, title.length);
     T = Math.max(above + (room.lines ? 10 + 17 * room.lines : raster ? 12 : 16), hands && 32);

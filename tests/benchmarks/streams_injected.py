@@ -2,13 +2,14 @@
 
 Each patch has 200,000 stars within 15 deg, with Gaia's errors and photometry: discs and a halo with a gradient across
 the patch, a globular cluster, a dwarf galaxy, dust holes and scan stripes. Into each one stream is put, 0.2 to 0.5 deg
-wide (a standard deviation) and 10 to 15 deg long, at a random angle, place and proper motion (of at least 3 mas/yr), with 0.5, 0.2 or 0.1 per
-cent of the stars of its signal region of 6 mas/yr: found_05, found_02 and found_01 are the shares found. Found is a
-candidate stronger than the threshold whose members (probability above a half) hold more than half of the stream's stars
-in the patch and whose track is within 10 deg of the stream's. The threshold is fixed on empty patches of other seeds, at
-one candidate in twenty of them; false_per_patch counts the candidates above it in further empty patches, with the
-upper limit of 95 per cent confidence. purity_at_40 is the purity of the most probable members that hold 40 per cent of
-the stream's stars, the median over what was found; purity_at_40_05 and so on are those of each strength.
+wide (a standard deviation) and 10 to 15 deg long, at a random angle, place and proper motion (of at least 3 mas/yr),
+with 0.5, 0.2 or 0.1 per cent of the stars of its signal region of 6 mas/yr: found_05, found_02 and found_01 are the
+shares found. Found is a candidate stronger than the threshold whose members (probability above a half) hold more than
+half of the stream's stars in the patch and whose track is within 10 deg of the stream's. The threshold is fixed on
+empty patches of other seeds, at one candidate in twenty of them; false_per_patch counts the candidates above it in
+further empty patches, with the upper limit of 95 per cent confidence. purity_at_40 is the purity of the most probable
+members that hold 40 per cent of the stream's stars, the median over what was found; purity_at_40_05 and so on are those
+of each strength.
 
 `--method cathode` (or anode, cwola) adds lines among the stars of highest score; the default counts all stars.
 """
