@@ -39,11 +39,12 @@ _HOME = {
     "AccelerationPanel": "panels",
     "DensityPanel": "panels",
     "DustPanel": "panels",
+    "ExcessPanel": "panels",
     "JobPanel": "panels",
     "PhaseSpacePanel": "panels",
     "ProfilePanel": "panels",
-    "StreamsPanel": "panels",
     "StarsPanel": "panels",
+    "StreamPanel": "panels",
     "explore": "panels",
 }
 

@@ -194,10 +194,13 @@ PANELS = {
     "a panel of a fit of columns": lambda: cv.AccelerationPanel(
         sky_stars(50), FakeColumnFit.of(sky_stars(500), ("pm_phi1", "pm_phi2")), **_plain),
     "DensityPanel of text": panel("DensityPanel", "x"), "DustPanel of text": panel("DustPanel", "x"),
-    "ProfilePanel of text": panel("ProfilePanel", "x"), "StreamsPanel of text": panel("StreamsPanel", "x"),
-    "StreamsPanel of an unknown stream": lambda: cv.StreamsPanel(catalog(), stream="nope", **_plain),
-    "StreamsPanel of a hostile stream": lambda: cv.StreamsPanel(catalog(), stream=CALL, **_plain),
-    "StreamsPanel with reflex_distance=-1": lambda: cv.StreamsPanel(catalog(), reflex_distance=-1, **_plain),
+    "ProfilePanel of text": panel("ProfilePanel", "x"), "ExcessPanel of text": panel("ExcessPanel", "x"),
+    "StreamPanel of text": panel("StreamPanel", "x"), "StreamPanel of a strip": panel("StreamPanel", sky_stars(50)),
+    **{f"StreamPanel({k}={v!r})": panel("StreamPanel", **{k: v}) for k, v in (
+        ("config", 5), ("config", "x"), ("scan", 5), ("selection", 5), ("size", -5))},
+    "ExcessPanel of an unknown stream": lambda: cv.ExcessPanel(catalog(), stream="nope", **_plain),
+    "ExcessPanel of a hostile stream": lambda: cv.ExcessPanel(catalog(), stream=CALL, **_plain),
+    "ExcessPanel with reflex_distance=-1": lambda: cv.ExcessPanel(catalog(), reflex_distance=-1, **_plain),
     **{f"{name}(size={size!r})": panel(name, sky_stars(50), size=size)
        for name in ("StarsPanel", "PhaseSpacePanel", "AccelerationPanel") for size in (0, -5, "64", nan, 10**9)},
     **{f"StarsPanel(views={views!r})": panel("StarsPanel", sky_stars(50), views=views) for views in (

@@ -277,8 +277,8 @@ def test_what_was_asked_for_meanwhile_is_drawn_in_the_end():
 
 def test_what_there_is_decides_the_tabs(explorer, catalog):
     along = explorer(catalog)
-    assert along.names == ("Stars", "Phase space", "Streams")
-    assert along.panels["Streams"].selection is along.selection
+    assert along.names == ("Stars", "Phase space", "Excess")
+    assert along.panels["Excess"].selection is along.selection
     assert explorer(FakeFit("0")).names == ("Phase space", *MAPS)
     assert explorer(FakeFit("0")).catalog is None
 
@@ -377,7 +377,7 @@ def test_one_training_at_a_time(explorer, monkeypatch):
     found = explorer(stars(5000), threaded=True)
     one, other = found.panels["Acceleration"], found.panels["Phase space"]
     one.train()
-    with pytest.raises(RuntimeError, match="got one in the tab Acceleration; cancel it there"):
+    with pytest.raises(RuntimeError, match="got a training in the tab Acceleration; cancel it there"):
         other.train()
     one.cancel()
     assert one.training.wait(WAIT)

@@ -9,28 +9,36 @@ from fakes import FakeFit, sky_stars, stars
 from ipywidgets.widgets import widget as registry
 
 import clearview
+from clearview.mocks import mock_patch
 from clearview.panels import (
     AccelerationPanel,
     DensityPanel,
     DustPanel,
+    ExcessPanel,
     Explorer,
     PhaseSpacePanel,
     ProfilePanel,
     StarsPanel,
-    StreamsPanel,
+    StreamPanel,
 )
+from clearview.streams import Patch
 
 MADE = {
     "acceleration": lambda: AccelerationPanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "density": lambda: DensityPanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "profiles": lambda: ProfilePanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "dust": lambda: DustPanel(stars(2000), size=64),
-    "streams": lambda: StreamsPanel(sky_stars(2000), size=64),
+    "excess": lambda: ExcessPanel(sky_stars(2000), size=64),
+    "stream": lambda: StreamPanel(patch_stars(), size=64),
     "phase space": lambda: PhaseSpacePanel(catalog := stars(2000), FakeFit(catalog.digest()), size=64),
     "stars": lambda: StarsPanel(stars(2000), size=64),
     "explorer": lambda: Explorer(stars(2000)),
     "a real map": lambda: AccelerationPanel(*clearview.load_first_map(), size=64),
 }
+
+
+def patch_stars():
+    return Patch(148.6, 24.2).of(mock_patch(4000, cluster=None, dwarf=None))
 
 
 def open_and_close(make) -> list[weakref.ref]:

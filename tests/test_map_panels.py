@@ -11,9 +11,9 @@ from fakes import sky_stars
 from clearview.dynamics import MapConfig, circular_velocity, density_field, formal_members, mass_density, slice_points
 from clearview.figures.style import layers
 from clearview.mocks import truth_of
-from clearview.panels import AccelerationPanel, DensityPanel, DustPanel, ProfilePanel, StreamsPanel
+from clearview.panels import AccelerationPanel, DensityPanel, DustPanel, ExcessPanel, ProfilePanel
+from clearview.panels.excess import excess
 from clearview.panels.profiles import KINDS
-from clearview.panels.streams import excess
 from clearview.samples import load_first_map
 
 
@@ -200,7 +200,7 @@ def test_an_excess_of_stars_stands_out_in_sigma_and_noise_does_not(rng):
 
 
 def test_the_stream_shows_in_its_window(made):
-    panel = made(StreamsPanel(sky_stars(), stream=None, first=("pm_phi1", -8.0, 1.0), second=("pm_phi2", -0.5, 1.0),
+    panel = made(ExcessPanel(sky_stars(), stream=None, first=("pm_phi1", -8.0, 1.0), second=("pm_phi2", -0.5, 1.0),
                               size=300, threaded=False))  # fmt: skip
     assert (panel.settings["x_axis"], panel.settings["y_axis"]) == ("phi1", "phi2")
     panel.set(excess=True, width=0.15)

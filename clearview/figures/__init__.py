@@ -7,7 +7,7 @@ from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
 from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
 from clearview.figures.stars import count_batches, count_field
-from clearview.figures.streams import hough_image, line_path, sky_map
+from clearview.figures.streams import hough_image, line_path, sky_map, track_path, window_path
 from clearview.figures.style import Named, colours, limits_of
 from clearview.figures.training import loss_curve
 
@@ -40,4 +40,6 @@ __all__ = [
     "slice_image",
     "star_points",
     "text",
+    "track_path",
+    "window_path",
 ]

@@ -65,6 +65,43 @@ def line_path(line: Any, radius: float, *, width: float | None = None, label: st
     return path(x, y, label)
 
 
+def track_path(theta: float, r: float, track: Any, ends: Any, *, label: str = "") -> hv.Path:
+    """The track of a candidate in its patch: a parabola across its line.
+
+    Args:
+        theta: of the line, deg.
+        r: of the line, deg.
+        track: (3,) distance from the line at ``along`` = 0, and what along / 10 deg and its square add to it, deg.
+        ends: (first, last) along the line, deg.
+        label: its name in the legend.
+    """
+    sin, cos = np.sin(np.deg2rad(theta)), np.cos(np.deg2rad(theta))
+    along = np.linspace(ends[0], ends[1], 60)
+    across = r + np.vander(along / 10, 3, increasing=True) @ np.asarray(track, float)
+    return path(along * cos + across * sin, along * sin - across * cos, label)
+
+
+def window_path(x: Any, y: Any, ends: Any, *, label: str = "") -> hv.Path:
+    """Where a window in one coordinate, or in both, ends.
+
+    Args:
+        x: (low, high) along the first axis, or None for no window there.
+        y: (low, high) along the second axis, or None.
+        ends: (x0, x1, y0, y1) of the plane, over which the lines of a window in one coordinate run.
+        label: its name in the legend.
+
+    Raises:
+        ValueError: if there is a window in neither.
+    """
+    if x is None and y is None:
+        raise ValueError("Expected a window along x or y, got neither; pass (low, high) of one.")
+    if x is None or y is None:
+        (low, high), (first, last) = (y, ends[:2]) if y is not None else (x, ends[2:])
+        over, across = np.array([first, last, np.nan, first, last]), np.array([low, low, np.nan, high, high])
+        return path(over, across, label) if x is None else path(across, over, label)
+    return path(np.array([x[0], x[1], x[1], x[0], x[0]]), np.array([y[0], y[0], y[1], y[1], y[0]]), label)
+
+
 def sky_map(
     candidates: Any = None, known: Any = None, *, labels: Collection[str] | None = None, plane: float = 20.0
 ) -> hv.Overlay:

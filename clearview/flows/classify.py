@@ -16,7 +16,7 @@ class ClassifierConfig:
     """Size of a classifier: ``depth`` hidden layers of ``width``."""
 
     width: int = 32
-    depth: int = 2
+    depth: int = 3
 
     def __post_init__(self):
         checks.numbers(self, whole=True, width=(1, 10_000), depth=(1, 100))

@@ -5,6 +5,7 @@ from clearview.panels.base import Panel
 from clearview.panels.controls import Choice
 from clearview.panels.density import DensityPanel
 from clearview.panels.dust import DustPanel
+from clearview.panels.excess import ExcessPanel
 from clearview.panels.explore import Explorer, explore
 from clearview.panels.jobs import JobPanel
 from clearview.panels.phasespace import PhaseSpacePanel
@@ -12,7 +13,7 @@ from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
 from clearview.panels.sliced import SlicePanel
 from clearview.panels.stars import StarsPanel
-from clearview.panels.streams import StreamsPanel
+from clearview.panels.stream import StreamPanel
 from clearview.panels.train import Learner, TrainBar
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
@@ -22,6 +23,7 @@ __all__ = [
     "Choice",
     "DensityPanel",
     "DustPanel",
+    "ExcessPanel",
     "Explorer",
     "JobPanel",
     "Latest",
@@ -33,7 +35,7 @@ __all__ = [
     "Selection",
     "SlicePanel",
     "StarsPanel",
-    "StreamsPanel",
+    "StreamPanel",
     "TrainBar",
     "Training",
     "explore",

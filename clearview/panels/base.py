@@ -2,7 +2,7 @@
 
 import html
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ from clearview.figures import data_of, save_figure
 from clearview.panels.columns import learnt
 from clearview.panels.controls import guarded, sentence, small
 from clearview.panels.share import ShareBar, code_of, save_data
-from clearview.panels.train import Learner, TrainBar
+from clearview.panels.train import TRAINING, Learner, TrainBar, Work
 from clearview.panels.view import RasterView, with_png
 from clearview.panels.worker import Latest, Overtaken, Training
 
@@ -71,6 +71,9 @@ class Panel(W.VBox):
     told: tuple[str, ...] = ()
     """Controls that code always sets, since a call may begin with others than the defaults."""
 
+    work: ClassVar[Work] = TRAINING
+    """What its bar does."""
+
     _closed = True  # until it is built
 
     def __init__(self, catalog=None, fit=None, *, config=None, size: int = 480, threaded: bool = True):
@@ -87,7 +90,7 @@ class Panel(W.VBox):
         self.below: tuple[W.Widget, ...] = ()
         self.bar = TrainBar(
             catalog, config, learner=self.learner, usable=self.usable, changed=self._refresh, say=self._say,
-            threaded=threaded,
+            threaded=threaded, work=self.work,
         )  # fmt: skip
         self.share = ShareBar(self)
         self.bar.adopt(fit)
@@ -124,7 +127,8 @@ class Panel(W.VBox):
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.
 
         Returns:
-            A HoloViews element, or a layout of one for each of `views`, or a sentence that says why there is none.
+            A HoloViews element, or a layout of one for each of `views`, or an iterator over the first of these, which
+            are shown one by one as they are made, or a sentence that says why there is none.
         """
         raise NotImplementedError
 
@@ -215,6 +219,11 @@ class Panel(W.VBox):
         return self.bar.training
 
     @property
+    def busy(self) -> bool:
+        """Whether something long runs."""
+        return self.training.running
+
+    @property
     def loss(self) -> RasterView:
         """The view of the loss curve."""
         return self.bar.loss
@@ -279,7 +288,7 @@ class Panel(W.VBox):
         drawn = self.draw(self.settings, 1.0)
         if isinstance(drawn, str):
             raise ValueError(drawn)
-        return drawn
+        return hv.Layout(list(drawn)).cols(2) if isinstance(drawn, Iterator) else drawn
 
     def data(self):
         """The numbers behind the picture in full detail: a field, or a table of curves.
@@ -420,7 +429,9 @@ class Panel(W.VBox):
                 detail = 1.0
             else:
                 tag = " ".join(_text(settings[name]) for name in self.tags)
-                for view, element in zip(self.views, drawn if isinstance(drawn, hv.Layout) else [drawn], strict=True):
+                one_by_one = isinstance(drawn, Iterator)
+                elements = drawn if one_by_one or isinstance(drawn, hv.Layout) else [drawn]
+                for view, element in zip(self.views, elements, strict=not one_by_one):
                     view.show(element, tag, detail=detail)
             self._whole = dragging and detail == 1.0
         if dragging:

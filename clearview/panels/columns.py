@@ -16,8 +16,8 @@ CARTESIAN = {"x": "kpc", "y": "kpc", "z": "kpc", "vx": "km/s", "vy": "km/s", "vz
 
 ORDER = (
     "x", "y", "z", "R", "phi", "distance", "parallax", "vx", "vy", "vz", "vR", "vphi", "radial_velocity",
-    "ra", "dec", "l", "b", "phi1", "phi2", "lon", "lat", "pmra", "pmdec", "pm_phi1", "pm_phi2", "pm_lon", "pm_lat",
-    "bp_rp", "phot_g_mean_mag", "bp_rp0", "phot_g_mean_mag0", "M_G", "ps1_g_i", "ps1_g", "ps1_i",
+    "ra", "dec", "l", "b", "phi1", "phi2", "lon", "lon_cos_lat", "lat", "pmra", "pmdec", "pm_phi1", "pm_phi2",
+    "pm_lon", "pm_lat", "bp_rp", "phot_g_mean_mag", "bp_rp0", "phot_g_mean_mag0", "M_G", "ps1_g_i", "ps1_g", "ps1_i",
 )  # fmt: skip
 """Every other number with a unit comes behind these."""
 
@@ -25,13 +25,13 @@ LABELS: dict[str, str] = {
     "vx": "v_x", "vy": "v_y", "vz": "v_z", "vR": "v_R", "vphi": "v_φ", "phi": "φ", "phi1": "φ1", "phi2": "φ2",
     "pm_phi1": "pm_φ1", "pm_phi2": "pm_φ2", "bp_rp": "BP − RP", "phot_g_mean_mag": "G", "bp_rp0": "(BP − RP)₀",
     "phot_g_mean_mag0": "G₀", "ps1_g_i": "g − i (PS1)", "ps1_g": "g (PS1)", "ps1_i": "i (PS1)",
-    "radial_velocity": "radial velocity",
+    "radial_velocity": "radial velocity", "lon_cos_lat": "lon cos(lat)",
 }  # fmt: skip
 
 DOWNWARDS = {"phot_g_mean_mag", "phot_g_mean_mag0", "phot_bp_mean_mag", "phot_rp_mean_mag", "M_G", "ps1_g", "ps1_i"}
 """Magnitudes: bright is up."""
 
-CENTRED = {"y", "z", "phi", "vx", "vz", "vR", "phi2", "lat", "b"}
+CENTRED = {"y", "z", "phi", "vx", "vz", "vR", "phi2", "lon_cos_lat", "lat", "b"}
 """A slice in these begins at zero, in others at the median."""
 
 MOTIONS = (("pmra", "pmdec"), ("pm_phi1", "pm_phi2"), ("pm_lon", "pm_lat"))
@@ -56,6 +56,7 @@ RULES = (
     Rule("phi", ("x", "y"), "deg", lambda x, y: np.degrees(np.arctan2(y, x))),
     Rule("vR", ("x", "y", "vx", "vy"), "km/s", lambda x, y, vx, vy: _over_R(x * vx + y * vy, x, y)),
     Rule("vphi", ("x", "y", "vx", "vy"), "km/s", lambda x, y, vx, vy: _over_R(y * vx - x * vy, x, y)),
+    Rule("lon_cos_lat", ("lon", "lat"), "deg", lambda lon, lat: lon * np.cos(np.deg2rad(lat))),
     Rule("bp_rp", ("phot_bp_mean_mag", "phot_rp_mean_mag"), "mag", np.subtract),
     Rule("M_G", ("phot_g_mean_mag", "parallax"), "mag", lambda G, parallax: G + 5 * np.log10(parallax / 100)),
     Rule("M_G", ("phot_g_mean_mag", "distance"), "mag", lambda G, distance: G - 5 * np.log10(distance * 100)),

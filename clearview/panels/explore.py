@@ -13,11 +13,12 @@ from clearview.panels.acceleration import AccelerationPanel
 from clearview.panels.columns import learnt
 from clearview.panels.density import DensityPanel
 from clearview.panels.dust import DustPanel
+from clearview.panels.excess import ExcessPanel
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
 from clearview.panels.stars import StarsPanel, pairs_of
-from clearview.panels.streams import StreamsPanel
+from clearview.panels.stream import NEEDED, StreamPanel
 from clearview.panels.view import with_png
 
 MAPS: dict[str, Callable[..., base.Panel]] = {
@@ -73,8 +74,9 @@ class Explorer(W.VBox):
         self.selection, self.panels = Selection(catalog), _Panels(self._make)
         phase_space = catalog is None or fit is not None or catalog.has_phase_space
         some = pairs_of(self.selection.columns.units)
-        stream = {"phi1", "phi2"} <= set(self.selection.columns.units)
-        there = {"Stars": some, "Phase space": True, "Streams": stream} | dict.fromkeys(MAPS, phase_space)
+        units = self.selection.columns.units
+        there = {"Stars": some, "Phase space": True, "Excess": {"phi1", "phi2"} <= set(units)}
+        there |= {"Streams": set(NEEDED) <= set(units)} | dict.fromkeys(MAPS, phase_space)
         self.names = tuple(name for name, shown in there.items() if shown)
         self.tabs = W.ToggleButtons(options=self.names, style={"button_width": "auto"})
         self._stack = W.Stack([W.HTML() for _ in self.names], selected_index=0)
@@ -145,8 +147,10 @@ class Explorer(W.VBox):
                 return self.panels[name]
             if name == "Stars":
                 panel = StarsPanel(self.catalog, selection=self.selection, threaded=self._threaded)
-            elif name in ("Phase space", "Streams"):
-                panel = (PhaseSpacePanel if name == "Phase space" else StreamsPanel)(
+            elif name == "Streams":
+                panel = StreamPanel(self.catalog, selection=self.selection, threaded=self._threaded)
+            elif name in ("Phase space", "Excess"):
+                panel = (PhaseSpacePanel if name == "Phase space" else ExcessPanel)(
                     self.catalog, self._fit, selection=self.selection, config=self._config, threaded=self._threaded
                 )
             else:
@@ -156,7 +160,7 @@ class Explorer(W.VBox):
                     panel.fit = self._fit
             panel.show(self.tabs.value == name)
             panel._lock = self._lock  # one for all, since each changes controls of the others
-            panel.bar.elsewhere = lambda: self._training_beside(panel)
+            panel.bar.elsewhere = lambda own=panel.bar.elsewhere: own() or self._training_beside(panel)
             self._take_place(panel)
             panel.observe(lambda _: self._heard(panel), "refreshed")
             if panel.has_trait("place"):
@@ -180,7 +184,7 @@ class Explorer(W.VBox):
 
     def _training_beside(self, panel: base.Panel) -> str:
         """The tab of another panel that trains; two at once would take twice as long each."""
-        return next((f"the tab {n}" for n, p in self.panels.items() if p is not panel and p.training.running), "")
+        return next((f"a training in the tab {n}" for n, p in self.panels.items() if p is not panel and p.busy), "")
 
     # ---- what the panels share -----------------------------------------------------------------------------------
 
@@ -290,4 +294,8 @@ def _read(path):
 
 def _of_maps(panel: base.Panel) -> bool:
     """Whether a panel shows the map that the others show."""
-    return not isinstance(panel, StarsPanel) and getattr(panel, "learn", None) is None and learnt(panel.fit) is None
+    return (
+        not isinstance(panel, StarsPanel | StreamPanel)
+        and getattr(panel, "learn", None) is None
+        and learnt(panel.fit) is None
+    )

@@ -60,7 +60,8 @@ def code_of(panel: Any) -> str:
     if panel.catalog is not None:
         lines += _stars(panel.catalog)
         given.append("stars")
-    if panel.fit is not None:
+    files = bool(panel.work.file)
+    if panel.fit is not None and files:
         lines.append(f"fit = {_fit(panel)}")
         given.append("fit" if given else "fit=fit")
     for name, attribute in panel.given.items():
@@ -74,6 +75,8 @@ def code_of(panel: Any) -> str:
     changed = {k: v for k, v in panel.settings.items() if k != "range" and (k in panel.told or v != panel.at_first[k])}
     if changed:
         lines.append(f"panel.set({', '.join(f'{k}={v!r}' for k, v in changed.items())})")
+    if panel.shows_fit() and not files:
+        lines.append("panel.train()")
     for index, view in enumerate(panel.views):
         if view.range:
             lines.append(f"panel.views[{index}].range = {_short(view.range)}")
@@ -118,6 +121,8 @@ def _stars(catalog) -> list[str]:
         reflex = stream.get("reflex")
         at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"
         read += f".to_stream({stream['name']!r}{at})"
+    if (patch := catalog.meta.get("patch")) and read != "...":
+        read += f".to_patch({tuple(patch['center'])!r})"
     return [words, f"stars = {read}"]
 
 

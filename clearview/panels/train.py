@@ -52,6 +52,30 @@ class Learner(NamedTuple):
     name: str = "map"
 
 
+class Work(NamedTuple):
+    """What a bar does, in words, and what can be done with what comes of it.
+
+    Attributes:
+        verb: on the button.
+        name: of what is under way.
+        thing: what comes of it.
+        file: the path that stands in the box at first; empty where there are no files.
+        pausable: whether it can be paused, and resumed.
+        form: whether it has settings of its own to show.
+    """
+
+    verb: str = "Train"
+    name: str = "training"
+    thing: str = "fit"
+    file: str = "fit.clearview"
+    pausable: bool = True
+    form: bool = True
+
+
+TRAINING = Work()
+"""What most bars do."""
+
+
 class TrainBar(W.VBox):
     """Settings, buttons, progress, loss curve, runs and file of what is learnt from a catalogue.
 
@@ -63,6 +87,7 @@ class TrainBar(W.VBox):
         changed: called after the fit, or what can be done with it, has changed.
         say: ``say(slot, what)`` puts an exception or a sentence into the status line.
         threaded: False trains at once in the calling thread.
+        work: what it is, where it is no training.
 
     Attributes:
         runs: the finished fits of this session by name, at most eight; the oldest go first.
@@ -83,8 +108,9 @@ class TrainBar(W.VBox):
         changed: Callable[[], Any],
         say: Callable[..., Any],
         threaded: bool = True,
+        work: Work = TRAINING,
     ):
-        self.catalog, self._config = catalog, config
+        self.catalog, self._config, self.work = catalog, config, work
         self.runs: dict[str, Any] = {}
         self.partial: Any = None
         self.preview: Any = None
@@ -102,7 +128,7 @@ class TrainBar(W.VBox):
         self._guess: Latest | None = None  # a panel that is refused while it is made leaves no thread behind
         self._threaded = threaded
         self.settings = Settings(self._now, edited=self._edited, refused=lambda error: say("settings", error))
-        self.go, self.hold, self.stop = button("Train"), button("Pause"), button("Cancel")
+        self.go, self.hold, self.stop = button(work.verb), button("Pause"), button("Cancel")
         self.anew, self.store, self.fetch = button("Start over"), button("Save"), button("Load")
         self.cost = W.HTML()
         self.fraction = W.FloatProgress(min=0, max=1, layout=W.Layout(width="300px"))
@@ -110,11 +136,16 @@ class TrainBar(W.VBox):
         self.loss = RasterView(234, 130, name="cv-loss")
         self.which = dropdown("Run", [])
         self.path = W.Text(
-            placeholder="path of the fit", description="File", value="fit.clearview", continuous_update=False, **wide()
+            placeholder=f"path of the {work.thing}",
+            description="File",
+            value=work.file,
+            continuous_update=False,
+            **wide(),
         )
         self.overwrite = W.Checkbox(description="overwrite", indent=False, layout=W.Layout(width="100px"))
         self.stop.disabled = self.hold.disabled = True
-        for later in (self.loss, self.anew, self.which, self.fraction):
+        for later in (self.loss, self.anew, self.which, self.fraction, *[self.hold] * (not work.pausable),
+                      *[self.settings] * (not work.form)):  # fmt: skip
             later.layout.display = "none"
         for widget, slot, action in (
             (self.go, "train", self.train), (self.anew, "train", lambda: self.train(resume=False)),
@@ -125,9 +156,12 @@ class TrainBar(W.VBox):
         self.which.observe(lambda change: self._choose(change["new"]), "value")
         buttons = W.HBox([self.go, self.hold, self.stop, self.anew], layout=W.Layout(flex_flow="row wrap"))
         rows = [
-            self.settings, buttons, self.cost, self.fraction, self.stage, self.loss, self.which,
-            self.path, W.HBox([self.store, self.fetch, self.overwrite]),
+            self.settings, buttons, self.cost, self.fraction, self.stage, self.loss, self.which, self.path,
+            W.HBox([self.store, self.fetch, self.overwrite]),
         ]  # fmt: skip
+        if not work.file:
+            for row in rows[-2:]:
+                row.layout.display = "none"
         line = "1px solid var(--jp-border-color2, #8884)"
         super().__init__(rows, layout=W.Layout(border_top=line, margin="8px 0 0 0", padding="6px 0 0 0"))
 
@@ -135,24 +169,27 @@ class TrainBar(W.VBox):
 
     def train(self, *, resume: bool = True) -> None:
         if self.catalog is None:
-            raise ValueError("Expected a catalogue to train on, got none; set panel.catalog.")
+            raise ValueError(f"Expected a catalogue to {self.work.verb.lower()}, got none; set panel.catalog.")
         if self.training.running:
-            raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
+            raise RuntimeError(f"Expected no {self.work.name} under way, got one; cancel it or wait for its end.")
         if other := self.elsewhere():
-            raise RuntimeError(f"Expected no training under way, got one in {other}; cancel it there or wait for it.")
+            raise RuntimeError(f"Expected nothing under way, got {other}; cancel it there or wait for it.")
         learner, catalog, partial = self._need(), self.catalog, self._resumable() if resume else None
         for slot in ("train", "preview", "runs", "settings"):
             self._say(slot, "")
         self.fraction.value, self.fraction.bar_style, self.stage.value = 0.0, "", small("Starting …")
         how = {"resume": partial} if partial else {"config": self.config} if self.config is not None else {}
         self.go.disabled, self.hold.disabled, self.stop.disabled = True, False, False
-        self.anew.layout.display, self.hold.layout.display, self.cost.value = "none", "", ""
+        self.anew.layout.display, self.cost.value = "none", ""
+        self.hold.layout.display = "" if self.work.pausable else "none"
         self._watch, self._drop, self.fraction.layout.display = True, False, ""
         self.preview = self.preview if partial else None
         self._begun = time.monotonic(), None if partial else self.estimate
         self.training.start(lambda report: learner.fit(catalog, on_progress=report, on_preview=self._previewed, **how))
 
     def pause(self) -> None:
+        if not self.work.pausable:
+            raise ValueError("Expected a training that can be paused, got one that cannot; cancel it.")
         self.training.cancel()
         self.hold.disabled = True
 
@@ -169,7 +206,9 @@ class TrainBar(W.VBox):
         path = self._path_of(path)
         fit = self._own if self._picked else self.partial or self.fit
         if fit is None:
-            raise ValueError("Expected a fit to save, got none; train or load one first.")
+            raise ValueError(
+                f"Expected a {self.work.thing} to save, got none; {self.work.verb.lower()} or load one first."
+            )
         if fit.stopped == "preview":
             raise ValueError("Expected a fit to save, got a preview of one; pause the training first.")
         overwrite = self.overwrite.value if overwrite is None else overwrite
@@ -186,9 +225,13 @@ class TrainBar(W.VBox):
     def load(self, path: str | Path | None = None) -> None:
         path = self._path_of(path)
         if self.training.running:
-            raise ValueError("Expected no training under way, got one; cancel it before you load a fit.")
+            raise ValueError(
+                f"Expected no {self.work.name} under way, got one; cancel it before you load a {self.work.thing}."
+            )
         if not path.exists():
-            raise FileNotFoundError(f"Expected a saved fit at {path}, got no such file; correct the path.")
+            raise FileNotFoundError(
+                f"Expected a saved {self.work.thing} at {path}, got no such file; correct the path."
+            )
         fit = self._need().load(path)
         self.file = fit, path
         self.adopt(fit, path.name)
@@ -269,23 +312,25 @@ class TrainBar(W.VBox):
         running, nothing = self.training.running, self.fit is None and self.partial is None
         resumable, waits = self._resumable() is not None, self._unfinished() is not None
         learner = self._learner()
-        why = "Training needs a catalogue of stars." if self.catalog is None else learner
+        why = f"{self.work.name.capitalize()} needs a catalogue of stars." if self.catalog is None else learner
         why = why if isinstance(why, str) else ""
-        self.go.description = "Resume" if resumable else "Train"
+        self.go.description = "Resume" if resumable else self.work.verb
         self.anew.layout.display = "" if resumable and not running else "none"
-        self.hold.layout.display = "none" if resumable and not running else ""
+        self.hold.layout.display = "none" if (resumable and not running) or not self.work.pausable else ""
         self.go.disabled, self.go.tooltip = running or bool(why), why
         going = running and not self.training.stopping
         self.hold.disabled, self.stop.disabled = not going, not going and (running or not waits)
         self.store.disabled, self.fetch.disabled = nothing, running
-        self.hold.tooltip = "Stop, and keep it to be resumed or saved." if running else "No training runs."
-        self.stop.tooltip = "Stop, and drop what was not finished." if running or waits else "No training runs."
-        self.store.tooltip = "There is no fit to save yet." if nothing else ""
-        self.fetch.tooltip = "Cancel the training first." if running else ""
+        self.hold.tooltip = "Stop, and keep it to be resumed or saved." if running else f"No {self.work.name} runs."
+        self.stop.tooltip = (
+            "Stop, and drop what was not finished." if running or waits else f"No {self.work.name} runs."
+        )
+        self.store.tooltip = f"There is no {self.work.thing} to save yet." if nothing else ""
+        self.fetch.tooltip = f"Cancel the {self.work.name} first." if running else ""
         if why or self.stage.value == self._why:
             self.stage.value = self._why = small(why)
         self._offer()
-        self.settings.layout.display = "none" if isinstance(learner, str) else ""
+        self.settings.layout.display = "none" if isinstance(learner, str) or not self.work.form else ""
         self.settings.show()
         asked = None if why else (self.catalog, self.config, self._need().name)
         if asked != self._asked:
@@ -341,7 +386,9 @@ class TrainBar(W.VBox):
         if name == "run":
             self._count += 1
             name = f"run {self._count}"
-        if not name.endswith(".clearview"):
+        if hasattr(fit, "title"):
+            name += f": {fit.title}"
+        elif not name.endswith(".clearview"):
             seed = getattr(fit.config, "seed", None)
             name += f": {fit.stars:,} stars" + (f", seed {seed}" if seed is not None else "")
         plain, number = name, 1
@@ -393,7 +440,7 @@ class TrainBar(W.VBox):
             self.partial = None
         self.preview, self._before = None, None
         self.fraction.value, self.fraction.bar_style, self.fraction.layout.display = 0.0, "", "none"
-        self.stage.value = small("Cancelled: nothing of this training is kept.")
+        self.stage.value = small(f"Cancelled: nothing of this {self.work.name} is kept.")
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
@@ -450,7 +497,7 @@ class TrainBar(W.VBox):
         if error is not None:
             self.preview = None
             self._say("train", error)
-            self.fraction.bar_style, self.stage.value = "danger", small("Training failed.")
+            self.fraction.bar_style, self.stage.value = "danger", small(f"{self.work.name.capitalize()} failed.")
         elif self._drop and fit.stopped == "cancelled":
             self._discard()
         else:

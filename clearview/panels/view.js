@@ -235,7 +235,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       pen.fillText(...at);
       return;
     }
-    const path = new Path2D(), thick = kind === "path" || kind === "curve" ? 1.8 : kind === "contours" ? 1 : 1.3;
+    const path = new Path2D(), crowd = kind === "points" && xy.length > 400, thick = kind === "path" || kind === "curve" ? 1.8 : kind === "contours" ? 1 : 1.3;
     if (kind === "arrows")
       for (let k = 0; k < xy.length; k += 4) {
         const x = X(xy[k]), y = Y(xy[k + 1]), dx = xy[k + 2] * kx, dy = xy[k + 3] * ky, n = Math.hypot(dx, dy);
@@ -249,7 +249,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       }
     else if (kind === "points")
       for (let k = 0; k < xy.length; k += 2) {
-        const x = X(xy[k]), y = Y(xy[k + 1]), size = xy.length > 40 ? 2 : 4;
+        const x = X(xy[k]), y = Y(xy[k + 1]), size = crowd ? 1.3 : xy.length > 40 ? 2 : 4;
         path.moveTo(x + size, y);
         path.arc(x, y, size, 0, 7);
       }
@@ -266,7 +266,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     }
     pen.lineJoin = pen.lineCap = "round";
     pen.setLineDash(dash);
-    if (rim) { [pen.lineWidth, pen.strokeStyle, pen.globalAlpha] = [thick + 1.8, rim, 0.6]; pen.stroke(path); pen.globalAlpha = 1; }
+    if (rim) { [pen.lineWidth, pen.strokeStyle, pen.globalAlpha] = [crowd ? 1 : thick + 1.8, rim, 0.6]; pen.stroke(path); pen.globalAlpha = 1; }
     [pen.lineWidth, pen.strokeStyle, pen.fillStyle] = [rim ? thick : 1.8, ink, ink];
     kind === "points" ? pen.fill(path) : pen.stroke(path);
     pen.setLineDash([]);
@@ -312,12 +312,13 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     const [x0, x1, y0, y1] = range || [0, 1, 0, 1], tx = frame.range ? across(x0, x1) : [];
     const ty = frame.range ? (frame.y.log ? powers : (...of) => write(ticks(...of)))(y0, y1, Math.max(3, H / 40)) : [], bar = frame.ticks || [];
     // The room for numbers and the title grows with them but does not shrink again, or the picture would jump to and fro.
-    const of = JSON.stringify([frame.y, frame.z, (frame.title || "").split(";").length]);
-    if (room.of !== of) room = { of, left: 0, right: 0, lines: 0 };
+    const of = JSON.stringify([frame.y, (frame.title || "").split(";").length]);
+    if (room.of !== of) room = { of, left: 0, right: 0, lines: 0, beside: 0 };
     room.left = Math.max(room.left, Math.ceil(widest(ty.map((t) => t[1]))), 27);
     room.right = Math.max(room.right, Math.ceil(widest(bar.map((t) => t[1]))), 27);
     L = 35 + room.left;
     R = raster || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
+    R = room.beside = Math.max(room.beside, R);
     const beside = W + R - hands > 200, title = wrap(frame.title, W + R - (beside ? hands : 0)), above = hands && !beside ? 28 : 0;
     room.lines = Math.max(room.lines, title.length);
     T = Math.max(above + (room.lines ? 10 + 17 * room.lines : raster ? 12 : 16), hands && 32);

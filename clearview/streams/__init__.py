@@ -1,6 +1,7 @@
 """The search for stellar streams: where stars are too many, which of them lie along a line, and what that is worth."""
 
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Idealised, Scores, score_region, score_regions
+from clearview.streams.bumps import Bump, SicCurve, bump_hunt, sic_curve, significance
 from clearview.streams.known import known_streams, match_known, tracks_in
 from clearview.streams.lines import (
     Footprint,
@@ -35,6 +36,7 @@ from clearview.streams.scan import (
 __all__ = [
     "CLOUDS",
     "Anode",
+    "Bump",
     "Cathode",
     "Cwola",
     "Excess",
@@ -54,8 +56,10 @@ __all__ = [
     "Scan",
     "ScanConfig",
     "Scores",
+    "SicCurve",
     "SignalRegion",
     "Stream",
+    "bump_hunt",
     "clumps",
     "drop_foreground",
     "find_lines",
@@ -76,7 +80,9 @@ __all__ = [
     "score_patch",
     "score_region",
     "score_regions",
+    "sic_curve",
     "signal_regions",
+    "significance",
     "smoothed",
     "strongest_line",
     "strongest_lines",

@@ -39,9 +39,15 @@ EDGE = 1e-3
 
 _CHUNK = 2**14
 
-_SIZE, _FLOW_SIZE = ClassifierConfig(), FlowConfig(4, 32)
-_CLASSIFIER = FitConfig(epochs=20, min_steps=0, batch_size=512, validation=0.15, average=0.05)
-_FLOW = FitConfig(epochs=20, min_steps=0, batch_size=1024, validation=0.1, average=0.05)
+# Chosen by held-out loss, on 0.6 % of signal among 121,000 events (tests/benchmarks/lhco.py, seed 100). Classifiers at
+# this rate, batches of 512: 16 x 2 0.69308, 32 x 2 0.69301, 64 x 2 0.69305, 32 x 3 0.69283, and with batches of 256
+# 32 x 3 0.69285, 32 x 4 0.69290 (depth 2, at a rate of 2e-3: 0.69309, and half the significance). Flows: affine 6 x 48
+# 5.4951, spline 2 x 48 5.4917, 3 x 32 5.4912.
+_SIZE, _FLOW_SIZE = ClassifierConfig(), FlowConfig(3, 32, 2, "spline", spread=1.0)
+_CLASSIFIER = FitConfig(
+    epochs=20, min_steps=1000, batch_size=512, learning_rate=1e-2, validation=0.15, average=0.05
+)  # fmt: skip
+_FLOW = FitConfig(epochs=8, min_steps=1500, batch_size=512, learning_rate=3e-3, validation=0.1, average=0.05)
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,12 @@ class _Method:
     Attributes:
         sideband: only stars within so far beyond the edges of the SR (of all that share a flow) are its sidebands, in
             units of m; None for all.
-        logit: whether a feature is seen as the logarithm of the odds of its place in its range, so that no density has
-            to end at an edge; else as it is.
     """
 
     sideband: float | None = None
-    logit: bool = True
 
     def __post_init__(self):
         checks.numbers(self, sideband=(checks.ABOVE_0, checks.MOST), optional=True)
-        a(self.logit, bool, "logit as True or False")
         checks.parts(self)
 
 
@@ -74,27 +76,31 @@ class Anode(_Method):
     Attributes:
         flow, training: of both densities.
         share: how many neighbouring regions have one flow of the sidebands; its gap covers them all.
+        logit: whether the flows see a feature as the logarithm of the odds of its place in its range, so that no
+            density has to end at an edge; else as it is.
     """
 
     flow: FlowConfig = _FLOW_SIZE
     training: FitConfig = _FLOW
     share: int = 1
+    logit: bool = True
 
     def __post_init__(self):
         super().__post_init__()
         checks.numbers(self, whole=True, share=(1, 1000))
+        a(self.logit, bool, "logit as True or False")
 
     def _score(self, work: "_Work"):
-        sidebands = work.sideband_flows(self)
-        pools = [(work.learnt_from(r, f), ()) for r, f in work.models]
+        sidebands = work.sideband_flows(self, self.training, work.members)
+        pools = [(work.learnt_from(work.inside[r], f), ()) for r, f in work.models]
         densities, held_out = work.train(
             lambda key: MAF(work.dim, 1, self.flow, key=key), _minus_log_prob, pools, self.training,
-            "signal region flows",
+            "signal region flows", flow=True,
         )  # fmt: skip
         owner = work.owners(self.share)
 
         def score(r, f, rows):
-            x, m = work.table[rows], work.m[rows]
+            x, m = work.flow_view.of(work.features[rows]), work.m[rows]
             there = work.values(densities, work.models.index((r, f)), x, m)
             return there - work.values(sidebands, owner[r], x, m)
 
@@ -130,15 +136,19 @@ class _ByClassifier(_Method):
 
     def _score(self, work: "_Work"):
         backgrounds = self._backgrounds(work)
-        work.sees_scan = self.sees_scan
-        pools = [(work.learnt_from(r, f), backgrounds[r]) for r, f in work.models]
+        pools = [
+            (work.learnt_from(work.inside[r], f), tuple(work.background_of(part, f) for part in backgrounds[r]))
+            for r, f in work.models
+        ]
         models, held_out = work.train(
             lambda key: Classifier(work.dim + self.sees_scan, self.classifier, key=key), _cross_entropy, pools,
-            self.training, "classifiers", self.oversample, self.most,
+            self.training, "classifiers", self.oversample, self.most, self.sees_scan,
         )  # fmt: skip
 
         def score(r, f, rows):
-            return work.values(models, work.models.index((r, f)), work.table[rows], work.m[rows])
+            return work.values(
+                models, work.models.index((r, f)), work.view.of(work.features[rows]), work.m[rows], self.sees_scan
+            )
 
         return score, held_out
 
@@ -165,18 +175,27 @@ class Cathode(_ByClassifier):
     Attributes:
         flow, flow_training: of the sidebands.
         share: how many neighbouring regions have one flow; its gap covers them all.
+        logit: as of `Anode`; the classifier sees the features as they are.
+        flows: how many flows of one region make its stars by turns; ``members`` counts the classifiers alone.
     """
 
     flow: FlowConfig = _FLOW_SIZE
     flow_training: FitConfig = _FLOW
     share: int = 1
+    logit: bool = True
+    flows: int = 1
 
     def __post_init__(self):
         super().__post_init__()
-        checks.numbers(self, whole=True, share=(1, 1000))
+        checks.numbers(self, whole=True, share=(1, 1000), flows=(1, 1000))
+        a(self.logit, bool, "logit as True or False")
 
     def _backgrounds(self, work):
-        flows, owner, backgrounds = work.sideband_flows(self), work.owners(self.share), []
+        flows, owner, backgrounds = (
+            work.sideband_flows(self, self.flow_training, self.flows),
+            work.owners(self.share),
+            [],
+        )
         for r, (low, high) in enumerate(work.regions):
             rng = np.random.default_rng([work.seed, 4, r])
             own = work.scan[work.inside[r]]
@@ -185,7 +204,7 @@ class Cathode(_ByClassifier):
             m = rng.choice(own, count) + 0.9 * own.std() * own.size**-0.2 * rng.standard_normal(count)
             m = low + np.abs((m - low) % (2 * (high - low)))
             m = np.where(m > high, 2 * high - m, m)
-            backgrounds.append((work.append(work.drawn(flows, owner[r], m, r), m),))
+            backgrounds.append((work.append(work.drawn(flows, owner[r] * self.flows, self.flows, m, r), m),))
             work.tell("samples", r + 1, len(work.regions))
         return backgrounds
 
@@ -211,7 +230,7 @@ class Idealised(_ByClassifier):
                 f"Expected a background with the {work.dim} features of the stars, got {features.shape[1]}; pass the "
                 "same."
             )
-        rows = work.append(work.seen(features), scan)
+        rows = work.append(features, scan)
         found = [rows[_within(scan, *region)] for region in work.regions]
         for (low, high), one in zip(work.regions, found, strict=True):
             if len(one) < FEWEST:
@@ -226,7 +245,8 @@ class Scores(NamedTuple):
     """The scores of stars in signal regions.
 
     Attributes:
-        ln_ratio: for each region (N,) float32 ln R, NaN for a star outside of it, or of a region that was not scored.
+        ln_ratio: for each region (N,) float32 ln R, NaN for a star outside of it and what was to be scored ``beside``
+            it, or of a region that was not scored.
         stars: for each region how many stars are inside.
         held_out: for each region the validation loss of its models, to compare settings by: cross entropy (ln 2 if
             nothing is found), of `Anode` the mean -ln p of the SR; NaN if it was not scored.
@@ -254,7 +274,7 @@ def score_region(method, features, scan, low: float, high: float, **kwargs: Any)
 
 def score_regions(
     method, features, scan, regions: Sequence[tuple[float, float]], *, seed: int = 0, folds: int = 2,
-    members: int = 1, on_progress: OnProgress = None,
+    members: int = 1, beside: float = 0.0, on_progress: OnProgress = None,
 ) -> Scores:  # fmt: skip
     """Score the stars of several signal regions of one variable.
 
@@ -266,6 +286,8 @@ def score_regions(
         seed: of the folds, networks, batches and samples; the same gives the same scores.
         folds: parts of the SR; the stars of each are scored by models that learnt from the others.
         members: of an ensemble for each region and fold; ln R is their mean.
+        beside: score the stars so far beyond the edges too, in units of m, for `clearview.streams.bump_hunt`; `Cwola`
+            then learns from its sidebands by folds. The scores there are extrapolations of `Anode` and `Cathode`.
         on_progress: called with `clearview.flows.Progress`, whose stage is "sideband flows", "signal region flows",
             "samples", "classifiers" or "scores"; returning False cancels.
 
@@ -279,13 +301,14 @@ def score_regions(
     """
     a(method, _Method, "a method: Anode, Cwola, Cathode or Idealised")
     seed = checks.number("seed", seed, *checks.SEEDS, whole=True)
+    beside = checks.number("beside", beside, 0)
     folds = checks.number("folds", folds, 2, 100, whole=True)
     members = checks.number("members", members, 1, 1000, whole=True)
     features, scan = _tables(features, scan, "features")
     began = time.monotonic()
     intervals = _intervals(regions)
     inside = [np.flatnonzero(_within(scan, *region)) for region in intervals]
-    work = _Work(method, features, scan, intervals, inside, seed, folds, members, on_progress)
+    work = _Work(method, features, scan, intervals, inside, seed, folds, members, beside, on_progress)
     nan = np.full(len(scan), np.nan, np.float32)
     ln_ratio, held_out = [nan.copy() for _ in intervals], np.full(len(intervals), np.nan)
     stars = np.array([len(rows) for rows in inside])
@@ -297,7 +320,8 @@ def score_regions(
     try:
         score, losses = method._score(work)
         for n, (r, f) in enumerate(work.models):
-            rows = work.inside[r][work.fold[work.inside[r]] == f]
+            low, high = work.regions[r]
+            rows = np.flatnonzero(_within(scan, low - beside, high + beside) & (work.fold == f))
             ln_ratio[work.kept[r]][rows] = score(r, f, rows)
             work.tell("scores", n + 1, len(work.models))
     except _Cancelled as stop:
@@ -354,9 +378,10 @@ class _Work:
     """The stars as the models see them, which of them each model learns from, and the training of all models.
 
     Attributes:
-        table: (N + made, d) float32 features as the models see them, background that is made or given last.
-        m: (N + made, 1) float32 scan, likewise.
+        features: (N + made, d) as they are, background that is made or given last.
+        m: (N + made, 1) float32 scan as the models see it.
         scan: (N,) as it is.
+        view, flow_view: how classifiers and flows see the features.
         kept: which of the regions can be scored; all else here is of these alone.
         regions: their intervals; ``inside`` and ``sides`` (below, above) their rows.
         fold: (N,) which fold a star is in.
@@ -364,9 +389,9 @@ class _Work:
         notes: what was special.
     """
 
-    def __init__(self, method, features, scan, intervals, inside, seed, folds, members, on_progress):
-        self.method, self.seed, self.members, self.on_progress = method, seed, members, on_progress
-        self.scan, self.dim, self.sees_scan = scan, features.shape[1], False
+    def __init__(self, method, features, scan, intervals, inside, seed, folds, members, beside, on_progress):
+        self.beside, self.method, self.seed, self.members, self.on_progress = beside, method, seed, members, on_progress
+        self.scan, self.features, self.dim = scan, features, features.shape[1]
         self.began, self.notes = time.monotonic(), []
         gaps = _gaps(intervals, getattr(method, "share", 1))
         reach = np.inf if method.sideband is None else method.sideband
@@ -394,44 +419,31 @@ class _Work:
             self.gaps.append(gap)
         if not self.kept:
             raise ValueError(f"Expected signal regions with stars, but {lacking}; widen it, or the sidebands.")
-        self._look(features)
-        self.table, self.m = self.seen(features), self._scan_seen(scan)
+        self.view, self.flow_view = _View(features, False), _View(features, getattr(method, "logit", False))
+        low, self.m_center, high = np.percentile(scan, [16, 50, 84])
+        self.m_scale = (high - low) / 2 if high > low else 1.0
+        self.m = self._scan_seen(scan)
         self.fold = (np.random.default_rng([seed, 0]).permutation(len(scan)) % folds).astype(np.int8)
         self.models = [(r, f) for r in range(len(self.regions)) for f in range(folds)]
-
-    def _look(self, features):
-        """How the features are seen, from all of them."""
-        self.low, self.high = features.min(0), features.max(0)
-        for i in np.flatnonzero(~(self.high > self.low)):
-            raise ValueError(f"Expected features that differ between stars, got one value in column {i}; leave it out.")
-        self.center, self.scale = np.zeros(self.dim), np.ones(self.dim)
-        low, self.center, high = np.percentile(self.seen(features, np.float64), [16, 50, 84], axis=0)
-        self.scale = np.where(high > low, (high - low) / 2, 1.0)
-        low, self.m_center, high = np.percentile(self.scan, [16, 50, 84])
-        self.m_scale = (high - low) / 2 if high > low else 1.0
-
-    def seen(self, features, dtype: Any = np.float32):
-        """(N, d) features as the models see them: of order one."""
-        if self.method.logit:
-            u = (features - self.low) / (self.high - self.low)
-            u = EDGE + (1 - 2 * EDGE) * np.clip(u, 0, 1)
-            features = np.log(u) - np.log1p(-u)
-        return ((features - self.center) / self.scale).astype(dtype)
 
     def _scan_seen(self, scan):
         return ((scan - self.m_center) / self.m_scale).astype(np.float32)[:, None]
 
-    def append(self, table, scan) -> np.ndarray:
-        """Rows of the table that now hold these further points."""
-        first = len(self.table)
-        self.table = np.concatenate([self.table, table])
+    def append(self, features, scan) -> np.ndarray:
+        """Rows that now hold these further points."""
+        first = len(self.features)
+        self.features = np.concatenate([self.features, features])
         self.m = np.concatenate([self.m, self._scan_seen(scan)])
-        return np.arange(first, len(self.table))
+        return np.arange(first, len(self.features))
 
-    def learnt_from(self, region: int, fold: int) -> np.ndarray:
-        """Stars of the region in all other folds."""
-        rows = self.inside[region]
+    def learnt_from(self, rows, fold: int) -> np.ndarray:
+        """Those of these stars that are in all other folds."""
         return rows[self.fold[rows] != fold]
+
+    def background_of(self, rows, fold: int) -> np.ndarray:
+        """Those of these rows from which a model may learn its background: where sidebands are scored, by folds."""
+        real = len(rows) and rows.max() < len(self.scan)
+        return self.learnt_from(rows, fold) if self.beside and real else rows
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Report a stage that is no training."""
@@ -448,18 +460,19 @@ class _Work:
         """For each region the number of the sideband flow that serves it."""
         return [list(dict.fromkeys(self.gaps)).index(gap) for gap in self.gaps]
 
-    def sideband_flows(self, method):
-        """One flow for each gap, learnt from the stars beside it."""
+    def sideband_flows(self, method, training: FitConfig, members: int):
+        """Flows for each gap, learnt from the stars beside it."""
         gaps = list(dict.fromkeys(self.gaps))
         pools = [(np.concatenate(self.sides[self.gaps.index(gap)]), ()) for gap in gaps]
-        training = method.training if isinstance(method, Anode) else method.flow_training
         flows, _ = self.train(
             lambda key: MAF(self.dim, 1, method.flow, key=key), _minus_log_prob, pools, training, "sideband flows",
+            flow=True, members=members,
         )  # fmt: skip
         return flows
 
     def train(
-        self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample=1.0, most=1
+        self, build: Callable, loss: Callable, pools, training: FitConfig, stage: str, oversample=1.0, most=1,
+        sees_scan: bool = False, flow: bool = False, members: int | None = None,
     ):  # fmt: skip
         """Train one model, and its further members, for each pair of pools; a model sees its own rows alone.
 
@@ -469,25 +482,29 @@ class _Work:
             pools: for each model rows to learn from, and the parts of its background, if it has one.
             training: how.
             stage: its name.
-            oversample, most: see `_ByClassifier`.
+            oversample, most, sees_scan: see `_ByClassifier`.
+            flow: whether the models see the features as flows do.
+            members: models for each pair of pools, if other than ``self.members``.
 
         Returns:
             The models, one along each first axis, and the validation loss of each.
         """
         key = random.fold_in(random.key(self.seed), sum(map(ord, stage)))
-        count = len(pools) * self.members
+        each = members or self.members
+        count = len(pools) * each
         size = max(max(len(own), round(min(oversample * len(own), most, sum(map(len, parts))))) for own, parts in pools)
         order, held_out = split(key, size, training.validation)
         rows: list[np.ndarray] = [np.empty((size, count), np.float32) for _ in range(1 + bool(pools[0][1]))]
         for i in range(count):
+            self.tell(stage, 0, 1)
             rng = generator(key, 1, i)
-            own, parts = pools[i // self.members]
+            own, parts = pools[i // each]
             rows[0][order, i] = _deal(rng, [own], [1.0], size, held_out, training.validation)
             if parts:
                 shares = _shares([len(part) for part in parts], len(own))
                 rows[1][order, i] = _deal(rng, parts, shares, size, held_out, training.validation)
-        table, m = jnp.asarray(self.table), jnp.asarray(self.m)
-        if self.sees_scan:
+        table, m = jnp.asarray((self.flow_view if flow else self.view).of(self.features)), jnp.asarray(self.m)
+        if sees_scan:
             table = jnp.concatenate([table, m], axis=1)
 
         def of_member(model, key, *rows):
@@ -504,29 +521,57 @@ class _Work:
         if made.stopped == "diverged":
             self.notes.append(made.message.rstrip("."))
         losses = np.asarray(made.state.best_loss, float) if training.validation else np.full(count, np.nan)
-        return made.model.model, losses.reshape(len(pools), self.members).mean(1)
+        return made.model.model, losses.reshape(len(pools), each).mean(1)
 
-    def values(self, models, number: int, x, m) -> np.ndarray:
+    def values(self, models, number: int, x, m, sees_scan: bool = False) -> np.ndarray:
         """(N,) ln p, or ln R of a classifier, as the mean of the members of one model."""
         found = [
-            np.asarray(_values(models, number * self.members, self.members, self.sees_scan, *part))[:size]
+            np.asarray(_values(models, number * self.members, self.members, sees_scan, *part))[:size]
             for size, part in _chunks(x, m)
         ]
         return np.concatenate(found) if found else np.empty(0, np.float32)
 
-    def drawn(self, flows, number: int, scan, region: int) -> np.ndarray:
-        """(M, d) draws of the members of one flow, by turns, at these values of the scanned variable."""
+    def drawn(self, flows, first: int, count: int, scan, region: int) -> np.ndarray:
+        """(M, d) features drawn from ``count`` of the flows by turns, at these values of the scanned variable."""
         key = random.fold_in(random.fold_in(random.key(self.seed), 5), region)
         made = np.empty((len(scan), self.dim), np.float32)
-        for member in range(self.members):
-            mine = slice(member, None, self.members)
+        for member in range(count):
+            mine = slice(member, None, count)
             parts = _chunks(self._scan_seen(scan[mine]))
             made[mine] = np.concatenate([
-                np.asarray(_draws(flows, number * self.members + member, random.fold_in(key, 1000 * i + member), m))[:n]
+                np.asarray(_draws(flows, first + member, random.fold_in(key, 1000 * i + member), m))[:n]
                 for i, (n, (m,)) in enumerate(parts)
             ])  # fmt: skip
-        # What a flow makes beyond the edges that no star passes would be told apart by these alone.
-        return np.clip(made, self.table[: len(self.scan)].min(0), self.table[: len(self.scan)].max(0))
+        return self.flow_view.back(made)
+
+
+class _View:
+    """Features as models see them: of order one, and maybe without edges."""
+
+    def __init__(self, features, logit: bool):
+        self.low, self.high, self.logit = features.min(0), features.max(0), logit
+        for i in np.flatnonzero(~(self.high > self.low)):
+            raise ValueError(f"Expected features that differ between stars, got one value in column {i}; leave it out.")
+        low, self.center, high = np.percentile(self._spread(features), [16, 50, 84], axis=0)
+        self.scale = np.where(high > low, (high - low) / 2, 1.0)
+
+    def _spread(self, features):
+        if not self.logit:
+            return features
+        u = EDGE + (1 - 2 * EDGE) * np.clip((features - self.low) / (self.high - self.low), 0, 1)
+        return np.log(u) - np.log1p(-u)
+
+    def of(self, features) -> np.ndarray:
+        """(N, d) float32 of features (N, d)."""
+        return ((self._spread(features) - self.center) / self.scale).astype(np.float32)
+
+    def back(self, seen) -> np.ndarray:
+        """The features; none beyond the edges, for what no star passes would be told by it alone."""
+        spread = self.center + self.scale * seen.astype(float)
+        if self.logit:
+            u = (1 / (1 + np.exp(-spread)) - EDGE) / (1 - 2 * EDGE)
+            spread = self.low + u * (self.high - self.low)
+        return np.clip(spread, self.low, self.high)
 
 
 class _Numbered(eqx.Module):

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -30,9 +30,10 @@ from clearview.flows.checkpoint import write_whole
 from clearview.flows.fit import HISTORY, OnProgress
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Scores, score_regions
 from clearview.streams.cells import Cells, Excess, compact
+from clearview.streams.distance import photometric_distance
 from clearview.streams.lines import Footprint, HoughConfig, Line, hough
 from clearview.streams.members import MemberConfig, Members, along_and_across, fit_members
-from clearview.streams.regions import SCANS, Fiducial, signal_regions
+from clearview.streams.regions import SCANS, Fiducial, SignalRegion, signal_regions
 
 METHODS = {"Anode": Anode, "Cwola": Cwola, "Cathode": Cathode}
 
@@ -42,8 +43,9 @@ class ScanConfig:
     """What a scan does.
 
     Attributes:
-        method: how stars are scored, `Anode`, `Cwola` or `Cathode`; None scores none, and lines are looked for among
-            all stars alone.
+        method: how stars are scored, `Anode`, `Cwola` or `Cathode`, for lines among those of highest score; None scores
+            none: it takes seconds a patch in place of minutes, and is what tests/benchmarks/streams_injected.py tells
+            of.
         width: of the signal regions, mas/yr.
         step: from one to the next, mas/yr.
         folds: no star is scored by a model that saw it; see `score_regions`.
@@ -64,7 +66,7 @@ class ScanConfig:
         seed: of the scores.
     """
 
-    method: Anode | Cwola | Cathode | None = field(default_factory=Cwola)
+    method: Anode | Cwola | Cathode | None = None
     width: float = 6.0
     step: float = 1.0
     folds: int = 2
@@ -74,7 +76,7 @@ class ScanConfig:
     tops: tuple[int, ...] = (100,)
     widths: tuple[float, ...] = (0.6, 1.0)
     fewest: int = 20
-    reach: float = 15.0
+    reach: float = 20.0
     least: float = 4.2
     most: int = 40
     weakest: float = 6.0
@@ -203,34 +205,44 @@ def view_of(stars: Catalog, config: ScanConfig) -> View:
 
 
 def score_patch(
-    stars: Catalog, config: ScanConfig, *, on_progress: OnProgress = None
+    stars: Catalog, config: ScanConfig, *, regions: Sequence[SignalRegion] | None = None, on_progress: OnProgress = None
 ) -> dict[str, tuple[list, Scores]]:
     """For each scanned proper motion its signal regions and the scores of their stars.
 
     The features are the other proper motion, colour and magnitude as far as they are there, and the sky if
     ``config.sky``. Stars without all features have no score.
 
+    Args:
+        stars: of `Patch.of`.
+        config: what to do.
+        regions: those to score; by default all of the patch, see `signal_regions`.
+        on_progress: called with `Progress`; returning False cancels.
+
     Raises:
         ValueError: as `signal_regions` and `score_regions`.
     """
     names = [n for n in (config.fiducial.color_column, config.fiducial.magnitude_column) if n in stars]
     out: dict[str, tuple[list, Scores]] = {}
-    for number, scan in enumerate(SCANS):
-        columns = [SCANS[1 - number], *names, *(("lon", "lat") if config.sky else ())]
+    scans = [scan for scan in SCANS if regions is None or any(r.scan == scan for r in regions)]
+    for number, scan in enumerate(scans):
+        columns = [SCANS[1 - SCANS.index(scan)], *names, *(("lon", "lat") if config.sky else ())]
         table = np.stack([np.ma.filled(np.ma.asarray(stars[name], float), np.nan) for name in columns], 1)
         whole = np.isfinite(table).all(1)
-        regions = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
-        regions = [r for r in regions if abs(r.middle) <= config.reach]
-        if not regions:
+        if regions is None:
+            found = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+            found = [r for r in found if abs(r.middle) <= config.reach]
+        else:
+            found = [r for r in regions if r.scan == scan]
+        if not found:
             continue
 
         def tell(progress, number=number, scan=scan):
             return on_progress is None or on_progress(
-                progress._replace(stage=f"{scan}: {progress.stage}", fraction=(number + progress.fraction) / 2)
+                progress._replace(stage=f"{scan}: {progress.stage}", fraction=(number + progress.fraction) / len(scans))
             )
 
         scores = score_regions(
-            config.method, table[whole], np.asarray(stars[scan], float)[whole], [(r.low, r.high) for r in regions],
+            config.method, table[whole], np.asarray(stars[scan], float)[whole], [(r.low, r.high) for r in found],
             seed=config.seed, folds=config.folds, on_progress=tell,
         )  # fmt: skip
         spread = []
@@ -238,7 +250,7 @@ def score_patch(
             of_all = np.full(len(stars), np.nan, np.float32)
             of_all[whole] = values
             spread.append(of_all)
-        out[scan] = regions, scores._replace(ln_ratio=spread)
+        out[scan] = found, scores._replace(ln_ratio=spread)
         if scores.stopped != "finished":
             break
     return out
@@ -439,7 +451,11 @@ def _column(name: str, values: list):
 
 _TEXTS = ("found_by", "flags", "known")
 _UNITS = {
-    **dict.fromkeys(("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope"), u.deg),
+    **dict.fromkeys(
+        ("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope", "shift", "first", "last"),
+        u.deg,
+    ),
+    **dict.fromkeys(("distance", "distance_error"), u.kpc),
     **dict.fromkeys(("pm_lon", "pm_lat", "pm_spread"), u.mas / u.yr),
     **dict.fromkeys(("pm_lon_slope", "pm_lat_slope"), u.mas / u.yr),
 }
@@ -467,8 +483,9 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         line, by Li & Ma 1983 and as published (`hough`); ``gain`` in ln(likelihood); ``count``, the expected number
         of members in the whole patch; ``theta``, ``r``, and ``shift``, ``slope``, ``bend`` of the track from that line;
         ``length`` and ``width`` (a standard deviation); ``ra``, ``dec`` of its middle; ``pm_lon``, ``pm_lat`` there,
-        their slopes over 10 deg, and ``pm_spread``; how it was ``found_by``; and ``flags``: "edge" of the disc,
-        "short" if nine tenths lie within 4 deg, "few" for under 10 members.
+        their slopes over 10 deg, and ``pm_spread``; a rough ``distance`` (see `photometric_distance`); how it was
+        ``found_by``; and ``flags``: "edge" of the disc, "short" if nine tenths lie within 4 deg, "few" for under 10
+        members.
 
     Raises:
         KeyError, ValueError: as `view_of` and `score_patch`, before any long work.
@@ -562,6 +579,9 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
                 ("few", made.count < 10),
             ) if raised
         ]  # fmt: skip
+        distance = np.nan, np.nan
+        if view.cmd is not None:
+            distance = photometric_distance(view.cmd[own, 0], view.cmd[own, 1], made.probability)
         place = _sky(stars, np.array([middle[0]]), made.track, theta, line.r)
         told.append({
             "strength": f.strength, "z": line.z, "sigma": sigma, "gain": f.members.gain, "count": made.count,
@@ -570,6 +590,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig) 
             "pm_lon": made.motion[0, 0] + made.motion[1, 0] * middle[0] / 10,
             "pm_lat": made.motion[0, 1] + made.motion[1, 1] * middle[0] / 10,
             "pm_lon_slope": made.motion[1, 0], "pm_lat_slope": made.motion[1, 1], "pm_spread": made.spread,
+            "distance": distance[0], "distance_error": distance[1],
             "first": made.ends[0], "last": made.ends[1], "found_by": line.found_by, "flags": ",".join(flags),
         })  # fmt: skip
     names = list(told[0]) if told else ["strength"]

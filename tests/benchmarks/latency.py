@@ -39,6 +39,11 @@ def millions(n, size):
     panel.set(first_width=panel.controls["first_width"].max)  # nearly all of them are in the window, wherever it is
     return panel
 
+def patch():
+    from clearview.mocks import mock_patch
+    from clearview.streams import Patch, ScanConfig
+    return StreamPanel(Patch(148.6, 24.2).of(mock_patch(200_000, seed={seed})), ScanConfig(method=None))
+
 def dust(size):
     # a map of no use, but one that costs as much to draw as any
     config = EfficiencyConfig(
@@ -56,10 +61,11 @@ CASES = {f"{name}_{size}": code.format(size=size) for size in (300, 600) for nam
     "density_600": "DensityPanel(catalog, fit, size=600)",
     "profile": "ProfilePanel(catalog, fit, size=600)",
     "dust": "dust(240)",  # three views
-    "streams": 'StreamsPanel(clearview.load_sample("gd1_strip"), size=600)',
+    "excess": 'ExcessPanel(clearview.load_sample("gd1_strip"), size=600)',
+    "stream": "patch()",  # four plots
 }
 """Panels whose first slider is moved."""
-BESIDE = ("field_600", "density_600", "profile", "dust", "streams", "stars1m_600")
+BESIDE = ("field_600", "density_600", "profile", "dust", "excess", "stream", "stars1m_600")
 """Those that are measured once more while a map is trained."""
 LASSO = """
 from fakes import stars

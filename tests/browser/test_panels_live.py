@@ -24,7 +24,7 @@ PANELS = {  # what makes it, its tag at first and after five steps of its first 
     "density": ("DensityPanel(stars, fit)", "map density x-y 0 0 0 1", "map density x-y 0.25 0 0 1", ".nc"),
     "profiles": ("ProfilePanel(stars, fit)", "circular velocity 8.1 0 0", "circular velocity 8.1 5 0", ".csv"),
     "dust": ("DustPanel(dusty)", "truth x-y 0 0 0 1", "truth x-y 0.25 0 0 1", ".nc"),
-    "streams": ("StreamsPanel(stream)", "stars phi1 phi2", "stars phi1 phi2", ".nc"),
+    "excess": ("ExcessPanel(stream)", "stars phi1 phi2", "stars phi1 phi2", ".nc"),
     "phase space": ("PhaseSpacePanel(stars, fit)", "stars x y", "stars x y", ".nc"),
     "stars": ("StarsPanel(stream)", "phi1 phi2 0", None, ".nc"),
 }

@@ -16,7 +16,7 @@ from clearview.panels.controls import slider, tick
 from clearview.panels.phasespace import PhaseSpacePanel, names_of, windows_of
 
 
-class StreamsPanel(PhaseSpacePanel):
+class ExcessPanel(PhaseSpacePanel):
     """The sky along a stream: star counts in windows of proper motion, and their excess over a smooth field.
 
     The excess is (counts - field) / sqrt(field), counts and field in Gaussian kernels of which the field's is five
