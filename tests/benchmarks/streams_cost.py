@@ -30,7 +30,7 @@ SIZES, TINY = "5e4,1e5,2e5", "3e3,4e3"
 
 def arguments(parser):
     parser.add_argument("--sizes", default=SIZES, help="numbers of stars, growing")
-    parser.add_argument("--method", default="Cwola", help="Anode, Cwola or Cathode, as ScanConfig has them by default")
+    parser.add_argument("--method", default="Cwola", help="Anode, Cwola or Cathode, with their defaults")
     parser.add_argument("--loop", type=int, default=6, help="regions of the loop that are measured")
     parser.add_argument("--step", type=float, default=1.0, help="mas/yr between regions")
 
