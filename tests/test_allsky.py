@@ -144,7 +144,7 @@ def test_a_search_writes_what_it_found(stars, fake, table, tmp_path):
     assert written["pmra"].unit == "mas / yr"
     assert written.meta["searched"] == 5
     np.testing.assert_array_equal(sky.members(0)["source_id"], merge_scans(sky.scans(), PATCHES)[1][0]["source_id"])
-    assert sky.scan(0).digest == PATCHES[0].of(stars).digest(("ra", "dec", "pmra", "pmdec"))
+    assert sky.scan(0).digest == PATCHES[0].of(stars).digest(("lon", "lat", "pm_lon", "pm_lat"))
 
 
 def test_real_patches_as_workers_search_them(stars, scans, tmp_path):

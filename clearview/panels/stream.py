@@ -36,7 +36,7 @@ from clearview.panels.worker import Latest
 
 MOTIONS = ("pm_lon", "pm_lat")
 SKY = ("lon_cos_lat", "lat")
-DIGEST = ("ra", "dec", "pmra", "pmdec")
+DIGEST = "lon", "lat", "pm_lon", "pm_lat"
 NEEDED = (*DIGEST, "lon", "lat", *MOTIONS)
 """Columns of a patch."""
 

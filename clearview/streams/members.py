@@ -75,7 +75,7 @@ class Members(NamedTuple):
     spread: float
 
 
-_FEW = 100  # stars beside a stream without which nothing is known of their motions and colours
+_FEW_MOTIONS, _FEW_COLOURS = 20, 100  # stars beside a stream without which nothing is known of theirs
 _CELL = {"sky": (0.5, 0.1), "pm": (0.25, 0.25), "cmd": (0.05, 0.2)}
 _KERNEL = {"sky": (1.0, 0.4), "pm": (0.6, 0.6), "cmd": (0.06, 0.3)}
 
@@ -133,7 +133,7 @@ def fit_members(
     for turn in range(config.rounds):
         d = across - np.vander(u, 3, increasing=True) @ track
         beside = np.abs(d) > 3 * width
-        if turn % 10 == 0 and beside.sum() >= _FEW:  # what lies beside changes little
+        if turn % 10 == 0 and beside.sum() >= _FEW_MOTIONS:  # what lies beside changes little
             background = sky * _density("pm", pm[beside], pm)
         var = spread**2 + error2
         off = pm - mean - u[:, None] * drift
@@ -166,7 +166,7 @@ def fit_members(
         covered = footprint > 1e-6
         at = np.clip(np.searchsorted(edges, along, side="right") - 1, 0, len(level) - 1)
         profile = level[at] / (level * covered).sum()
-        if known.sum() >= 20 and beside[known].sum() >= _FEW:
+        if known.sum() >= 20 and beside[known].sum() >= _FEW_COLOURS:
             ratio_cmd = np.ones(len(rows))
             field = _density("cmd", colours[known & beside], colours[known])
             taken = _density("cmd", colours[known], colours[known], p[known])
