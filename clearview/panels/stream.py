@@ -37,7 +37,7 @@ from clearview.panels.worker import Latest
 MOTIONS = ("pm_lon", "pm_lat")
 SKY = ("lon_cos_lat", "lat")
 DIGEST = "lon", "lat", "pm_lon", "pm_lat"
-NEEDED = (*DIGEST, "lon", "lat", *MOTIONS)
+NEEDED = ("ra", "dec", "pmra", "pmdec", *DIGEST)
 """Columns of a patch."""
 
 METHODS = {"CWoLa": "Cwola", "ANODE": "Anode", "CATHODE": "Cathode", "none: counts alone": "none"}
