@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy import units as u
 
@@ -395,3 +396,43 @@ def test_rates_and_thresholds_by_hand():
     assert 0 < null.extrapolated(12.0) < 0.05
     with pytest.raises(ValueError, match="kind among"):
         null_scans(made(), COUNTS, kind="sideways")
+
+
+def test_a_header_that_was_changed_is_damage(scan, tmp_path):
+    path = tmp_path / "c.parquet"
+    scan.save(path)
+    table = pq.read_table(path)
+    told = dict(table.schema.metadata)
+    told[b"clearview"] = told[b"clearview"].replace(b"candidates among", b"candidates amonk")
+    pq.write_table(table.replace_schema_metadata(told), path)
+    with pytest.raises(CheckpointError, match="scan the patch again"):
+        load_scan(path)
+
+
+def test_without_enough_stars_in_any_cell_the_message_says_so(stars):
+    found = scan_patch(stars, dataclasses.replace(COUNTS, fewest=100, cells=(0.5,)))
+    assert len(found.candidates) == 0
+    assert "take larger cells" in found.message
+    assert "angle" in found.candidates.colnames
+
+
+def test_a_dominant_cluster_is_no_stream():
+    patch = Patch(148.6, 24.2).of(mock_patch(12_000, 3))
+    found = scan_patch(patch, COUNTS)
+    view = view_of(patch, COUNTS)
+    assert not np.isin(view.searched, np.flatnonzero(np.asarray(patch["origin"]) == 2)).sum() > 20
+    assert found.candidates["strength"].max(initial=0.0) < 12
+
+
+def test_sentinels_are_no_photometry_and_names_are_identifiers(stars):
+    from astropy.table import QTable
+
+    units = {n: stars.unit(n) for n in stars.columns}
+    table = {n: np.asarray(stars[n]) * u if u else np.asarray(stars[n]) for n, u in units.items()}
+    table["bp_rp"] = np.where(np.arange(len(stars)) == 5, -9999.0, table["bp_rp"].value) * units["bp_rp"]
+    table["pmra_error"] = np.where(np.arange(len(stars)) == 7, np.nan, table["pmra_error"].value) * units["pmra_error"]
+    table["source_id"] = np.array([f"Gaia DR3 {i}" for i in range(len(stars))])
+    found = scan_patch(clearview.Catalog.from_table(QTable(table)), COUNTS)
+    assert first_is_the_stream(found, stars)[0] < 6
+    assert str(found.members[0]["source_id"][0]).startswith("Gaia DR3")
+    assert found.center is None

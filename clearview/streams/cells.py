@@ -126,7 +126,9 @@ class Cells:
 
     def strongest(self, counts, stars: int, reference, many: int, width: float) -> tuple[float, int, int, int, float]:
         """z, bins in theta and r, count and expectation of the strongest line of ``stars`` with these counts."""
-        return _strongest(counts, reference, stars / many, round(width / self.config.r_step) // 2, _AROUND, _HOLE)
+        half = self.config.shape[0] // 2  # of a coarse transform no bin is its own neighbour
+        around, hole = min(_AROUND, half), min(_HOLE, half - 1)
+        return _strongest(counts, reference, stars / many, round(width / self.config.r_step) // 2, around, hole)
 
     def line(self, i: int, j: int) -> tuple[float, float]:
         """theta and r of the middle of a bin, deg."""

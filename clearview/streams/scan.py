@@ -7,6 +7,7 @@ what a stream along it explains of the stars around it, in place, motion, colour
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import time
@@ -391,8 +392,8 @@ class Scan:
     """
 
     config: ScanConfig
-    candidates: Table
-    members: list[Table]
+    candidates: Table = field(repr=False)
+    members: list[Table] = field(repr=False)
     center: tuple[float, float] | None
     stars: int
     searched: int
@@ -423,7 +424,9 @@ class Scan:
         columns: dict[str, Any] = {}
         if self.members:
             columns = {n: np.concatenate([np.asarray(m[n]) for m in self.members]) for n in self.members[0].colnames}
-        table = pa.table(columns).replace_schema_metadata({"clearview": json.dumps(header)})
+        text = json.dumps(header)
+        told = {"clearview": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}  # pages have sums of their own
+        table = pa.table(columns).replace_schema_metadata(told)
         buffer = io.BytesIO()
         pq.write_table(table, buffer, write_page_checksum=True)
         write_whole(path, buffer.getvalue())
@@ -446,7 +449,10 @@ def load_scan(path) -> Scan:
         raise FileNotFoundError(f"Expected a scan at {path}, got no such file; check the path.")
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        header = checks.strict_json((table.schema.metadata or {})[b"clearview"])
+        text, digest = ((table.schema.metadata or {})[name] for name in (b"clearview", b"sha256"))
+        if hashlib.sha256(text).hexdigest() != digest.decode():
+            raise ValueError("sha256")
+        header = checks.strict_json(text)
         if header["format"] != "clearview scan" or header["version"] != 1:
             raise KeyError("format")
         candidates = _with_units(Table({n: _column(n, v) for n, v in header["candidates"].items()}))
@@ -564,7 +570,8 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
     tell("finished", 1.0)
     return result(
         candidates, members, "finished",
-        f"Scan: {len(candidates)} candidates among {len(view.searched):,} of {len(stars):,} stars.",
+        f"Scan: {len(candidates)} candidates among {len(view.searched):,} of {len(stars):,} stars"
+        + ("." if lines else f", of which no cell held {config.fewest} with as many around; take larger cells."),
     )  # fmt: skip
 
 
