@@ -69,6 +69,24 @@ def test_a_picture_waits_until_a_browser_that_answers_has_drawn_the_last(shown):
     assert view.frame["data"]["seq"] == 3
 
 
+def test_of_two_threads_that_wait_the_one_that_asked_last_is_shown(shown):
+    view, later = shown
+    later().join(10)
+    drawn(view, 1)
+    first = later()
+    first.join(0.2)
+    second = threading.Thread(target=view.show, args=(image(np.full((2, 3), 7.0)), "last"), name="clearview-test")
+    second.start()
+    second.join(0.2)
+    assert first.is_alive()
+    assert second.is_alive()
+    drawn(view, 2)
+    first.join(10)
+    second.join(10)
+    assert view.frame["data"]["tag"] == "last"
+    assert view.frame["data"]["seq"] == 3  # and the other one was not sent at all
+
+
 def test_views_may_answer_twice_late_or_never(shown):
     view, later = shown
     for _ in range(2):  # two pages

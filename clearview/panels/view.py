@@ -60,7 +60,7 @@ class RasterView(anywidget.AnyWidget):
     def __init__(self, width: int = 480, height: int | None = None, *, name: str = "cv-plot", **kwargs):
         self._drawn, self._answers, self._seq, self._home = threading.Event(), False, 0, []
         self._sent, self._took, self._slow, self._copies = 0.0, 0.0, False, 0
-        self._told, self._turn = 0, threading.Lock()
+        self._told, self._asked, self._turn = 0, 0, threading.Lock()
         for side, pixels in (("size", width), ("height", width if height is None else height)):
             number(side, pixels, 16, 10_000, whole=True)
         super().__init__(width=width, height=height or width, name=name, **kwargs)
@@ -109,12 +109,17 @@ class RasterView(anywidget.AnyWidget):
         Raises:
             TypeError: if a layer is of a kind that cannot be drawn.
         """
+        with self._turn:
+            self._asked += 1
+            mine = self._asked
         frame = pack(frame_of(element)) if self._slow else frame_of(element)
         # Wait for the last frame to be drawn, so that frames do not queue; over a slow link for the one before it, or
         # each would cost a round trip. A browser that left is not waited for again.
         if self._answers and not self._drawn.wait(1.0):
             self._answers = False
         with self._turn:
+            if mine < self._asked:  # another thread asked later, while this one waited: the last one stays
+                return
             self._seq += 1
             if not self._slow or self._told < self._seq - 1:
                 self._drawn.clear()
