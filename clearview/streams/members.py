@@ -80,6 +80,10 @@ _CELL = {"sky": (0.5, 0.1), "pm": (0.25, 0.25), "cmd": (0.05, 0.2)}
 _KERNEL = {"sky": (1.0, 0.4), "pm": (0.6, 0.6), "cmd": (0.06, 0.3)}
 
 
+class NoStream(ValueError):
+    """There are too few stars along a line to tell members from others."""
+
+
 def along_and_across(x, y, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates along a line of `clearview.streams.hough` and from it, deg; theta in rad."""
     return x * np.cos(theta) + y * np.sin(theta), x * np.sin(theta) - y * np.cos(theta) - r
@@ -107,7 +111,7 @@ def fit_members(
         config: how.
 
     Raises:
-        ValueError: if fewer than ten stars lie near the line and the motion.
+        NoStream: if fewer than ten stars lie near the line and the motion, or none of them is a member; a ValueError.
     """
     config = config or MemberConfig()
     along, across = along_and_across(np.asarray(x, float), np.asarray(y, float), theta, r)
@@ -115,7 +119,7 @@ def fit_members(
     off = np.abs(np.asarray(pm, float) - np.asarray(motion)).max(1)
     rows = np.flatnonzero(band & (off < config.reach))
     if len(rows) < 10:
-        raise ValueError(f"Expected at least 10 stars near the line and the motion, got {len(rows)}; widen the reach.")
+        raise NoStream(f"Expected at least 10 stars near the line and the motion, got {len(rows)}; widen the reach.")
     sky = _density("sky", np.stack([along[band], across[band]], 1), np.stack([along[rows], across[rows]], 1))
     along, across, pm = along[rows], across[rows], np.asarray(pm, float)[rows]
     error2 = np.zeros_like(pm) if pm_error is None else np.nan_to_num(np.asarray(pm_error, float)[rows]) ** 2
@@ -144,7 +148,7 @@ def fit_members(
         share = float(np.clip(p.mean(), 1e-4, 0.9))
         weight = p.sum()
         if weight < 3:
-            break
+            raise NoStream(f"Expected a stream along the line, got {weight:.1f} members; try another line.")
         # The track and the motion stay where they are at the start, until the colours tell the stream.
         if turn >= 2:
             basis = np.vander(u, 3, increasing=True)

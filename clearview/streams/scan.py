@@ -33,7 +33,7 @@ from clearview.streams.anomaly import Anode, Cathode, Cwola, Scores, score_regio
 from clearview.streams.cells import PIXEL, Cells, Excess, compact
 from clearview.streams.distance import photometric_distance
 from clearview.streams.lines import Footprint, HoughConfig, hough
-from clearview.streams.members import MemberConfig, Members, along_and_across, fit_members
+from clearview.streams.members import MemberConfig, Members, NoStream, along_and_across, fit_members
 from clearview.streams.regions import SCANS, Fiducial, SignalRegion, signal_regions
 
 METHODS = {"Anode": Anode, "Cwola": Cwola, "Cathode": Cathode}
@@ -343,7 +343,7 @@ def follow(view: View, lines: list[Excess], config: ScanConfig) -> list[Found]:
         chosen.append(line)
         try:
             members = _members(view, rows, line, config)
-        except ValueError:
+        except NoStream:
             continue
         out.append(Found(float(np.hypot(line.z, np.sqrt(max(members.gain, 0.0)))), line, members))
     out.sort(key=lambda f: -f.strength)
@@ -586,7 +586,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig, 
         theta = np.deg2rad(line.theta)
         try:
             made = _members(view, rows, line._replace(pm=tuple(f.members.motion[0])), config)
-        except ValueError:
+        except NoStream:
             continue
         own = rows[made.rows]
         along, across = along_and_across(view.x[own], view.y[own], theta, line.r)
