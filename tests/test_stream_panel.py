@@ -15,7 +15,7 @@ from clearview.figures.frame import frame_of
 from clearview.figures.style import layers
 from clearview.flows import FitConfig
 from clearview.panels import StreamPanel
-from clearview.streams import Anode, Cwola, Fiducial, Patch, ScanConfig, scan_patch
+from clearview.streams import Anode, Cwola, Fiducial, Null, Patch, ScanConfig, scan_patch
 from clearview.streams.lines import on_line, strongest_line
 
 WAIT = 120
@@ -146,6 +146,13 @@ def test_a_candidate_that_is_chosen_is_drawn_in_all_views(panel, stars, scan):
     assert "candidate 1" in [layer["text"] for layer in panel.views[1].frame["layers"]]
     panel.choose(None)
     assert "track" not in labels(panel.view)
+
+
+def test_a_judged_scan_shows_its_chances(stars, scan, made):
+    strength = float(scan.candidates["strength"][0])
+    null = Null(np.full(9, strength - 0.1), tuple([np.full(1, strength - 0.1)] * 9), "mock", 0.0)
+    judged = made(StreamPanel(stars, scan.config, null.judge(scan), size=64, threaded=False))
+    assert "fluke: p 0.1" in judged.controls["candidate"].options[1][0].replace("\u00a0", " ")
 
 
 def test_candidates_that_are_not_there_are_refused(panel, stars, scan, made):

@@ -399,6 +399,28 @@ def test_rates_and_thresholds_by_hand():
         null_scans(made(), COUNTS, kind="sideways")
 
 
+def test_every_candidate_is_told_how_likely_it_is_a_fluke(scan, tmp_path):
+    strength = np.asarray(scan.candidates["strength"], float)
+    strengths = (np.array([strength[0] + 1, strength[0] + 2]), *[np.array([strength[0] - 1e-3])] * 18, np.zeros(0))
+    null = Null(np.array([s.max(initial=0.0) for s in strengths]), strengths, "mock", 0.0)
+    judged = null.judge(scan).candidates
+    assert judged["p_fluke"][0] == pytest.approx(2 / 21)
+    assert judged["false_alarms"][0] == pytest.approx(2 / 20)
+    assert (np.diff(judged["p_fluke"]) >= 0).all()  # a weaker one is no less likely a fluke
+    many = null.judge(scan, patches=100).candidates
+    assert many["p_fluke"][0] == pytest.approx(1 - (1 - 2 / 21) ** 100)
+    assert many["false_alarms"][0] == pytest.approx(10)
+    assert "p_fluke" not in scan.candidates.colnames
+    null.judge(scan).save(tmp_path / "scan.parquet")
+    assert np.array_equal(load_scan(tmp_path / "scan.parquet").candidates["p_fluke"], judged["p_fluke"])
+    certain = Null(np.full(3, 99.0), tuple([np.full(1, 99.0)] * 3), "mock", 0.0)
+    assert np.allclose(certain.judge(scan).candidates["p_fluke"], 1)
+    with pytest.raises(ValueError, match="Expected patches"):
+        null.judge(scan, patches=0)
+    with pytest.raises(TypeError, match="a Scan"):
+        null.judge(judged)
+
+
 def test_a_header_that_was_changed_is_damage(scan, tmp_path):
     path = tmp_path / "c.parquet"
     scan.save(path)

@@ -744,7 +744,8 @@ _HEAD = _FORMAT.format("", "strength", "pm_lon", "pm_lat", "members", "length", 
 def _row(i: int, row) -> str:
     """A candidate as a line of the list."""
     known = str(row["known"]) if "known" in row.colnames else ""
-    words = [str(row["flags"]).replace(",", ", "), known]
+    chance = f"fluke: p {row['p_fluke']:.2g}" if "p_fluke" in row.colnames else ""
+    words = [chance, str(row["flags"]).replace(",", ", "), known]
     told = _FORMAT.format(
         i + 1, f"{row['strength']:.1f}", *(f"{row[n]:.1f}" for n in MOTIONS), f"{row['count']:.0f}",
         f"{row['length']:.0f}°", "; ".join(word for word in words if word),

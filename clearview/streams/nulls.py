@@ -5,6 +5,7 @@ patch, searched in the same way, knows of all of them, so a probability taken fr
 correction for how many places were looked at.
 """
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,30 @@ class Null:
     def p_value(self, strength: float) -> float:
         """Probability that the strongest candidate of an empty patch is at least so strong: (1 + k) / (1 + n)."""
         return float((1 + np.sum(self.best >= strength)) / (1 + len(self.best)))
+
+    def judge(self, scan: Scan, patches: int = 1) -> Scan:
+        """The scan with the chances of its candidates: ``p_fluke``, the probability that the strongest candidate of as
+        many empty patches is at least as strong, so that all that was looked at is accounted for;
+        ``p_extrapolated``, the same by `extrapolated`; and ``false_alarms``, the candidates at least as strong that
+        these patches have on average.
+
+        Args:
+            scan: of the patch that these are empty ones of, searched in the same way.
+            patches: that were searched in all.
+
+        Raises:
+            TypeError: for something else than a scan.
+            ValueError: for fewer than one patch.
+        """
+        checks.a(scan, Scan, "a Scan")
+        checks.number("patches", patches, 1, 10**6, whole=True)
+        table: Any = scan.candidates.copy()
+        told = np.asarray(table["strength"], float)
+        for name, chance in (("p_fluke", self.p_value), ("p_extrapolated", self.extrapolated)):
+            alone = np.array([chance(s) for s in told], float)
+            table[name] = -np.expm1(patches * np.log1p(-np.minimum(alone, 1 - 1e-12)))
+        table["false_alarms"] = np.array([patches * self.per_patch(s)[0] for s in told], float)
+        return dataclasses.replace(scan, candidates=table)
 
     def extrapolated(self, strength: float) -> float:
         """The same beyond the strongest that was drawn, by a Gumbel distribution through ``best``: an estimate that
