@@ -43,6 +43,9 @@ def test_the_strongest_line_is_marked(rng):
     save_figure(element, BytesIO())
     nothing = field.assign(significance=np.nan * field["significance"])
     assert hough_image(nothing).label == "No line"
+    assert hough_image(field.assign(significance=0 * field["significance"])).label == "No line"
+    faint = layers(hough_image(field.assign(significance=field["significance"] / line.sigma)))[0]
+    assert faint.vdims[0].range == (-4, 4)  # one sigma is not dark red
     with pytest.raises(ValueError, match="make it with hough"):
         hough_image(field[["counts"]])
 

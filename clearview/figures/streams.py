@@ -11,6 +11,9 @@ from clearview.checks import ABOVE_0, number
 from clearview.figures.slices import curve, path, points, slice_image, text
 from clearview.figures.style import Named
 
+PALE = 4.0
+"""σ below which no line has the strongest colour: of thousands of lines chance gives some as strong."""
+
 
 def hough_image(field: xr.Dataset, variable: str = "significance") -> hv.Overlay:
     """A field of `clearview.streams.hough` as a picture, with the strongest line marked.
@@ -28,10 +31,10 @@ def hough_image(field: xr.Dataset, variable: str = "significance") -> hv.Overlay
     # Another sign for the same unit: an angle and a distance have no common scale.
     shown = field[variable].assign_coords(theta=field["theta"].assign_attrs(units="°"))
     sigma = field["significance"].values
-    if not np.isfinite(sigma).any():
+    if not (sigma > 0).any():
         return hv.Overlay([slice_image(shown)], label="No line")
-    # Up to the strongest: a line is no wild pixel.
-    most = float(np.nanmax(np.abs(sigma))) or 1.0
+    # Up to the strongest, since a line is no wild pixel; but noise alone is to look like that.
+    most = max(float(np.nanmax(np.abs(sigma))), PALE)
     own: dict[str, Any] = {"scale": "diverging", "limits": (-most, most)} if variable == "significance" else {}
     image = slice_image(shown, **own)
     i, j = np.unravel_index(np.nanargmax(sigma), sigma.shape)

@@ -718,7 +718,7 @@ def _same(scan, catalog) -> None:
 def _line(field):
     """The strongest line of a field of `clearview.streams.hough`."""
     sigma = field["significance"].values
-    if not np.isfinite(sigma).any():
+    if not (sigma > 0).any():
         return None
     i, j = np.unravel_index(np.nanargmax(sigma), sigma.shape)
     place = float(field["theta"][i]), float(field["r"][j])
