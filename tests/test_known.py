@@ -133,6 +133,12 @@ def test_tracks_in_a_patch():
     seen = sky.transform_to(SkyOffsetFrame(origin=SkyCoord(*center, unit="deg")))
     np.testing.assert_allclose(rows["y"], seen.lat.deg, atol=1e-9)
     np.testing.assert_allclose(rows["x"], seen.lon.wrap_at("180d").deg * np.cos(seen.lat.rad), atol=1e-9)
+    own = known_streams(newest=True).to_patch(center)
+    own = own.take(np.asarray(own["stream"]) == "GD-1")
+    order = [int(np.argmin(np.abs(own["ra"] - ra) + np.abs(own["dec"] - dec))) for ra, dec in zip(
+        rows["ra"], rows["dec"], strict=True)]  # fmt: skip
+    for name in ("pm_lon", "pm_lat"):
+        np.testing.assert_allclose(rows[name], np.asarray(own[name])[order], atol=1e-6)
     everything = tracks_in(center, 10.0, newest=False)
     assert len(set(everything["reference"][everything["stream"] == "GD-1"])) == 3
     ends = everything[np.isnan(everything["x"])]

@@ -15,7 +15,8 @@ from clearview.figures.frame import frame_of
 from clearview.figures.style import layers
 from clearview.flows import FitConfig
 from clearview.panels import StreamPanel
-from clearview.streams import Anode, Cwola, Fiducial, Null, Patch, ScanConfig, scan_patch
+from clearview.panels.stream import NEEDED
+from clearview.streams import Anode, Cwola, Fiducial, Footprint, Null, Patch, ScanConfig, scan_patch
 from clearview.streams.lines import on_line, strongest_line
 
 WAIT = 120
@@ -205,6 +206,20 @@ def test_train_scores_the_region_under_the_slider(stars, made):
     panel.bar.which.value = first
     assert panel.settings["center"] == -4.0
     assert panel.view.frame["title"] == "50 stars of highest score"
+    panel.bar.which.value = next(run for run in panel.runs if run != first)
+    assert panel.settings["center"] == 0.0  # also that which was trained last
+
+
+def test_a_picture_still_being_drawn_of_other_stars_leaves_nothing_behind(panel, stars, monkeypatch):
+    late, made = panel._kept, Footprint
+    monkeypatch.setattr("clearview.streams.Footprint", lambda config, xy: seen.append(len(xy)) or made(config, xy))
+    seen: list[int] = []
+    panel.catalog = stars.take(np.arange(len(stars)) % 2 == 0)
+    own = dict(panel._kept.footprints)
+    panel._hough(late, np.ones(len(stars), bool), "all", None, len(stars), 1.0)
+    assert panel._kept.footprints == own
+    panel.set(stars="all")
+    assert seen[-1] == len(panel.catalog)
 
 
 def test_what_scores_ask_for(panel, made, stars):
@@ -290,6 +305,17 @@ def test_the_code_makes_the_same_picture(stars, made):
     again = made(names["panel"])
     assert again.config == config
     assert again.data().identical(panel.data())
+
+
+def test_the_code_takes_the_stars_of_the_patch(made, tmp_path):
+    path = tmp_path / "stars.parquet"
+    mocks.mock_patch(6_000, 2).write(path)
+    zone = Patch(150.0, 25.0, 1.0)
+    stars = Patch(148.6, 24.2, 10.0).of(clearview.read_catalog(path), without=[zone], fewest=50)
+    panel = made(StreamPanel(stars, COUNTS, size=64, threaded=False))
+    names = {"clearview": clearview}
+    exec(next(line for line in panel.code().splitlines() if line.startswith("stars = ")), names)
+    assert names["stars"].digest(NEEDED) == stars.digest(NEEDED)
 
 
 def test_data_and_pictures_are_saved(panel, tmp_path):

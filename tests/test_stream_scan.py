@@ -18,7 +18,10 @@ from clearview.streams import (
     Patch,
     ScanConfig,
     fit_members,
+    known_streams,
     load_scan,
+    match_known,
+    nearest_known,
     null_scans,
     permuted,
     scan_patch,
@@ -28,6 +31,7 @@ from clearview.streams import (
 )
 from clearview.streams.cells import Cells, compact
 from clearview.streams.nulls import Null
+from clearview.streams.scan import track_of_candidate
 
 COUNTS = ScanConfig(method=None)
 TRUTH = Stream(members=220, angle=40.0, offset=-2.0, length=12.0, width=0.3, pm=(5.0, -8.0))
@@ -184,6 +188,40 @@ def test_a_scan_can_be_cancelled(stars):
     assert len(seen) == 1
     with pytest.raises(ValueError, match="finished"):
         found.save("never")
+
+
+def test_progress_is_told_from_start_to_end_and_stops_any_stage(stars, scan):
+    told = []
+    again = scan_patch(stars, COUNTS, on_progress=told.append)
+    assert np.array_equal(again.candidates["strength"], scan.candidates["strength"])
+    fractions = np.array([p.fraction for p in told])
+    assert fractions[0] < 0.05
+    assert fractions[-1] == 1
+    assert (np.diff(fractions) >= 0).all()
+    assert {p.stage for p in told} == {"lines", "streams", "finished"}
+    for stage in ("lines", "streams"):
+        found = scan_patch(stars, COUNTS, on_progress=lambda p, stage=stage: p.stage != stage)
+        assert (found.stopped, len(found.candidates)) == ("cancelled", 0)
+        assert stage in found.message
+
+
+def test_a_motion_without_windows_is_told(stars):
+    narrow = 3.0 + np.random.default_rng(0).uniform(-0.1, 0.1, len(stars))
+    still = stars.with_columns({"pm_lat": narrow * u.mas / u.yr})
+    scores = score_patch(still, SCORED)
+    assert set(scores) == {"pm_lon"}
+    assert "mas/yr in pm_lat, got none" in scores["pm_lon"][1].message
+
+
+@pytest.mark.parametrize(("apart", "flagged"), [(0.0, True), (8.0, False)])
+def test_a_cluster_on_the_track_that_moves_like_it_is_flagged(apart, flagged):
+    field = mock_patch(20_000, 10, dwarf=None)
+    told = field.meta["mock"]["globular cluster"]
+    (x, y), (a, b) = told["place"], told["pm"]
+    tail = Stream(members=220, angle=0.0, offset=-y, along=x + 1, length=10.0, width=0.2, pm=(a + apart, b))
+    first = scan_patch(Patch(148.6, 24.2).of(inject(field, tail)), COUNTS).candidates[0]
+    assert abs(first["pm_lon"] - a - apart) < 0.5
+    assert ("cluster" in first["flags"].split(",")) is flagged
 
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
@@ -380,7 +418,7 @@ def test_a_stream_is_no_fluke_and_a_fluke_is(stars, scan, kind):
     assert null.p_value(scan.candidates["strength"][0]) == 1 / 7
     assert null.p_value(0.0) == 1.0
     assert null.best.max() < scan.candidates["strength"][0]
-    again = null_scans(stars, COUNTS, n=6, kind=kind, seed=5, on_progress=lambda p: p.step < 2)
+    again = null_scans(stars, COUNTS, n=6, kind=kind, seed=5, on_progress=lambda p: p.fraction < 2.1 / 6)
     assert np.array_equal(again.best, null.best[:2])
 
 
@@ -419,6 +457,32 @@ def test_every_candidate_is_told_how_likely_it_is_a_fluke(scan, tmp_path):
         null.judge(scan, patches=0)
     with pytest.raises(TypeError, match="a Scan"):
         null.judge(judged)
+
+
+def test_empty_patches_are_those_of_the_same_search(stars, scan):
+    null = null_scans(stars, COUNTS, n=2, seed=3)
+    assert null.judge(scan).candidates["p_fluke"][0] == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="the settings of the empty patches"):
+        null.judge(dataclasses.replace(scan, config=dataclasses.replace(COUNTS, weakest=1.0)))
+    with pytest.raises(ValueError, match="the stars of the empty patches"):
+        null.judge(dataclasses.replace(scan, digest="other"))
+
+
+def test_a_candidate_names_the_known_stream_it_is(scan):
+    ra, dec, pmra, pmdec = track_of_candidate(scan.center, scan.candidates[0])
+    matches = match_known(ra, dec, pmra, pmdec)
+    close = [m for m in matches if not m["pm_offset"] > 2]
+    assert scan.candidates["known"][0] == (str(close[0]["stream"]) if close else "")
+    track = known_streams(newest=True)
+    one = track.take(np.asarray(track["stream"]) == "GD-1")
+    near = np.argsort(np.abs(np.asarray(one["ra"]) - 150))[:30]
+    found = nearest_known(*(np.asarray(one[n], float)[near] for n in ("ra", "dec", "pmra", "pmdec")))
+    assert found["known"] == "GD-1"
+    assert found["offset"] < 0.01
+    assert found["pm_offset"] < 0.01
+    place = [np.asarray(one[n], float)[near] for n in ("ra", "dec", "pmra", "pmdec")]
+    off = nearest_known(*place[:2], place[2] + 9, place[3])
+    assert off["known"] != "GD-1"
 
 
 def test_a_header_that_was_changed_is_damage(scan, tmp_path):

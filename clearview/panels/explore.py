@@ -160,7 +160,9 @@ class Explorer(W.VBox):
                     panel.fit = self._fit
             panel.show(self.tabs.value == name)
             panel._lock = self._lock  # one for all, since each changes controls of the others
-            panel.bar.elsewhere = lambda own=panel.bar.elsewhere: own() or self._training_beside(panel)
+            for bar in (panel.bar, getattr(panel, "scanner", None)):
+                if bar is not None:
+                    bar.elsewhere = lambda own=bar.elsewhere: own() or self._training_beside(panel)
             self._take_place(panel)
             panel.observe(lambda _: self._heard(panel), "refreshed")
             if panel.has_trait("place"):

@@ -122,7 +122,12 @@ def _stars(catalog) -> list[str]:
         at = "" if reflex is None else f", reflex_distance={reflex['distance']!r}"
         read += f".to_stream({stream['name']!r}{at})"
     if (patch := catalog.meta.get("patch")) and read != "...":
-        read += f".to_patch({tuple(patch['center'])!r})"
+        if "of" in patch:  # one of clearview.streams, in whose terms these are
+            zones, fewest = patch["without"], patch["fewest"]
+            given = [f"without=[{', '.join(f'clearview.{zone}' for zone in zones)}]"] if zones else []
+            read = f"clearview.{patch['of']}.of({', '.join([read, *given, f'fewest={fewest}'])})"
+        else:
+            read += f".to_patch({tuple(patch['center'])!r})"
     return [words, f"stars = {read}"]
 
 

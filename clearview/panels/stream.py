@@ -146,11 +146,7 @@ class StreamPanel(SelectingPanel):
         self._methods: dict[str, Any] = {}
         self._reach = config.reach
         self._of: Any = (None, None)
-        self._fiducial: np.ndarray | str = ""
-        self._footprints: dict[str, Any] = {}
-        self._known: Any = None
-        self._whole_plane: Any = (None, None)
-        self._lines: Any = None
+        self._kept = _Kept(None, "")
         self._mine: Any = None
         self._known_fit: Any = None
         self._listed: Any = None
@@ -237,7 +233,7 @@ class StreamPanel(SelectingPanel):
         if (self.scanner.catalog, self.scanner.config) != (catalog, config):
             self.scanner.catalog, self.scanner.config = catalog, config
             self.scanner.refresh()
-        controls["stars"].disable({"fiducial": self._fiducial} if isinstance(self._fiducial, str) else {})
+        controls["stars"].disable({"fiducial": self._kept.fiducial} if isinstance(self._kept.fiducial, str) else {})
         self._follow_fit()
         self._list()
         scanned = controls["scanned"].value
@@ -260,13 +256,12 @@ class StreamPanel(SelectingPanel):
             self._home()
         self._of = catalog, config
         self._cuts.value = small(_cuts(catalog, config.fiducial))
-        self._footprints, self._known, self._lines = {}, None, None
-        self._whole_plane = None, None
         try:
-            self._fiducial = "There are no stars yet." if catalog is None else config.fiducial.select(catalog)
+            fiducial = "There are no stars yet." if catalog is None else config.fiducial.select(catalog)
         except (KeyError, ValueError) as error:
-            self._fiducial = sentence(error)
-        if isinstance(self._fiducial, np.ndarray):
+            fiducial = sentence(error)
+        self._kept = _Kept(catalog, fiducial)
+        if isinstance(fiducial, np.ndarray):
             self._clears()
 
     def _clear(self, dragging: bool) -> bool:
@@ -283,7 +278,7 @@ class StreamPanel(SelectingPanel):
         with self._lock:
             if self._closed or (catalog, config) != self._of:
                 return True
-            self._fiducial, self._footprints, self._lines, self._whole_plane = fiducial, {}, None, (None, None)
+            self._kept = _Kept(catalog, fiducial)
         self._draws()
         return True
 
@@ -292,8 +287,8 @@ class StreamPanel(SelectingPanel):
         fit: Any = self.fit
         if fit is self._known_fit:
             return
-        self._known_fit = fit
-        if fit is not None and fit is not self._mine:
+        self._known_fit, mine, self._mine = fit, self._mine, None
+        if fit is not None and fit is not mine:
             self._to_region(fit.region)
 
     def _list(self) -> None:
@@ -539,8 +534,10 @@ class StreamPanel(SelectingPanel):
     def _pictures(self, catalog, settings, detail: float) -> Iterator[Any]:
         """Sky, lines, motions, and colours if there are any, one after the other."""
         columns, windows = self.selection.columns, self._windows(settings)
-        kind = settings["stars"]
-        fiducial = self._fiducial if kind == "fiducial" and isinstance(self._fiducial, np.ndarray) else None
+        kind, kept = settings["stars"], self._kept
+        if kept.catalog is not catalog:
+            kept = _Kept(catalog, "")  # of stars that are on their way in or out
+        fiducial = kept.fiducial if kind == "fiducial" and isinstance(kept.fiducial, np.ndarray) else None
         keep = in_windows(columns, windows, fiducial)
         scores, words = self._scores(settings) if settings["best"] else None, ""
         if scores is not None:
@@ -553,7 +550,7 @@ class StreamPanel(SelectingPanel):
             words = " of highest score"
         many = len(catalog) if keep is None else int(np.count_nonzero(keep))
         candidate, members = self._candidate(settings)
-        field = self._hough(keep, kind, fiducial, many, detail)
+        field = self._hough(kept, keep, kind, fiducial, many, detail)
 
         title = f"{many:,} stars{words}" if words else f"{many:,} of {len(catalog):,} stars"
         over = [] if candidate is None else [track_path(**candidate["track"], label="track")]
@@ -561,7 +558,7 @@ class StreamPanel(SelectingPanel):
             config = self._config.hough
             over.append(line_path(line, config.radius, width=config.width, label="strongest line"))
         if settings["known"]:
-            over += self._tracks(windows)
+            over += _tracks(kept, windows)
         yield self._view(0, SKY, keep, detail, over, members, title)
 
         lines = hough_image(field)
@@ -571,7 +568,7 @@ class StreamPanel(SelectingPanel):
             lines = hv.Overlay([*layers(lines), *marks], label=lines.label)
         yield lines
         words = f"{'All' if fiducial is None else 'Fiducial'} stars in all motions"
-        yield self._view(2, MOTIONS, fiducial, detail, self._outline(settings), members, words, kept=kind)
+        yield self._view(2, MOTIONS, fiducial, detail, self._outline(settings), members, words, kept=(kept, kind))
         if pair := self._photometry():
             cut, own = self._config.fiducial, keep if scores is not None else in_windows(columns, windows)
             axes = columns.axes(pair, self.views[3].range)
@@ -609,14 +606,14 @@ class StreamPanel(SelectingPanel):
         return (-np.ceil(max(ends)), np.ceil(max(ends))) * 2 if names == SKY and np.isfinite(ends).all() else None
 
     def _count(self, columns, x, y, axes, kept):
-        """Counts, made anew only for other cells where ``kept`` says that these are the same stars."""
-        key = None if kept is None else (columns, tuple(axes), kept)
-        of, counts = self._whole_plane
-        if key is None or of != key:
-            counts = turned(count_field(x, y, axes))
-            if key is not None:
-                self._whole_plane = key, counts
-        return counts
+        """Counts, made anew only for other cells where ``kept`` says where they are, and of which kind."""
+        if kept is None:
+            return turned(count_field(x, y, axes))
+        where, kind = kept
+        key = columns, tuple(axes), kind
+        if where.plane[0] != key:
+            where.plane = key, turned(count_field(x, y, axes))
+        return where.plane[1]
 
     def _outline(self, settings) -> list[Any]:
         """The signal region over the plane of motions, and the window."""
@@ -627,23 +624,23 @@ class StreamPanel(SelectingPanel):
         drawn = [window_path(x if first else None, None if first else y, ends, label="signal region")]
         return [*drawn, window_path(x, y, ends, label="window")] if x and y else drawn
 
-    def _hough(self, keep, kind: str, fiducial, many: int, detail: float):
+    def _hough(self, kept, keep, kind: str, fiducial, many: int, detail: float):
         """The lines of the stars of a window, against all of their kind."""
-        if detail < 1.0 and many > MOST and self._lines is not None:
-            return self._lines
+        if detail < 1.0 and many > MOST and kept.lines is not None:
+            return kept.lines
         made, config, columns = streams(), self._config.hough, self.selection.columns
 
         def places(rows):
             return [np.asarray(v, float) for v in select(columns, SKY, (), rows)]
 
-        if kind not in self._footprints:
+        if kind not in kept.footprints:
             x, y = places(fiducial)
             inside = np.isfinite(x)
-            self._footprints[kind] = made.Footprint(config, np.stack([x, y], 1)[inside])
+            kept.footprints[kind] = made.Footprint(config, np.stack([x, y], 1)[inside])
         x, y = places(keep)
         inside = np.isfinite(x)  # those left out may be blotted out
-        self._lines = made.hough(x[inside], y[inside], config, reference=self._footprints[kind])
-        return self._lines
+        kept.lines = made.hough(x[inside], y[inside], config, reference=kept.footprints[kind])
+        return kept.lines
 
     def _candidate(self, settings) -> tuple[dict[str, Any] | None, np.ndarray | None]:
         """The track of the candidate that is chosen, and the rows of its members."""
@@ -657,36 +654,53 @@ class StreamPanel(SelectingPanel):
         shown = {"theta": float(row["theta"]), "r": float(row["r"]), "track": track, "ends": ends}
         return {"rank": i + 1, "track": shown}, likely
 
-    def _tracks(self, windows) -> list[Any]:
-        """Known streams of the patch whose proper motion there lies in the windows, with their names."""
-        if self._known is None:
-            self._known = _known(self.catalog)
-        drawn: list[Any] = []
-        for name, xy, motion in self._known:
-            if all(low <= motion[MOTIONS.index(w.name)] <= high for w in windows for low, high in [w.ends]):
-                x, y = xy[len(xy) // 2].tolist()
-                drawn += [path(xy[:, 0], xy[:, 1], "" if drawn else "known streams"), text(x, y, name)]
-        return drawn
+
+class _Kept:
+    """What all pictures of some stars use. Other stars, or cuts, get another, so that a picture which is still being
+    drawn of those before leaves nothing behind.
+
+    Attributes:
+        catalog: the stars.
+        fiducial: (N,) which of them are, or why that is not known.
+        footprints: of the lines, by kind of stars.
+        lines: that were made last.
+        plane: what the counts of all proper motions were made of, and the counts.
+        known: the known streams of the patch, once they were asked for.
+    """
+
+    def __init__(self, catalog, fiducial: np.ndarray | str):
+        self.catalog, self.fiducial = catalog, fiducial
+        self.footprints: dict[str, Any] = {}
+        self.lines: Any = None
+        self.plane: Any = (None, None)
+        self.known: Any = None
+
+
+def _tracks(kept: _Kept, windows) -> list[Any]:
+    """Known streams of the patch whose median proper motion there lies in the windows, with their names."""
+    if kept.known is None:
+        kept.known = _known(kept.catalog)
+    drawn: list[Any] = []
+    for name, xy, motion in kept.known:
+        if all(low <= motion[MOTIONS.index(w.name)] <= high for w in windows for low, high in [w.ends]):
+            x, y = xy[len(xy) // 2].tolist()
+            drawn += [path(xy[:, 0], xy[:, 1], "" if drawn else "known streams"), text(x, y, name)]
+    return drawn
 
 
 def _known(catalog) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Of each known stream in a patch its name, (M, 2) places x, y [deg], and its median motion there [mas/yr]."""
-    center = catalog.meta.get("patch", {}).get("center")
+    center = (catalog.meta.get("patch") or {}).get("center")
     if center is None:
         return []
-    table = streams().known_streams(newest=True)
     lon, lat = (np.asarray(catalog[name], float) for name in ("lon", "lat"))
     radius = float(np.clip(np.hypot(lon * np.cos(np.deg2rad(lat)), lat).max(), 1e-3, 90))
-    inside = streams().Patch(*center, radius).contains(table["ra"], table["dec"])
-    inside &= np.isfinite(table["pmra"]) & np.isfinite(table["pmdec"])
-    if not inside.any():
-        return []
-    placed, found = table.take(inside).to_patch(tuple(center)), []
-    names = np.asarray(placed["stream"])
+    table = streams().tracks_in(tuple(center), radius)
+    names, found = np.asarray(table["stream"]), []
     for name in dict.fromkeys(names.tolist()):
-        own = names == name
-        x, y, *motion = (np.asarray(placed[k], float)[own] for k in ("lon", "lat", *MOTIONS))
-        found.append((name, np.stack([x * np.cos(np.deg2rad(y)), y], 1), np.median(motion, axis=1)))
+        x, y, *motion = (np.asarray(table[k], float)[names == name] for k in ("x", "y", *MOTIONS))
+        if np.isfinite(motion).any():
+            found.append((name, np.stack([x, y], 1)[:-1], np.nanmedian(motion, axis=1)))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Idealised, Scores, score_region, score_regions
 from clearview.streams.bumps import Bump, SicCurve, bump_hunt, sic_curve, significance
-from clearview.streams.known import known_streams, match_known, tracks_in
+from clearview.streams.known import known_streams, match_known, nearest_known, tracks_in
 from clearview.streams.lines import (
     Footprint,
     HoughConfig,
@@ -72,6 +72,7 @@ __all__ = [
     "match_known",
     "merge_lines",
     "merge_patches",
+    "nearest_known",
     "null_scans",
     "on_line",
     "permuted",

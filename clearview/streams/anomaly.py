@@ -287,7 +287,8 @@ def score_regions(
         folds: parts of the SR; the stars of each are scored by models that learnt from the others.
         members: of an ensemble for each region and fold; ln R is their mean.
         beside: score the stars so far beyond the edges too, in units of m, for `clearview.streams.bump_hunt`; `Cwola`
-            then learns from its sidebands by folds. The scores there are extrapolations of `Anode` and `Cathode`.
+            then learns from its sidebands by folds. Not with `Anode`, whose flows of the sidebands learnt from the very
+            stars that they would score, which makes bumps where there are none.
         on_progress: called with `clearview.flows.Progress`, whose stage is "sideband flows", "signal region flows",
             "samples", "classifiers" or "scores"; returning False cancels.
 
@@ -296,12 +297,14 @@ def score_regions(
 
     Raises:
         TypeError: for a method that is none.
-        ValueError: for values that are not finite, a feature without spread, arrays of different lengths, regions that
-            are no intervals, or not one that can be scored.
+        ValueError: for `Anode` with ``beside``, values that are not finite, a feature without spread, arrays of
+            different lengths, regions that are no intervals, or not one that can be scored.
     """
     a(method, _Method, "a method: Anode, Cwola, Cathode or Idealised")
     seed = checks.number("seed", seed, *checks.SEEDS, whole=True)
     beside = checks.number("beside", beside, 0)
+    if beside and isinstance(method, Anode):
+        raise ValueError("Expected Cwola, Cathode or Idealised to score beside a region, got Anode; take one of them.")
     folds = checks.number("folds", folds, 2, 100, whole=True)
     members = checks.number("members", members, 1, 1000, whole=True)
     features, scan = _tables(features, scan, "features")

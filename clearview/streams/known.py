@@ -90,6 +90,28 @@ def match_known(ra, dec, pmra=None, pmdec=None, *, within: float = 1.0, least: f
     return _table(rows, offset=u.deg, overlap=None, pm_offset=u.mas / u.yr)
 
 
+PM_OFFSET = 2.0
+"""mas/yr within which a candidate moves as a known track does."""
+
+
+def nearest_known(ra, dec, pmra, pmdec) -> dict[str, Any]:
+    """The known track that most of a candidate's track follows and that moves like it, within `PM_OFFSET`.
+
+    Args:
+        ra, dec, pmra, pmdec: (K,) along the candidate's track, as `match_known` takes them.
+
+    Returns:
+        ``known``, its name, or "" if there is none, with ``offset`` [deg], ``overlap`` and ``pm_offset`` [mas/yr] as
+        `match_known` has them; the last is NaN if that track has no proper motions.
+    """
+    matches: Any = match_known(ra, dec, pmra, pmdec)
+    for match in matches:
+        if not match["pm_offset"] > PM_OFFSET:
+            numbers = {name: float(match[name]) for name in ("offset", "overlap", "pm_offset")}
+            return {"known": str(match["stream"]), **numbers}
+    return {"known": "", "offset": np.nan, "overlap": np.nan, "pm_offset": np.nan}
+
+
 def tracks_in(center: tuple[float, float], radius: float, *, newest: bool = True) -> Table:
     """The parts of known tracks in a patch, to be drawn over it.
 
@@ -100,7 +122,8 @@ def tracks_in(center: tuple[float, float], radius: float, *, newest: bool = True
 
     Returns:
         ``stream``, ``reference``, ``ra``, ``dec``, ``x``, ``y`` [deg], x = lon cos(lat) and y = lat in the frame of the
-        patch; x and y of a row without a number (NaN) part a track that leaves the patch and comes back, and tracks.
+        patch, and ``pm_lon``, ``pm_lat`` [mas/yr] there, NaN if the track has none; x and y of a row without a number
+        (NaN) part a track that leaves the patch and comes back, and tracks.
 
     Raises:
         ValueError: if the centre is no point of the sky, or the radius is not positive.
@@ -122,10 +145,15 @@ def tracks_in(center: tuple[float, float], radius: float, *, newest: bool = True
             for run in np.split(np.arange(len(near)), ends):
                 if near[run[0]]:
                     flat = lon[run] * np.cos(np.deg2rad(lat[run]))
+                    moving = sum(m[:, None] * way for m, way in zip(
+                        track.motion[run].T, basis(track.ra[run], track.dec[run])[1:], strict=True
+                    )) @ frame.T  # fmt: skip
+                    motion = [(moving * way).sum(1) for way in basis(lon[run], lat[run])[1:]]
                     rows += zip([track.stream] * len(run), [track.reference] * len(run), track.ra[run], track.dec[run],
-                                flat, lat[run], strict=True)  # fmt: skip
-                    rows.append((track.stream, track.reference, *[np.nan] * 4))
-    return _table(rows, ra=u.deg, dec=u.deg, x=u.deg, y=u.deg)
+                                flat, lat[run], *motion, strict=True)  # fmt: skip
+                    rows.append((track.stream, track.reference, *[np.nan] * 6))
+    speed = u.mas / u.yr
+    return _table(rows, ra=u.deg, dec=u.deg, x=u.deg, y=u.deg, pm_lon=speed, pm_lat=speed)
 
 
 def _table(rows: list, **units: Any) -> Table:

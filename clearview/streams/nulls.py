@@ -12,14 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.stats import chi2, gumbel_r
 
 from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.flows import Progress
-from clearview.flows.fit import HISTORY, OnProgress
-from clearview.streams.scan import Scan, ScanConfig, View, find_lines, follow, score_patch, view_of
+from clearview.flows.fit import OnProgress
+from clearview.streams.scan import (
+    DIGEST,
+    Cancelled,
+    Scan,
+    ScanConfig,
+    View,
+    find_lines,
+    follow,
+    score_patch,
+    steps,
+    view_of,
+)
 
 KINDS = ("permuted", "smoothed")
 
@@ -33,12 +42,16 @@ class Null:
         strengths: strengths of all candidates of each patch.
         kind: how the patches were made.
         seconds: that it took.
+        config: of the scans, if they all had one.
+        digest: of the stars that the patches were made of, if they were made of one patch.
     """
 
     best: np.ndarray
     strengths: tuple[np.ndarray, ...]
     kind: str
     seconds: float
+    config: ScanConfig | None = None
+    digest: str = ""
 
     def p_value(self, strength: float) -> float:
         """Probability that the strongest candidate of an empty patch is at least so strong: (1 + k) / (1 + n)."""
@@ -56,10 +69,16 @@ class Null:
 
         Raises:
             TypeError: for something else than a scan.
-            ValueError: for fewer than one patch.
+            ValueError: for fewer than one patch, or a scan of other stars or with other settings than the empty ones.
         """
         checks.a(scan, Scan, "a Scan")
         checks.number("patches", patches, 1, 10**6, whole=True)
+        for what, own, other in (("settings", self.config, scan.config), ("stars", self.digest, scan.digest)):
+            if own and own != other:
+                raise ValueError(
+                    f"Expected a scan with the {what} of the empty patches, got one with others; search empty patches "
+                    "of these stars with its config."
+                )
         table: Any = scan.candidates.copy()
         told = np.asarray(table["strength"], float)
         for name, chance in (("p_fluke", self.p_value), ("p_extrapolated", self.extrapolated)):
@@ -198,21 +217,20 @@ def null_scans(
         )
     if config.method is not None and scores is None:
         scores = score_patch(stars, config, on_progress=on_progress)
+    if any(made.stopped != "finished" for _, made in (scores or {}).values()):
+        n = 0
     strengths = []
     for i in range(n):
         rng = np.random.default_rng([seed, i])
         empty = permuted(view, rng, block=block, without=without) if kind == "permuted" else smoothed(
             view, rng, without=without
         )  # fmt: skip
-        found = follow(empty, find_lines(empty, config, scores), config)
+        done, stage = np.array([i, i + 0.6, i + 1]) / n, "empty patches"
+        try:
+            lines = find_lines(empty, config, scores, tell=steps(on_progress, stage, began, *done[:2]))
+            found = follow(empty, lines, config, tell=steps(on_progress, stage, began, *done[1:]))
+        except Cancelled:
+            break
         strengths.append(np.array([f.strength for f in found]))
-        if on_progress is not None:
-            past = time.monotonic() - began
-            told = Progress(
-                "empty patches", i + 1, n, past, past / (i + 1) * (n - i - 1), np.nan, np.nan,
-                pd.DataFrame(columns=HISTORY), (i + 1) / n,
-            )  # fmt: skip
-            if on_progress(told) is False:
-                break
     best = np.array([s.max(initial=0.0) for s in strengths])
-    return Null(best, tuple(strengths), kind, time.monotonic() - began)
+    return Null(best, tuple(strengths), kind, time.monotonic() - began, config, stars.digest(DIGEST))

@@ -71,7 +71,9 @@ class Patch:
             )
         lost = np.count_nonzero(~np.isfinite(ra + dec))
         stars = catalog.take(keep, [CutReport(repr(self), len(catalog), int(keep.sum()), int(lost))])
-        return (stars if moves[keep].all() else stars.select(Finite("pmra"), Finite("pmdec"))).to_patch(self.center)
+        stars = (stars if moves[keep].all() else stars.select(Finite("pmra"), Finite("pmdec"))).to_patch(self.center)
+        told = {"of": repr(self), "without": [repr(zone) for zone in without], "fewest": fewest}
+        return stars.with_columns({}, meta={"patch": {**stars.meta["patch"], **told}})
 
 
 CLOUDS = (Patch(80.89, -69.76, 12.0), Patch(13.19, -72.83, 7.0))

@@ -11,7 +11,8 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -29,12 +30,17 @@ from clearview.catalogs.frames import basis, sky_point
 from clearview.flows import CheckpointError, Progress
 from clearview.flows.checkpoint import write_whole
 from clearview.flows.fit import HISTORY, OnProgress
+from clearview.mocks.patch import from_patch
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Scores, score_regions
 from clearview.streams.cells import PIXEL, Cells, Excess, compact
 from clearview.streams.distance import photometric_distance
+from clearview.streams.known import PM_OFFSET, nearest_known
 from clearview.streams.lines import Footprint, HoughConfig, hough
 from clearview.streams.members import MemberConfig, Members, NoStream, along_and_across, fit_members
 from clearview.streams.regions import SCANS, Fiducial, SignalRegion, signal_regions
+
+DIGEST = ("lon", "lat", *SCANS)
+"""Columns that tell one patch from another."""
 
 METHODS = {"Anode": Anode, "Cwola": Cwola, "Cathode": Cathode}
 
@@ -255,6 +261,9 @@ def score_patch(
         else:
             found = [r for r in regions if r.scan == scan]
         if not found:
+            refused.append(
+                f"Expected signal regions of {scan} within {config.reach:g} mas/yr, got none; widen the reach."
+            )
             continue
 
         def tell(progress, number=number, scan=scan):
@@ -274,8 +283,11 @@ def score_patch(
         out[scan] = found, scores._replace(ln_ratio=spread)
         if scores.stopped != "finished":
             break
-    if not out and refused:
+    if refused and not out:
         raise ValueError(refused[0])
+    if refused:
+        scan, (found, made) = out.popitem()
+        out[scan] = found, made._replace(message=" ".join([made.message, *refused]))
     return out
 
 
@@ -284,13 +296,43 @@ def _fewest(stars: Catalog) -> int:
     return int(np.clip(len(stars) // 100, 100, 1000))
 
 
-def find_lines(view: View, config: ScanConfig, scores: Mapping[str, tuple[list, Scores]] | None = None) -> list[Excess]:
+Tell = Callable[[float], object]
+"""Called with the fraction done, often enough to stop within a second: it raises `Cancelled` then."""
+
+
+class Cancelled(Exception):
+    """A scan is to stop."""
+
+
+def steps(on_progress: OnProgress, stage: str, began: float, low: float, high: float) -> Tell:
+    """Tells `Progress` of a stage that leads from ``low`` to ``high`` of the whole, a few times a second."""
+    last = [0.0]
+
+    def tell(fraction):
+        now = time.monotonic()
+        if on_progress is None or (now - last[0] < 0.1 and fraction < 1):
+            return
+        last[0], done, past = now, float(low + (high - low) * fraction), now - began
+        left = past * (1 - done) / done if done > 0.02 else None
+        told = Progress(stage, round(100 * done), 100, past, left, np.nan, np.nan, pd.DataFrame(columns=HISTORY), done)
+        if on_progress(told) is False:
+            raise Cancelled
+
+    return tell
+
+
+def find_lines(
+    view: View, config: ScanConfig, scores: Mapping[str, tuple[list, Scores]] | None = None, *, tell: Tell | None = None
+) -> list[Excess]:
     """The strongest line of every cell, among all stars and among those of highest score, the strongest first."""
     rows = view.searched
     cells = Cells(view.x[rows], view.y[rows], view.pm[rows], config.hough, reach=config.reach)
     found = []
-    for size in config.cells:
-        for i, j, edge in cells.boxes(size, config.fewest, config.fiducial.slow):
+    for number, size in enumerate(config.cells):
+        boxes = list(cells.boxes(size, config.fewest, config.fiducial.slow))
+        for k, (i, j, edge) in enumerate(boxes):
+            if tell is not None and k % 8 == 0:
+                tell((number + k / len(boxes)) / len(config.cells))
             middle = cells.middle(i, j, edge)
             counts, stars = cells.counts(i, j, edge)
             reference, many = cells.reference(i, j, edge)
@@ -300,7 +342,7 @@ def find_lines(view: View, config: ScanConfig, scores: Mapping[str, tuple[list, 
             inside = None
             for scan, (regions, made) in (scores or {}).items():
                 center = middle[SCANS.index(scan)]
-                nearest = min(range(len(regions)), key=lambda k: abs(regions[k].middle - center))
+                nearest = min(range(len(regions)), key=lambda n: abs(regions[n].middle - center))
                 if abs(regions[nearest].middle - center) > max(config.step, size) / 2:
                     continue
                 inside = cells.rows_of(i, i + edge, j, j + edge) if inside is None else inside
@@ -332,15 +374,17 @@ class Found(NamedTuple):
     members: Members
 
 
-def follow(view: View, lines: list[Excess], config: ScanConfig) -> list[Found]:
+def follow(view: View, lines: list[Excess], config: ScanConfig, *, tell: Tell | None = None) -> list[Found]:
     """The streams along the strongest lines, the strongest first, each once."""
     rows, chosen, out = view.searched, [], []
     for line in lines:
         if line.z < config.least or len(chosen) >= config.most:
             break
-        if any(_same(line, other) for other in chosen):
-            continue
-        chosen.append(line)
+        if not any(_same(line, other) for other in chosen):
+            chosen.append(line)
+    for k, line in enumerate(chosen):
+        if tell is not None:
+            tell(k / len(chosen))
         try:
             members = _members(view, rows, line, config)
         except NoStream:
@@ -415,6 +459,7 @@ class Scan:
             raise ValueError(f"Expected a finished scan to save, got one that was {self.stopped}; run it again.")
         if path.exists() and not overwrite:
             raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
+        path.parent.mkdir(parents=True, exist_ok=True)
         header = {
             "format": "clearview scan", "version": 1, "config": self.config.to_dict(), "center": self.center,
             "candidates": {n: [_plain(v) for v in self.candidates[n]] for n in self.candidates.colnames},
@@ -479,14 +524,30 @@ def _column(name: str, values: list):
     return np.array([np.nan if v is None else v for v in values])
 
 
-_TEXTS = ("found_by", "flags")
+_TEXTS = ("found_by", "flags", "known")
+_UNKNOWN = {"known": "", "offset": np.nan, "overlap": np.nan, "pm_offset": np.nan}
 _UNITS = {
     **dict.fromkeys(
-        ("theta", "r", "length", "width", "along", "across", "ra", "dec", "bend", "slope", "shift", "first", "last"),
+        (
+            "theta",
+            "r",
+            "length",
+            "width",
+            "along",
+            "across",
+            "ra",
+            "dec",
+            "bend",
+            "slope",
+            "shift",
+            "first",
+            "last",
+            "offset",
+        ),
         u.deg,
     ),
     **dict.fromkeys(("distance", "distance_error"), u.kpc),
-    **dict.fromkeys(("pm_lon", "pm_lat", "pm_spread"), u.mas / u.yr),
+    **dict.fromkeys(("pm_lon", "pm_lat", "pm_spread", "pm_offset"), u.mas / u.yr),
     **dict.fromkeys(("pm_lon_slope", "pm_lat_slope"), u.mas / u.yr),
 }
 
@@ -515,8 +576,10 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         ``shift``, ``slope``, ``bend`` of the track from that line; ``angle`` of the track in its middle; ``length`` and
         ``width`` (a standard deviation); ``ra``, ``dec`` of its middle; ``pm_lon``, ``pm_lat`` there, their slopes over
         10 deg, and ``pm_spread``; a rough ``distance`` (see `photometric_distance`); ``first``, ``last``, the ends
-        along the line; how it was ``found_by``; and ``flags``: "edge" of the disc, "short" if nine tenths lie within
-        4 deg, "few" for under 10 members.
+        along the line; how it was ``found_by``; ``flags``: "edge" of the disc, "short" if nine tenths lie within
+        4 deg, "few" for under 10 members, "cluster" if a clump (such as a globular cluster), whose stars are not
+        searched, lies on the track and moves like it; and the ``known`` stream it is, if one is, with ``offset``,
+        ``overlap`` and ``pm_offset`` (see `nearest_known`).
 
     Raises:
         KeyError, ValueError: as `view_of` and `score_patch`, before any long work.
@@ -524,8 +587,9 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
     config = ScanConfig() if config is None else config
     checks.a(config, ScanConfig, "a ScanConfig")
     began = time.monotonic()
-    view, digest = view_of(stars, config), stars.digest(("lon", "lat", *SCANS))
+    view, digest = view_of(stars, config), stars.digest(DIGEST)
     seconds, scores, notes = {"scores": 0.0, "lines": 0.0, "streams": 0.0}, None, ""
+    start = 0.0 if config.method is None else 0.8
     center = (stars.meta.get("patch") or {}).get("center")
     center = None if center is None else tuple(center)
 
@@ -535,39 +599,34 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
             notes,
         )  # fmt: skip
 
-    def tell(stage, fraction):
-        if on_progress is None:
-            return True
-        told = Progress(
-            stage, round(100 * fraction), 100, time.monotonic() - began, None, np.nan, np.nan,
-            pd.DataFrame(columns=HISTORY), fraction,
-        )  # fmt: skip
-        return on_progress(told) is not False
+    def part(stage, low, high):
+        return steps(on_progress, stage, began, *(start + (1 - start) * f for f in (low, high)))
 
     def cancelled(stage):
-        return result(_candidates([]), [], "cancelled", f"Scan: cancelled during {stage}; nothing was found yet.")
+        return result(_candidates([]), [], "cancelled", f"Scan: cancelled during the {stage}; nothing was found yet.")
 
     if config.method is not None:
         scores = score_patch(
             stars, config,
-            on_progress=None if on_progress is None else lambda p: on_progress(p._replace(fraction=0.8 * p.fraction)),
+            on_progress=None if on_progress is None else lambda p: on_progress(p._replace(fraction=start * p.fraction)),
         )  # fmt: skip
         seconds["scores"] = time.monotonic() - began
         notes = " ".join(made.message for _, made in scores.values())
         if any(made.stopped != "finished" for _, made in scores.values()):
-            return cancelled("the scores")
-    if not tell("lines", 0.8):
-        return cancelled("the lines")
-    tick = time.monotonic()
-    lines = find_lines(view, config, scores)
-    seconds["lines"] = time.monotonic() - tick
-    if not tell("streams", 0.95):
-        return cancelled("the streams")
-    tick = time.monotonic()
-    found = follow(view, lines, config)
-    candidates, members = _tables(stars, view, [f for f in found if f.strength >= config.weakest], config, center)
-    seconds["streams"] = time.monotonic() - tick
-    tell("finished", 1.0)
+            return cancelled("scores")
+    stage = "lines"
+    try:
+        tick = time.monotonic()
+        lines = find_lines(view, config, scores, tell=part(stage, 0.0, 0.4))
+        seconds[stage], stage, tick = time.monotonic() - tick, "streams", time.monotonic()
+        found = follow(view, lines, config, tell=part(stage, 0.4, 0.7))
+        strong = [f for f in found if f.strength >= config.weakest]
+        candidates, members = _tables(stars, view, strong, config, center, part(stage, 0.7, 1.0))
+        seconds[stage] = time.monotonic() - tick
+    except Cancelled:
+        return cancelled(stage)
+    with suppress(Cancelled):  # too late
+        steps(on_progress, "finished", began, 1.0, 1.0)(1.0)
     return result(
         candidates, members, "finished",
         f"Scan: {len(candidates)} candidates among {len(view.searched):,} of {len(stars):,} stars"
@@ -575,13 +634,16 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
     )  # fmt: skip
 
 
-def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig, center) -> tuple[Table, list[Table]]:
+def _tables(
+    stars: Catalog, view: View, found: list[Found], config: ScanConfig, center, tell: Tell
+) -> tuple[Table, list[Table]]:
     """The candidates and their members in the whole patch, fainter and redder stars too."""
     rows = np.flatnonzero(view.clear)
     fiducial = view.searched
     footprint = None
     told, tables = [], []
-    for f in found:
+    for k, f in enumerate(found):
+        tell(k / len(found))
         line = f.line
         theta = np.deg2rad(line.theta)
         try:
@@ -610,7 +672,7 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig, 
         flags = [
             name for name, raised in (
                 ("edge", abs(line.r) > config.hough.edge * config.hough.radius), ("short", length < 4.0),
-                ("few", made.count < 10),
+                ("few", made.count < 10), ("cluster", _clump_on(view, made, theta, line.r)),
             ) if raised
         ]  # fmt: skip
         distance = np.nan, np.nan
@@ -634,14 +696,17 @@ def _tables(stars: Catalog, view: View, found: list[Found], config: ScanConfig, 
             "pm_lon_slope": made.motion[1, 0], "pm_lat_slope": made.motion[1, 1], "pm_spread": made.spread,
             "distance": distance[0], "distance_error": distance[1],
             "first": made.ends[0], "last": made.ends[1], "found_by": line.found_by, "flags": ",".join(flags),
+            **_UNKNOWN,
         })  # fmt: skip
+        if center is not None:
+            told[-1] |= nearest_known(*track_of_candidate(center, told[-1]))
     return _candidates(told), tables
 
 
 _COLUMNS = (
     "strength", "z", "sigma", "gain", "count", "angle", "theta", "r", "shift", "slope", "bend", "length", "width", "ra",
     "dec", "pm_lon", "pm_lat", "pm_lon_slope", "pm_lat_slope", "pm_spread", "distance", "distance_error", "first",
-    "last", "found_by", "flags",
+    "last", "found_by", "flags", "known", "offset", "overlap", "pm_offset",
 )  # fmt: skip
 
 
@@ -659,10 +724,35 @@ def _published(field, line: Excess) -> float:
     return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
 
 
+def _clump_on(view: View, made: Members, theta: float, r: float, enough: int = 10) -> bool:
+    """Whether stars that are left out with a clump lie on a track and move as it does, more than its own would be."""
+    rows = np.flatnonzero(~view.clear)
+    along, across = along_and_across(view.x[rows], view.y[rows], theta, r)
+    off = across - np.vander(along / 10, 3, increasing=True) @ made.track
+    moving = np.abs(view.pm[rows] - made.motion[0] - along[:, None] / 10 * made.motion[1]).max(1) < PM_OFFSET
+    inside = (along > made.ends[0] - 1) & (along < made.ends[1] + 1)
+    left = along[moving & inside & (np.abs(off) < 1.0)]
+    holes = len(np.unique(np.floor(2 * left))) / 2  # deg along the track
+    return len(left) > enough + 3 * holes * made.count / max(np.ptp(made.ends), 1.0)
+
+
+def track_of_candidate(center, row: Any, points: int = 21) -> np.ndarray:
+    """(4, points) ra, dec [deg], pmra, pmdec [mas/yr] from end to end of a row of `Scan.candidates`."""
+    along = np.linspace(row["first"], row["last"], points)
+    x, y = _places(along, (row["shift"], row["slope"], row["bend"]), np.deg2rad(row["theta"]), row["r"])
+    t = (along - along.mean()) / 10
+    motion = (row[name] + row[f"{name}_slope"] * t for name in SCANS)
+    return np.array(from_patch(center, x / np.cos(np.deg2rad(y)), y, *motion))
+
+
+def _places(along: np.ndarray, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
+    """x, y [deg] in the plane of the patch."""
+    across = r + np.vander(along / 10, 3, increasing=True) @ np.asarray(track)
+    return along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)
+
+
 def track_of(center, along, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
     """ra, dec [deg] of places ``along`` a track [deg] from its line, in a patch around ``center``."""
-    along = np.asarray(along, float)
-    across = r + np.vander(along / 10, 3, increasing=True) @ np.asarray(track)
-    x, y = along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)
+    x, y = _places(np.asarray(along, float), track, theta, r)
     out = basis(x / np.cos(np.deg2rad(y)), y)[0] @ np.array(basis(*sky_point(center, "center")))
     return np.rad2deg(np.arctan2(out[:, 1], out[:, 0])) % 360, np.rad2deg(np.arcsin(np.clip(out[:, 2], -1, 1)))
