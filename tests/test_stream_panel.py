@@ -211,12 +211,12 @@ def test_train_scores_the_region_under_the_slider(stars, made):
 
 
 def test_a_picture_still_being_drawn_of_other_stars_leaves_nothing_behind(panel, stars, monkeypatch):
-    late, made = panel._kept, Footprint
+    late, columns, made = panel._kept, panel.selection.columns, Footprint
     monkeypatch.setattr("clearview.streams.Footprint", lambda config, xy: seen.append(len(xy)) or made(config, xy))
     seen: list[int] = []
     panel.catalog = stars.take(np.arange(len(stars)) % 2 == 0)
     own = dict(panel._kept.footprints)
-    panel._hough(late, np.ones(len(stars), bool), "all", None, len(stars), 1.0)
+    panel._hough(columns, late, np.ones(len(stars), bool), "all", None, len(stars), 1.0)
     assert panel._kept.footprints == own
     panel.set(stars="all")
     assert seen[-1] == len(panel.catalog)
@@ -307,7 +307,8 @@ def test_the_code_makes_the_same_picture(stars, made):
     assert again.data().identical(panel.data())
 
 
-def test_the_code_takes_the_stars_of_the_patch(made, tmp_path):
+def test_the_code_takes_the_stars_of_the_patch(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "stars.parquet"
     mocks.mock_patch(6_000, 2).write(path)
     zone = Patch(150.0, 25.0, 1.0)

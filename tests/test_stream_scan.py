@@ -17,21 +17,26 @@ from clearview.streams import (
     HoughConfig,
     Patch,
     ScanConfig,
+    Scores,
+    SignalRegion,
+    find_lines,
     fit_members,
+    follow,
     known_streams,
     load_scan,
     match_known,
     nearest_known,
     null_scans,
     permuted,
+    protostreams,
     scan_patch,
     score_patch,
     smoothed,
     view_of,
 )
 from clearview.streams.cells import Cells, compact
+from clearview.streams.found import track_of_candidate
 from clearview.streams.nulls import Null
-from clearview.streams.scan import track_of_candidate
 
 COUNTS = ScanConfig(method=None)
 TRUTH = Stream(members=220, angle=40.0, offset=-2.0, length=12.0, width=0.3, pm=(5.0, -8.0))
@@ -385,6 +390,39 @@ def test_no_stream_gains_next_to_nothing():
     assert gain < 25
     with pytest.raises(ValueError, match="at least 10 stars"):
         fit_members(x[:50], y[:50], pm[:50], 0.0, 0.0, (60.0, 60.0))
+
+
+# ---- the published chain ---------------------------------------------------------------------------------------------
+
+
+def test_protostreams_are_what_regions_of_interest_agree_on(stars):
+    """Scores that know the truth, with much noise: the lines of neighbouring regions and of both motions are one."""
+    config = dataclasses.replace(ScanConfig.as_published(Cwola()), reach=15.0, hough=HoughConfig(10.0))
+    view, rng = view_of(stars, config), np.random.default_rng(3)
+    true = np.asarray(stars["origin"]) == 1
+    scores = {}
+    for scan, center in (("pm_lon", 5.0), ("pm_lat", -8.0)):
+        regions = [SignalRegion(scan, center + d - 3, center + d + 3) for d in (-1.0, 0.0, 1.0)]
+        made = []
+        for region in regions:
+            inside = (stars[scan] >= region.low) & (stars[scan] < region.high)
+            made.append(np.where(inside, 2.0 * true + rng.normal(size=len(stars)), np.nan).astype(np.float32))
+        scores[scan] = regions, Scores(made, np.zeros(3, int), np.zeros(3), "finished", "", 0.0)
+    first, *others = found = protostreams(view, config, scores)
+    assert len({(k.scan, k.region) for k in first.clusters}) >= 4
+    assert abs((first.line.theta - TRUTH.angle + 90) % 180 - 90) < 5
+    assert abs(first.line.r - TRUTH.offset) < 1
+    assert np.hypot(*(first.pm - np.array(TRUTH.pm))) < 1
+    assert np.mean(true[first.stars]) > 0.4
+    assert all(first.sigma > other.sigma for other in others)
+    lines = find_lines(view, config, scores)
+    assert [line.z for line in lines] == [k.sigma for k in found]
+    assert lines[0].found_by == f"{len(first.clusters)} regions of interest"
+    followed = follow(view, lines, config)
+    sure = followed[0].members.rows[followed[0].members.probability > 0.5]
+    assert np.mean(true[view.searched[sure]]) > 0.7
+    with pytest.raises(ValueError, match="got no method"):
+        ScanConfig(merged=True)
 
 
 # ---- nulls -----------------------------------------------------------------------------------------------------------

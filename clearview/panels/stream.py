@@ -550,7 +550,7 @@ class StreamPanel(SelectingPanel):
             words = " of highest score"
         many = len(catalog) if keep is None else int(np.count_nonzero(keep))
         candidate, members = self._candidate(settings)
-        field = self._hough(kept, keep, kind, fiducial, many, detail)
+        field = self._hough(columns, kept, keep, kind, fiducial, many, detail)
 
         title = f"{many:,} stars{words}" if words else f"{many:,} of {len(catalog):,} stars"
         over = [] if candidate is None else [track_path(**candidate["track"], label="track")]
@@ -624,11 +624,11 @@ class StreamPanel(SelectingPanel):
         drawn = [window_path(x if first else None, None if first else y, ends, label="signal region")]
         return [*drawn, window_path(x, y, ends, label="window")] if x and y else drawn
 
-    def _hough(self, kept, keep, kind: str, fiducial, many: int, detail: float):
+    def _hough(self, columns, kept, keep, kind: str, fiducial, many: int, detail: float):
         """The lines of the stars of a window, against all of their kind."""
         if detail < 1.0 and many > MOST and kept.lines is not None:
             return kept.lines
-        made, config, columns = streams(), self._config.hough, self.selection.columns
+        made, config = streams(), self._config.hough
 
         def places(rows):
             return [np.asarray(v, float) for v in select(columns, SKY, (), rows)]

@@ -2,6 +2,8 @@
 
 from clearview.streams.anomaly import Anode, Cathode, Cwola, Idealised, Scores, score_region, score_regions
 from clearview.streams.bumps import Bump, SicCurve, bump_hunt, sic_curve, significance
+from clearview.streams.config import ScanConfig
+from clearview.streams.found import Scan, load_scan, track_of
 from clearview.streams.known import known_streams, match_known, nearest_known, tracks_in
 from clearview.streams.lines import (
     Footprint,
@@ -18,20 +20,10 @@ from clearview.streams.lines import (
 from clearview.streams.members import MemberConfig, Members, fit_members
 from clearview.streams.merge import MergeConfig, Protocluster, Protostream, Stream, merge_lines, merge_patches
 from clearview.streams.nulls import Null, null_scans, permuted, smoothed
+from clearview.streams.published import protostreams
 from clearview.streams.regions import CLOUDS, Fiducial, Patch, SignalRegion, drop_foreground, signal_regions, tile_sky
-from clearview.streams.scan import (
-    Excess,
-    Found,
-    Scan,
-    ScanConfig,
-    find_lines,
-    follow,
-    load_scan,
-    scan_patch,
-    score_patch,
-    track_of,
-    view_of,
-)
+from clearview.streams.scan import Excess, Found, find_lines, follow, scan_patch
+from clearview.streams.view import score_patch, view_of
 
 __all__ = [
     "CLOUDS",
@@ -77,6 +69,7 @@ __all__ = [
     "on_line",
     "permuted",
     "pole_line",
+    "protostreams",
     "scan_patch",
     "score_patch",
     "score_region",

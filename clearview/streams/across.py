@@ -14,11 +14,11 @@ from astropy.table import Table, unique, vstack
 
 from clearview.catalogs.frames import basis
 from clearview.mocks.patch import from_patch
+from clearview.streams.found import Scan
 from clearview.streams.known import match_known
 from clearview.streams.lines import Line
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig, Protostream, merge_patches
 from clearview.streams.regions import Patch
-from clearview.streams.scan import Scan
 
 MEMBER = 0.5
 """Probability above which a star counts as a member."""

@@ -43,9 +43,11 @@ from clearview.catalogs.select import NoStars
 from clearview.flows import CheckpointError
 from clearview.flows.checkpoint import only_one, read_plan, set_aside, write_plan, write_whole
 from clearview.streams.across import merge_scans
+from clearview.streams.config import ScanConfig
+from clearview.streams.found import Scan, load_scan
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig
 from clearview.streams.regions import CLOUDS, Patch, tile_sky
-from clearview.streams.scan import Scan, ScanConfig, load_scan, scan_patch
+from clearview.streams.scan import scan_patch
 
 POLL = 1.0
 """Seconds between two calls of ``on_progress``, and until a patch that another run searches is asked for again."""

@@ -17,18 +17,10 @@ from scipy.stats import chi2, gumbel_r
 from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.flows.fit import OnProgress
-from clearview.streams.scan import (
-    DIGEST,
-    Cancelled,
-    Scan,
-    ScanConfig,
-    View,
-    find_lines,
-    follow,
-    score_patch,
-    steps,
-    view_of,
-)
+from clearview.streams.config import ScanConfig
+from clearview.streams.found import Scan
+from clearview.streams.scan import Cancelled, find_lines, follow, steps
+from clearview.streams.view import DIGEST, View, score_patch, view_of
 
 KINDS = ("permuted", "smoothed")
 

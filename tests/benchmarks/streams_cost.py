@@ -60,24 +60,25 @@ def smallest(method):
 
 
 def scored(calls: list):
-    """Has `scan_patch` tell what it asks to be scored."""
-    from clearview.streams import scan as module
+    """Has a scan tell what it asks to be scored."""
     from clearview.streams import score_regions
+    from clearview.streams import view as module
 
     def keep(method, features, values, regions, **named):
         calls.extend((features, values, region) for region in regions)
         return score_regions(method, features, values, regions, **named)
 
     module.score_regions = keep
-    return module
 
 
 def scan(given):
     """One patch, from its stars to the candidates."""
+    from clearview.streams import scan_patch
+
     stars, config, calls = patch_of(given["size"], given["seed"]), config_of(given), []
-    module = scored(calls)
+    scored(calls)
     began, worked = time.monotonic(), time.process_time()
-    made = module.scan_patch(stars, config)
+    made = scan_patch(stars, config)
     seconds, worked = time.monotonic() - began, time.process_time() - worked
     told = {f"minutes_{name}": value / 60 for name, value in made.seconds.items()}
     return {
@@ -90,14 +91,14 @@ def loop(given):
     """Regions one by one, and all at once."""
     import jax
 
-    from clearview.streams import score_regions
+    from clearview.streams import score_patch, score_regions
 
     stars, config, calls = patch_of(given["size"], given["seed"]), config_of(given), []
     forget = (lambda: None) if given["tiny"] else jax.clear_caches
-    module = scored(calls)
+    scored(calls)
     forget()
     began = time.monotonic()
-    module.score_patch(stars, config)
+    score_patch(stars, config)
     batched = time.monotonic() - began
     chosen = np.unique(np.linspace(0, len(calls) - 1, min(given["loop"], len(calls))).round().astype(int))
     began = time.monotonic()
