@@ -23,7 +23,9 @@ class ScanConfig:
     Attributes:
         method: how stars are scored, `Anode`, `Cwola` or `Cathode`, for lines among those of highest score; None scores
             none: it takes seconds a patch in place of minutes, and is what tests/benchmarks/streams_injected.py tells
-            of.
+            of. In two mock patches, of a stream that was 0.5 or 0.2 per cent of a region, the hundred highest scores of
+            `Cwola` among the region's searched stars held fewer of the stream than the hundred closest to it in the
+            other proper motion: of whole regions the sidebands differ by much else.
         width: of the signal regions, mas/yr.
         step: from one to the next, mas/yr.
         folds: no star is scored by a model that saw it; see `score_regions`.
@@ -91,9 +93,7 @@ class ScanConfig:
         for name in ("sky", "counted", "merged"):
             checks.a(getattr(self, name), bool, f"{name} as True or False")
         if (self.merged or not self.counted) and (self.method is None or not self.tops):
-            raise ValueError(
-                "Expected stars to look for lines among, got no method or tops; choose one, or count all."
-            )
+            raise ValueError("Expected stars to look for lines among, got no method or tops; choose one, or count all.")
 
     @classmethod
     def as_published(cls, method: Any = None, **changes: Any) -> "ScanConfig":

@@ -153,13 +153,17 @@ def _same(a: Excess, b: Excess) -> bool:
     return near and min(turn, 180 - turn) < 15 and abs(a.r - other) < 2.0
 
 
-def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress: OnProgress = None) -> Scan:
+def scan_patch(
+    stars: Catalog, config: ScanConfig | None = None, *, scores: Mapping[str, tuple[list, Scores]] | None = None,
+    on_progress: OnProgress = None,
+) -> Scan:  # fmt: skip
     """Search a patch for streams, blind over all its proper motions.
 
     Args:
         stars: of `Patch.of`: lon, lat, pm_lon, pm_lat, and as far as they are there colour, magnitude, and errors of
             the proper motions.
         config: what to do.
+        scores: of `score_patch`, if they are at hand.
         on_progress: called with `Progress`; returning False cancels.
 
     Returns:
@@ -181,8 +185,8 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
     checks.a(config, ScanConfig, "a ScanConfig")
     began = time.monotonic()
     view, digest = view_of(stars, config), stars.digest(DIGEST)
-    seconds, scores, notes = {"scores": 0.0, "lines": 0.0, "streams": 0.0}, None, ""
-    start = 0.0 if config.method is None else 0.8
+    seconds, notes = {"scores": 0.0, "lines": 0.0, "streams": 0.0}, ""
+    start = 0.8 if config.method is not None and scores is None else 0.0
     center = (stars.meta.get("patch") or {}).get("center")
     center = None if center is None else tuple(center)
 
@@ -201,10 +205,12 @@ def scan_patch(stars: Catalog, config: ScanConfig | None = None, *, on_progress:
         )
 
     if config.method is not None:
-        scores = score_patch(
-            stars, config,
-            on_progress=None if on_progress is None else lambda p: on_progress(p._replace(fraction=start * p.fraction)),
-        )  # fmt: skip
+        if scores is None:
+            scores = score_patch(
+                stars,
+                config,
+                on_progress=on_progress and (lambda p: on_progress(p._replace(fraction=start * p.fraction))),
+            )
         seconds["scores"] = time.monotonic() - began
         notes = " ".join(made.message for _, made in scores.values())
         if any(made.stopped != "finished" for _, made in scores.values()):

@@ -11,11 +11,18 @@ strength among permutations of the sky against proper motions, all of them searc
 
 The strip is long along the stream. round_* are of the strip turned by a random angle in a disc of 7 deg, filled with
 stars whose proper motions are drawn from the strip's and whose places are drawn evenly, where the long axis tells
-nothing. anode_*, cwola_* and cathode_* are the purities of the hundred stars of highest score in the window of 6 mas/yr
-around the candidate, and the seconds of the scores of all regions.
+nothing: rank, tilt, strength against the second, the track's offset and the purity, where all stars put in count as
+none of GD-1's, and a p_value of a tenth of the permutations.
+
+anode_*, cwola_* and cathode_* are of blind searches for lines among the hundred stars of highest score of each cell,
+and none among all its stars: rank, offset of the track, purity of the hundred as above, and the seconds from the stars
+to the candidates. anode_purity and so on are of the hundred stars of highest score in the signal region at GD-1, within
+3 mas/yr of it in the other proper motion. That is the only feature of these scores, so cut_purity, of the hundred stars
+of that region that lie closest to GD-1 in it, is about what a score can reach that has nothing else to go by.
 """
 
 import time
+from dataclasses import replace
 
 import common
 import numpy as np
@@ -23,6 +30,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 import clearview
+from clearview.mocks.patch import from_patch
 from clearview.streams import (
     Anode,
     Cathode,
@@ -131,6 +139,20 @@ def in_a_disc(stars, seed, radius=7.0):
     return clearview.Catalog.from_table(table), turn
 
 
+def turned_offset(row, turn, stars):
+    """Median distance [deg] of a track found in the disc from the published one, where the strip's stars are."""
+    along = np.linspace(row["first"], row["last"], 101)
+    across = row["r"] + row["shift"] + row["slope"] * along / 10 + row["bend"] * (along / 10) ** 2
+    place = (along - 1j * across) * np.exp(1j * (np.deg2rad(row["theta"]) - turn))
+    ra, dec = from_patch(stars.meta["patch"]["center"], place.real / np.cos(np.deg2rad(place.imag)), place.imag, 0, 0)[
+        :2
+    ]
+    table = QTable({"ra": ra * u.deg, "dec": dec * u.deg})
+    track, strip = clearview.Catalog.from_table(table).to_stream("GD-1"), stars.to_stream("GD-1")["phi1"]
+    inside = (track["phi1"] > strip.min()) & (track["phi1"] < strip.max())
+    return float(np.median(np.abs(track["phi2"] - known_track()(track["phi1"]))[inside])) if inside.any() else 99.0
+
+
 def run(seed, arguments):
     stars = load(arguments.catalog)
     s = stars.to_stream("GD-1")
@@ -152,34 +174,38 @@ def run(seed, arguments):
     found = scan_patch(disc, config)
     if not len(found.candidates):
         return result | {"round_rank": 99}
-    first = found.candidates[0]
+    first, members = found.candidates[0], found.members[0]
     tilt = abs((first["theta"] - scan.candidates[0]["theta"] - np.rad2deg(turn) + 90) % 180 - 90)
-    expected = np.array([np.cos(turn), np.sin(turn)])
-    motion = scan.candidates[0]["pm_lon"], scan.candidates[0]["pm_lat"]
-    turned = (
-        expected[0] * motion[0] - expected[1] * motion[1],
-        expected[1] * motion[0] + expected[0] * motion[1],
-    )
-    same = np.hypot(first["pm_lon"] - turned[0], first["pm_lat"] - turned[1]) < 1.5
+    motion = np.exp(1j * turn) * complex(scan.candidates[0]["pm_lon"], scan.candidates[0]["pm_lat"])
+    same = abs(complex(first["pm_lon"], first["pm_lat"]) - motion) < 1.5
     second = found.candidates["strength"][1] if len(found.candidates) > 1 else 0.0
+    best = np.asarray(members["row"])[np.argsort(-np.asarray(members["motion_probability"]))[:100]]
+    inside = np.append(across, np.full(len(disc) - len(stars), np.inf))  # who was put in lies far from any stream
     result |= {
         "round_rank": 1 if tilt < 10 and same else 99, "round_tilt_deg": float(tilt),
         "round_strength": float(first["strength"]), "round_second": float(second),
+        "round_track_offset_deg": turned_offset(first, turn, stars),
+        "round_top100_purity": purity(inside[best], result["area_ratio"])[0],
+        "round_p_value": null_scans(disc, config, n=max(n // 10, 2), block=None, seed=seed).p_value(first["strength"]),
     }  # fmt: skip
     for method in () if arguments.tiny else (Anode(), Cwola(), Cathode()):
-        name = type(method).__name__.lower()
+        name, own = type(method).__name__.lower(), replace(config, method=method, counted=False)
         tick = time.monotonic()
-        scores = score_patch(stars, ScanConfig(method=method, fiducial=FIDUCIAL, seed=seed))
+        scores = score_patch(stars, own)
+        told = judge(scan_patch(stars, own, scores=scores), stars, across)
         result[f"{name}_seconds"] = time.monotonic() - tick
+        result |= {f"{name}_{key}": told[key] for key in ("rank", "track_offset_deg", "top100_purity")}
         shares = []
         for regions, made in scores.values():
             center = scan.candidates[0][regions[0].scan], scan.candidates[0][regions[0].other]
             k = min(range(len(regions)), key=lambda i: abs(regions[i].middle - center[0]))
-            values = np.where(np.abs(stars[regions[0].other] - center[1]) < 3.0, made.ln_ratio[k], np.nan)
-            rows = np.flatnonzero(np.isfinite(values))
-            top = rows[np.argsort(-values[rows])[:100]]
-            shares.append(purity(across[top], result["area_ratio"])[0])
-        result[f"{name}_purity"] = float(np.mean(shares))
+            offset = np.abs(stars[regions[0].other] - center[1])
+            known = np.where(np.isfinite(made.ln_ratio[k]), -offset, np.nan)
+            for values in (np.where(offset < 3.0, made.ln_ratio[k], np.nan), known):
+                rows = np.flatnonzero(np.isfinite(values))
+                top = rows[np.argsort(-values[rows])[:100]]
+                shares.append(purity(across[top], result["area_ratio"])[0])
+        result[f"{name}_purity"], result["cut_purity"] = float(np.mean(shares[::2])), float(np.mean(shares[1::2]))
     return result
 
 
