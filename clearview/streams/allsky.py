@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -40,7 +41,6 @@ from clearview import checks
 from clearview.catalogs import Catalog, LargeCatalog, load_prepared, open_catalog, read_catalog
 from clearview.catalogs.prepared import HEADER, unfinished
 from clearview.catalogs.select import NoStars
-from clearview.flows import CheckpointError
 from clearview.flows.checkpoint import only_one, read_plan, set_aside, write_plan, write_whole
 from clearview.streams.across import merge_scans
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig
@@ -55,7 +55,7 @@ _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
 _SETTLED = ("finished", "refused")
-_RECORD = dict(state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str)
+_RECORD = dict(state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str, task=str)
 _searched: list[int] = []  # by this process
 
 
@@ -169,6 +169,7 @@ class SkyScan:
                 f"Expected a search that makes sense, got another in {self.directory / 'plan.json'} "
                 f"({type(problem).__name__}: {problem}); make one with {_MADE_BY}."
             ) from None
+        self._tasks = _tasks_of(plan)
 
     @classmethod
     def create(
@@ -194,7 +195,7 @@ class SkyScan:
             merge: when what two patches found is one stream.
 
         Raises:
-            FileExistsError: if another search is there.
+            FileExistsError: if another search is there, or what it or somebody else left.
             FileNotFoundError, KeyError, ValueError: if there are no such stars, or they lack a column.
             TypeError: for an argument of another kind.
         """
@@ -211,6 +212,8 @@ class SkyScan:
         if not next(there for there in (directory, *directory.parents) if there.exists()).is_dir():
             raise FileExistsError(f"Expected a directory for the search, got {directory}, a file; choose another.")
         columns = (*_USED, chosen.fiducial.magnitude_column, chosen.fiducial.color_column)
+        if new := not (directory / "plan.json").exists():
+            _check_free(directory)
         source = _source(directory, stars, columns)
         plan = json.loads(json.dumps({
             "patches": [dataclasses.astuple(p) for p in patches], "zones": [dataclasses.astuple(z) for z in zones],
@@ -218,7 +221,7 @@ class SkyScan:
             "data": dataclasses.asdict(source),
             "versions": {"clearview": clearview.__version__, "jax": jax.__version__, "numpy": np.__version__},
         }))  # fmt: skip
-        if (directory / "plan.json").exists():
+        if not new:
             there = read_plan(directory / "plan.json", _WHAT, _VERSION, made_by=_MADE_BY)
             odd = [name for name in plan if name != "versions" and there.get(name) != plan[name]]
             if odd:
@@ -227,6 +230,7 @@ class SkyScan:
                     f"choose another, or open that with SkyScan({str(directory)!r})."
                 )
         else:
+            _check_free(directory, _tasks_of(plan))
             directory.mkdir(parents=True, exist_ok=True)
             write_plan(directory / "plan.json", _WHAT, _VERSION, plan)
         return cls(directory)
@@ -294,14 +298,15 @@ class SkyScan:
             ValueError: if it is not searched, saying why.
         """
         checks.number("number", number, 0, len(self.patches) - 1, whole=True)
-        if self._path(number).exists():
+        if self._state(number, verify=False) == "finished":
             return load_scan(self._path(number))
         told = self._record(number)
         raise ValueError(f"Expected a patch that was searched, {number} was not: {told.get('message', 'run it')}")
 
     def scans(self) -> dict[int, Scan]:
         """All that was found so far, by the patch's number."""
-        return {number: self.scan(number) for number in range(len(self.patches)) if self._path(number).exists()}
+        numbers = range(len(self.patches))
+        return {n: load_scan(self._path(n)) for n in numbers if self._state(n, verify=False) == "finished"}
 
     def candidates(self) -> Table:
         """Streams over the sky, of the patches that are searched so far; see `merge_scans`."""
@@ -358,42 +363,37 @@ class SkyScan:
             )
 
     def _record(self, number: int) -> dict[str, Any]:
-        """What is told of a patch; empty if nothing is, or nothing that can be read."""
-        try:
-            told = checks.strict_json((self.directory / f"{number:04d}.json").read_bytes())
-            return {name: kind(told[name]) for name, kind in _RECORD.items()}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+        """What is told of a patch in this search; empty if nothing is, or nothing that can be read."""
+        told = _record(self.directory / f"{number:04d}.json")
+        return told if told.get("task") == self._tasks[number] else {}
 
     def _tell(self, number: int, state: str, message: str, stars: int = 0, seconds: float = 0.0) -> str:
         told = {
             "state": state, "message": message, "stars": stars, "seconds": seconds, "memory_mb": _peak_memory_mb(),
             "first": not _searched, "sha256": _sha256(self._path(number)) if state == "finished" else "",
+            "task": self._tasks[number],
         }  # fmt: skip
         write_whole(self.directory / f"{number:04d}.json", json.dumps(told).encode())
         self._log(f"Patch {number}: {state}. {message}")
         return state
 
     def _state(self, number: int, *, verify: bool = True) -> str:
-        """Of a patch; what cannot be used is set aside if it is verified."""
-        path = self._path(number)
+        """Of a patch; what cannot be used is set aside if it is verified.
+
+        A scan without a record counts for nothing: it was cut off before that was written, or tells of other stars.
+        """
+        path, told = self._path(number), self._record(number)
+        state = told.get("state", "waiting")
+        if state != "finished":
+            return state
         if not path.exists():
-            state = self._record(number).get("state")
-            return state if state in ("refused", "failed") else "waiting"
-        if verify:
-            try:
-                scan, told = load_scan(path), self._record(number)
-                # Its own checksums leave out its metadata. Without a record it was killed before it wrote one.
-                if told.get("state") == "finished" and told["sha256"] != _sha256(path):
-                    raise CheckpointError(f"Expected the scan that was written, got a damaged file in {path}.")
-                if scan.config != self.config or scan.center != self.patches[number].center:
-                    raise CheckpointError(f"Expected a scan of this search, got one of another in {path}.")
-            except CheckpointError as problem:
-                self._log(f"Patch {number}: {problem} It is set aside, and the patch searched again.")
-                set_aside(path)
-                (self.directory / f"{number:04d}.json").unlink(missing_ok=True)
-                return "waiting"
-        return "finished"
+            return "waiting"
+        if verify and told["sha256"] != _sha256(path):  # its own checksums leave out its metadata
+            self._log(f"Patch {number}: {path} is damaged. It is set aside, and the patch searched again.")
+            set_aside(path)
+            (self.directory / f"{number:04d}.json").unlink(missing_ok=True)
+            return "waiting"
+        return state
 
     def _stars(self, number: int) -> Catalog:
         """Of the circle of a patch."""
@@ -549,6 +549,41 @@ def _source(directory: Path, stars: Any, columns: Sequence[str]) -> _Source:
             f"Expected a new directory, got {directory}, which holds a search of other stars; choose another."
         )
     return source
+
+
+def _check_free(directory: Path, tasks: Sequence[str] | None = None) -> None:
+    """In a directory without a plan there is nothing, or what this search left: of some search, until its tasks are
+    known.
+
+    Raises:
+        FileExistsError: if there is something else that would be overwritten or taken for its own.
+    """
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    left = [name for name in names if re.fullmatch(r"candidates\.ecsv|\d{4}\.(json|scan\.parquet)", name)]
+    told = {int(name[:4]): _record(directory / name) for name in left if name.endswith(".json")}
+    known = {number: record["task"] for number, record in told.items() if record}
+    if left and (
+        not known or (tasks is not None and any(dict(enumerate(tasks)).get(n) != t for n, t in known.items()))
+    ):
+        raise FileExistsError(
+            f"Expected a new directory, or one with the rest of this search, got {directory}, which holds {left[0]} of "
+            "something else; choose another, or move that away."
+        )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What is told of a patch; empty if nothing is, or nothing that can be read."""
+    try:
+        told = checks.strict_json(path.read_bytes())
+        return {name: kind(told[name]) for name, kind in _RECORD.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _tasks_of(plan: Mapping[str, Any]) -> list[str]:
+    """For each patch what recognises all that its scan depends on."""
+    same = [plan["data"]["digest"], *(plan[name] for name in ("zones", "fewest", "config"))]
+    return [hashlib.sha256(json.dumps([patch, *same]).encode()).hexdigest()[:16] for patch in plan["patches"]]
 
 
 def _read(path: Path) -> Catalog | LargeCatalog:
