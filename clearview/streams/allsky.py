@@ -16,6 +16,7 @@ import errno
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -42,10 +43,14 @@ from clearview.catalogs import Catalog, LargeCatalog, load_prepared, open_catalo
 from clearview.catalogs.prepared import HEADER, unfinished
 from clearview.catalogs.select import NoStars
 from clearview.flows.checkpoint import only_one, read_plan, set_aside, write_plan, write_whole
-from clearview.streams.across import merge_scans
+from clearview.streams.across import check_identifiers, merge_scans, tracks_of
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig
-from clearview.streams.regions import CLOUDS, Patch, tile_sky
-from clearview.streams.scan import Scan, ScanConfig, load_scan, scan_patch
+from clearview.streams.nulls import Null, null_scans
+from clearview.streams.regions import CLOUDS, SCANS, Patch, signal_regions, tile_sky
+from clearview.streams.scan import Scan, ScanConfig, _fewest, load_scan, scan_patch, view_of
+
+PATIENCE = 300.0
+"""Seconds that a run waits for the first worker of its own."""
 
 POLL = 1.0
 """Seconds between two calls of ``on_progress``, and until a patch that another run searches is asked for again."""
@@ -55,7 +60,9 @@ _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
 _SETTLED = ("finished", "refused")
-_RECORD = dict(state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str, task=str)
+_RECORD = dict(
+    state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str, task=str, empty=list
+)
 _searched: list[int] = []  # by this process
 
 
@@ -143,11 +150,7 @@ class SkyScan:
 
     Attributes:
         directory: where it is.
-        patches: that are searched.
-        config: what is done in each.
-        zones: pieces of the sky whose stars are left out.
-        fewest: stars that a patch has to have.
-        merge: when what two patches found is one stream.
+        patches, config, zones, fewest, merge, empty: as `create` was told.
 
     Raises:
         FileNotFoundError: if there is no search.
@@ -162,6 +165,7 @@ class SkyScan:
             self.config = ScanConfig.from_dict(plan["config"])
             self.merge = checks.from_plain(MergeConfig, plan["merge"])
             self.fewest = checks.number("fewest", plan["fewest"], 1, whole=True)
+            self.empty = checks.number("empty", plan["empty"], 0, whole=True)
             self._source = _Source(plan["data"]["path"], tuple(plan["data"]["columns"]), plan["data"]["digest"])
             self._versions = dict(plan["versions"])
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
@@ -174,7 +178,7 @@ class SkyScan:
     @classmethod
     def create(
         cls, directory, stars, patches: Sequence[Patch] | None = None, config: ScanConfig | None = None, *,
-        zones: Sequence[Patch] = CLOUDS, fewest: int = 1000, merge: MergeConfig = AS_PUBLISHED,
+        zones: Sequence[Patch] = CLOUDS, fewest: int = 1000, merge: MergeConfig = AS_PUBLISHED, empty: int = 0,
     ) -> "SkyScan":  # fmt: skip
         """Write down a search, or open it if the same one is there already.
 
@@ -185,7 +189,7 @@ class SkyScan:
         Args:
             directory: of the search; on a disk that all workers see under this path.
             stars: with ra, dec, pmra, pmdec, and as far as they are there colour, magnitude, errors of the proper
-                motions and source_id, without which the number of a star stands for it: the path of a file that
+                motions and source_id, one a star, without which its number stands for it: the path of a file that
                 `clearview.read_catalog` reads or of anything that `clearview.open_catalog` opens; or a `Catalog`; or a
                 `LargeCatalog`, such as of a Dask DataFrame or LSDB catalogue.
             patches: to search, by default `tile_sky()`.
@@ -193,16 +197,26 @@ class SkyScan:
             zones: pieces of the sky whose stars are left out.
             fewest: stars that a patch has to have.
             merge: when what two patches found is one stream.
+            empty: how many empty patches made from each (`null_scans`) are searched likewise, so that `candidates`
+                tells how likely each is a fluke. Each takes about as long as its patch, with a ``method`` once more
+                for the scores.
 
         Raises:
             FileExistsError: if another search is there, or what it or somebody else left.
-            FileNotFoundError, KeyError, ValueError: if there are no such stars, or they lack a column.
+            FileNotFoundError, KeyError, ValueError: if there are no such stars, they lack a column, or, as far as that
+                is seen without reading all files, do not have a source_id each; patches where it is seen later are
+                refused.
             TypeError: for an argument of another kind.
         """
         directory = checks.full_path(directory)
         chosen: ScanConfig = checks.a(ScanConfig() if config is None else config, ScanConfig, "a ScanConfig")
         checks.a(merge, MergeConfig, "a MergeConfig")
         checks.number("fewest", fewest, 1, whole=True)
+        checks.number("empty", empty, 0, 10_000, whole=True)
+        if empty and chosen.method is not None and chosen.sky:
+            raise ValueError(
+                "Expected scores that know nothing of the sky for empty patches, got sky=True; pass empty=0."
+            )
         patches = tile_sky() if patches is None else list(patches)
         if not 1 <= len(patches) <= 10_000:
             raise ValueError(f"Expected 1 to 10,000 patches, got {len(patches):,}; search others apart.")
@@ -218,7 +232,7 @@ class SkyScan:
         plan = json.loads(json.dumps({
             "patches": [dataclasses.astuple(p) for p in patches], "zones": [dataclasses.astuple(z) for z in zones],
             "config": chosen.to_dict(), "merge": dataclasses.asdict(merge), "fewest": fewest,
-            "data": dataclasses.asdict(source),
+            "empty": empty, "data": dataclasses.asdict(source),
             "versions": {"clearview": clearview.__version__, "jax": jax.__version__, "numpy": np.__version__},
         }))  # fmt: skip
         if not new:
@@ -254,9 +268,12 @@ class SkyScan:
 
         Raises:
             ImportError: without Dask's ``distributed``.
+            RuntimeError: if none of the processes on this machine comes up, as in a script that does not have this
+                below ``if __name__ == "__main__":``, which they import first.
             FileNotFoundError, ValueError: before any work, if the stars are not there or not the same any more.
         """
         checks.number("workers", workers, 1, 10_000, whole=True)
+        _refuse_in_import(client)
         self._asked.unlink(missing_ok=True)
         self._check_stars()
         now = {"clearview": clearview.__version__, "jax": jax.__version__, "numpy": np.__version__}
@@ -309,13 +326,37 @@ class SkyScan:
         return {n: load_scan(self._path(n)) for n in numbers if self._state(n, verify=False) == "finished"}
 
     def candidates(self) -> Table:
-        """Streams over the sky, of the patches that are searched so far; see `merge_scans`."""
-        table: Any = merge_scans(self.scans(), self.patches, self.merge)[0]
+        """Streams over the sky, of the patches that are searched so far; see `merge_scans`.
+
+        If ``empty`` patches were searched, too, `Null.judge` tells of the strongest part of each stream, by those of
+        all patches and for as many patches as are searched: ``p_fluke``, the probability that chance makes a candidate
+        as strong anywhere in as many empty patches, and so after all places that were looked at; ``p_extrapolated``;
+        and ``false_alarms``, candidates as strong that as many empty patches have on average. Patches that overlap are
+        counted as if they did not. p_fluke cannot be lower than about 1 / ``empty``, however strong a candidate is.
+        """
+        scans = self.scans()
+        table: Any = merge_scans(scans, self.patches, self.merge)[0]
+        if self.empty and len(table):
+            told = [np.array(one, float) for number in scans for one in self._record(number)["empty"]]
+            null = Null(np.array([one.max(initial=0.0) for one in told]), tuple(told), "permuted", np.nan)
+            best = [tuple(map(int, parts.split(",")[0].split(":"))) for parts in table["parts"]]
+            strongest: Any = Table({"strength": [scans[number].candidates["strength"][row] for number, row in best]})
+            judged: Any = null.judge(
+                dataclasses.replace(scans[best[0][0]], candidates=strongest), len(scans)
+            ).candidates
+            for name in judged.colnames[1:]:
+                table[name] = judged[name]
         states = [self._state(number, verify=False) for number in range(len(self.patches))]
         table.meta |= {
             "patches": len(self.patches), "searched": states.count("finished"), "refused": states.count("refused"),
+            "empty": self.empty,
         }  # fmt: skip
         return table
+
+    def tracks(self) -> Table:
+        """Points along each of `candidates`, which `clearview.figures.sky_map` draws; see `tracks_of`."""
+        scans = self.scans()
+        return tracks_of(merge_scans(scans, self.patches, self.merge)[0], scans, self.patches)
 
     def members(self, number: int) -> Table:
         """The stars near a candidate of `candidates`, each once, with the highest of its probabilities."""
@@ -367,11 +408,13 @@ class SkyScan:
         told = _record(self.directory / f"{number:04d}.json")
         return told if told.get("task") == self._tasks[number] else {}
 
-    def _tell(self, number: int, state: str, message: str, stars: int = 0, seconds: float = 0.0) -> str:
+    def _tell(
+        self, number: int, state: str, message: str, stars: int = 0, seconds: float = 0.0, empty: Sequence[Any] = ()
+    ) -> str:
         told = {
             "state": state, "message": message, "stars": stars, "seconds": seconds, "memory_mb": _peak_memory_mb(),
             "first": not _searched, "sha256": _sha256(self._path(number)) if state == "finished" else "",
-            "task": self._tasks[number],
+            "task": self._tasks[number], "empty": [[float(one) for one in strengths] for strengths in empty],
         }  # fmt: skip
         write_whole(self.directory / f"{number:04d}.json", json.dumps(told).encode())
         self._log(f"Patch {number}: {state}. {message}")
@@ -398,7 +441,7 @@ class SkyScan:
     def _stars(self, number: int) -> Catalog:
         """Of the circle of a patch."""
         patch = self.patches[number]
-        large = _opened(str(self.directory / self._source.path), self._source.columns)
+        large = _opened(str(self.directory / self._source.path), self._source.columns, self._source.digest)
         return large.around(patch.center, patch.radius)
 
     def _progress(self, state: str, states: Mapping[int, str], workers: int | None = None) -> SkyProgress:
@@ -415,20 +458,22 @@ class SkyScan:
         )  # fmt: skip
 
     def _search(self, left, states, client, workers: int, on_progress: OnSky) -> str:
-        with _workers(client, workers) as submit:
+        with _workers(client, workers) as (submit, check):
             # The time is there because Dask would take equal calls for one.
             waiting = {submit(search, str(self.directory), number, time.time_ns()): number for number in left}
             again: list[tuple[float, int]] = []
             told = time.monotonic()
             try:
                 while waiting or again:
+                    check()
                     for future in [future for future in waiting if future.done()]:
                         number = waiting.pop(future)
                         try:
                             states[number] = future.result()
                         except Exception as error:  # the worker died, or could not begin
                             states[number] = self._tell(number, "failed", checks.sentence(error))
-                        if states[number] == "busy":  # another run is at it
+                        # Another run is at it; or it was asked to stop, which another run may have taken back.
+                        if states[number] in ("busy", "cancelled"):
                             again.append((time.monotonic() + POLL, number))
                     due = [number for when, number in again if when <= time.monotonic()]
                     again = [(when, number) for when, number in again if when > time.monotonic()]
@@ -437,6 +482,7 @@ class SkyScan:
                         told = time.monotonic()
                         if on_progress(self._progress("running", states, workers)) is False:
                             self.cancel()
+                            break
                     if self._asked.exists():
                         break
                     time.sleep(POLL / 20)
@@ -446,7 +492,7 @@ class SkyScan:
             finally:
                 for future in waiting:
                     future.cancel()
-        if self._asked.exists():
+        if waiting or again:
             return "cancelled"
         return "failed" if "failed" in states.values() else "finished"
 
@@ -454,15 +500,20 @@ class SkyScan:
 def scan_sky(
     stars, directory, patches: Sequence[Patch] | None = None, config: ScanConfig | None = None, *, client: Any = None,
     workers: int = 2, on_progress: OnSky = None, zones: Sequence[Patch] = CLOUDS, fewest: int = 1000,
-    merge: MergeConfig = AS_PUBLISHED,
+    merge: MergeConfig = AS_PUBLISHED, empty: int = 0,
 ) -> SkyScan:  # fmt: skip
     """Search patches of the sky for streams, or go on where a run was stopped: `SkyScan.create` and `SkyScan.run`.
 
+    The processes on this machine import the script that begins them, so it has to have the call below
+    ``if __name__ == "__main__":``; a notebook or a prompt needs no such line, and nor does a ``client``.
+
     Example:
-        >>> sky = scan_sky("gaia", "search", tile_sky())  # doctest: +SKIP
-        >>> sky.candidates()  # doctest: +SKIP
+        >>> if __name__ == "__main__":  # doctest: +SKIP
+        ...     sky = scan_sky("gaia", "search", tile_sky())
+        ...     sky.candidates()
     """
-    sky = SkyScan.create(directory, stars, patches, config, zones=zones, fewest=fewest, merge=merge)
+    _refuse_in_import(client)
+    sky = SkyScan.create(directory, stars, patches, config, zones=zones, fewest=fewest, merge=merge, empty=empty)
     sky.run(client=client, workers=workers, on_progress=on_progress)
     return sky
 
@@ -499,23 +550,52 @@ def search(directory, number: int, unique: int = 0) -> str:
             sky._log(traceback.format_exc())
             return sky._tell(number, "failed", checks.sentence(error))
         try:
-            patch = sky.patches[number]
-            inside = patch.of(found, without=sky.zones, fewest=sky.fewest)
+            inside = sky.patches[number].of(found, without=sky.zones, fewest=sky.fewest)
             stars = len(inside)
-            scan = scan_patch(inside, sky.config, on_progress=lambda _: not sky._asked.exists())
-            if scan.stopped != "finished":
-                return "cancelled"
-            scan.save(sky._path(number), overwrite=True)
+            check_identifiers(inside["source_id"])
         except ValueError as error:
             return sky._tell(number, "refused", checks.sentence(error), stars)
+        try:
+            stopped: list[bool] = []
+
+            def going(_) -> bool:
+                stopped.extend([True] * sky._asked.exists())
+                return not stopped
+
+            scan = scan_patch(inside, sky.config, on_progress=going)
+            if scan.stopped != "finished":
+                return "cancelled"
+            empty: tuple[np.ndarray, ...] = ()
+            if sky.empty:
+                empty = null_scans(inside, sky.config, n=sky.empty, scan=scan, on_progress=going).strengths
+                if stopped:
+                    return "cancelled"
+            scan.save(sky._path(number), overwrite=True)
         except Exception as error:  # the other patches may be well
+            if isinstance(error, ValueError) and _refuses(inside, sky.config):
+                return sky._tell(number, "refused", checks.sentence(error), stars)
             sky._log(traceback.format_exc())
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             said = f"Expected room for a scan in {sky.directory}, the disk is full; free some and run again."
             return sky._tell(number, "failed", said if full else checks.sentence(error), stars)
-        state = sky._tell(number, "finished", scan.message, stars, time.monotonic() - began)
+        state = sky._tell(number, "finished", scan.message, stars, time.monotonic() - began, empty)
         _searched.append(number)
         return state
+
+
+def _refuses(stars: Catalog, config: ScanConfig) -> bool:
+    """Whether these stars cannot be searched however often that is tried, which a search says before it begins."""
+    try:
+        view_of(stars, config)
+    except ValueError:
+        return True
+    if config.method is None:
+        return False
+    for scan in SCANS:
+        with suppress(ValueError):
+            signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+            return False
+    return True
 
 
 # ---- the stars -------------------------------------------------------------------------------------------------------
@@ -582,7 +662,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _tasks_of(plan: Mapping[str, Any]) -> list[str]:
     """For each patch what recognises all that its scan depends on."""
-    same = [plan["data"]["digest"], *(plan[name] for name in ("zones", "fewest", "config"))]
+    same = [plan["data"]["digest"], *(plan[name] for name in ("zones", "fewest", "empty", "config"))]
     return [hashlib.sha256(json.dumps([patch, *same]).encode()).hexdigest()[:16] for patch in plan["patches"]]
 
 
@@ -596,6 +676,8 @@ def _read(path: Path) -> Catalog | LargeCatalog:
 
 def _there(stars: Catalog, columns: Sequence[str]) -> tuple[str, ...]:
     stars.require(_NEEDED)
+    if "source_id" in stars:
+        check_identifiers(stars["source_id"])
     return tuple(name for name in dict.fromkeys(columns) if name in stars)
 
 
@@ -618,24 +700,43 @@ def _write_batches(stars: LargeCatalog, columns: Sequence[str], folder: Path) ->
         batch = batch.only(columns)
         if "source_id" not in columns:
             batch = batch.with_columns({"source_id": first + np.arange(len(batch))})
+        check_identifiers(batch["source_id"])
         batch.write(folder / f"{count:06d}.parquet")
         first += len(batch)
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str, columns: tuple[str, ...]) -> LargeCatalog:
-    """The catalogue of a worker, which looks through many files once."""
+def _opened(path: str, columns: tuple[str, ...], digest: str) -> LargeCatalog:
+    """The catalogue of a worker, which looks through many files once; of other files if the digest is another."""
     return open_catalog(path, columns=columns)
 
 
 # ---- the workers -----------------------------------------------------------------------------------------------------
 
 
+_GUARD = (
+    'put what runs the search in a script below if __name__ == "__main__":, since its workers import the script first '
+    "(what they said stands above)."
+)
+
+
+def _refuse_in_import(client: Any) -> None:
+    """A worker that imports the script of its run must not begin a run of its own.
+
+    Raises:
+        RuntimeError: there; not in processes that are past that, such as the workers of somebody else.
+    """
+    if client is None and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(f"Expected a search by the process that began, got one by a worker of it; {_GUARD}")
+
+
 @contextmanager
-def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
-    """How to submit work; our own workers are killed in the end, whatever they are at."""
+def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Callable[[], None]]]:
+    """How to submit work, and what raises if nobody will ever do it; our own workers are killed in the end, whatever
+    they are at.
+    """
     if hasattr(client, "submit"):
-        yield client.submit
+        yield client.submit, lambda: None
         return
     try:
         import distributed
@@ -646,7 +747,7 @@ def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
         ) from None
     if client is not None:
         with distributed.Client(client) as made:
-            yield made.submit
+            yield made.submit, lambda: None
         return
     own: Any = distributed.LocalCluster
     cluster = own(
@@ -661,6 +762,16 @@ def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
+    began, came = time.monotonic(), []
+
+    def check() -> None:
+        if came or cluster.scheduler.workers:
+            came.append(True)
+            return
+        nannies = list(cluster.workers.values())
+        if (nannies and all(nanny.status.name == "failed" for nanny in nannies)) or time.monotonic() - began > PATIENCE:
+            raise RuntimeError(f"Expected workers of this run, got none of {workers} that began; {_GUARD}")
+
     def close() -> None:
         with suppress(Exception):  # nobody waits for what it may say of workers that were killed
             made.close()
@@ -668,7 +779,7 @@ def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
 
     try:
         cluster.scale(workers)  # does not wait until they are there
-        yield made.submit
+        yield made.submit, check
     finally:
         kill()  # what they have done is on the disk; asked to end, they take seconds
         threading.Thread(target=close, daemon=True, name="clearview-workers").start()
