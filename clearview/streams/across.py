@@ -207,9 +207,9 @@ def tracks_of(table: Table, scans: Mapping[int, Scan], patches: Sequence[Patch])
     """The tracks of streams over the sky, point by point, as `clearview.figures.sky_map` draws them.
 
     Args:
-        table: of `merge_scans`, or rows of it.
-        scans: and
-        patches: as they were given there.
+        table: that `merge_scans` made
+        scans: of these,
+        patches: in these.
 
     Returns:
         ``stream``, the row of the table; ``reference``, the part "patch:row", each of which has a line of its own;

@@ -55,7 +55,7 @@ PATIENCE = 300.0
 POLL = 1.0
 """Seconds between two calls of ``on_progress``, and until a patch that another run searches is asked for again."""
 
-_WHAT, _VERSION, _MADE_BY = "search", 1, "SkyScan.create"
+_WHAT, _VERSION, _MADE_BY = "search", 2, "SkyScan.create"
 _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
@@ -844,7 +844,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(progress)
         with suppress(ValueError):  # of no patch yet
             print(f"200 patches on {given.workers} such workers: {sky.estimate(200, given.workers)}.")
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         print(checks.sentence(error), file=sys.stderr)
         return 1
     return 0 if progress.state == "finished" else 1
