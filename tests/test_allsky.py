@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +19,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from clearview.catalogs import Box, open_catalog, partitions
+from clearview.figures import frame_of, sky_map
 from clearview.mocks import Stream, inject, mock_patch
-from clearview.streams import Patch, ScanConfig, allsky, scan_patch
+from clearview.streams import Cwola, Patch, ScanConfig, allsky, null_scans, scan_patch
 from clearview.streams.across import merge_scans, protostreams_of
 from clearview.streams.allsky import SkyScan, cost_of, scan_sky, search
 
@@ -87,7 +91,7 @@ def run(*given, **named):
 
 def test_a_stream_of_several_patches_is_one(stars, scans, table):
     first = table[0]
-    assert first["patches"].split(",") >= ["0", "1"]
+    assert set(first["patches"].split(",")) >= {"0", "1"}
     parts = [tuple(map(int, part.split(":"))) for part in first["parts"].split(",")]
     assert all(row == 0 for _, row in parts)  # the strongest of each patch that it comes through
     squares = [scans[number].candidates["strength"][row] ** 2 for number, row in parts]
@@ -99,6 +103,8 @@ def test_a_stream_of_several_patches_is_one(stars, scans, table):
     assert len(found) == first["members"]
     assert np.isin(found, true).mean() > 0.9
     assert np.isin(true, found).mean() > 0.9  # also those that one patch alone has
+    assert np.isnan(first["offset"]) or first["offset"] < 1  # of a known track, if one lies there
+    assert table["offset"].unit == "deg"
     assert first["length"] == pytest.approx(0.9 * 34, abs=1.5)
     assert all(table["strength"][1:] < first["strength"])
     place = stars.take(stars["origin"] == 1)
@@ -147,15 +153,80 @@ def test_a_search_writes_what_it_found(stars, fake, table, tmp_path):
     assert sky.scan(0).digest == PATCHES[0].of(stars).digest(("lon", "lat", "pm_lon", "pm_lat"))
 
 
+def test_tracks_of_what_was_found_on_a_map(stars, fake, scans, tmp_path):
+    sky = run(stars, tmp_path / "sky", PATCHES, CONFIG)
+    tracks, table = sky.tracks(), sky.candidates()
+    assert list(dict.fromkeys(tracks["stream"])) == [str(row) for row in range(len(table))]
+    first = tracks[tracks["stream"] == "0"]
+    assert list(dict.fromkeys(first["reference"])) == table["parts"][0].split(",")
+    part = first[first["reference"] == first["reference"][0]]
+    middle = part[len(part) // 2]
+    assert [middle[n] for n in ("ra", "dec", "pmra", "pmdec")] == [table[n][0] for n in ("ra", "dec", "pmra", "pmdec")]
+    number, row = map(int, first["reference"][0].split(":"))
+    ends = [scans[number].candidates[name][row] for name in ("first", "last")]
+    away = SkyCoord(part["ra"][0], part["dec"][0], unit="deg").separation(
+        SkyCoord(part["ra"][-1], part["dec"][-1], unit="deg")
+    )
+    assert away.deg == pytest.approx(np.ptp(ends), rel=0.05)
+    assert first["ra"].unit == "deg"
+    drawn, same = (frame_of(sky_map(given)) for given in (sky, tracks))
+    assert drawn["layers"] == same["layers"]
+    assert drawn["title"].startswith(f"{len(table)} candidate")
+    with pytest.raises(KeyError, match=r"with stream, ra and dec, got none called stream; of a search .* pass tracks"):
+        sky_map(table)
+
+
 def test_real_patches_as_workers_search_them(stars, scans, tmp_path):
     """Without the fake: what is read from the files is what is in memory, up to the order of the stars."""
-    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES[:1], CONFIG)
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES[:1], CONFIG, empty=1)
     assert search(sky.directory, 0) == "finished"
     found = sky.scan(0)
+    null = null_scans(sky.patches[0].of(sky._stars(0)), CONFIG, n=1, scan=found)
+    assert sky._record(0)["empty"] == [null.strengths[0].tolist()]
+    assert sky.candidates()["p_fluke"][0] == pytest.approx(0.5)  # one patch, and one without anything so strong
     assert found.stars == scans[0].stars
     np.testing.assert_allclose(found.candidates["strength"][0], scans[0].candidates["strength"][0], rtol=1e-3)
     assert search(sky.directory, 0) == "finished"
     assert sky.estimate(10, 1).patches == 1
+
+
+def test_how_likely_streams_over_the_sky_are_flukes(stars, scans, fake, table, tmp_path, monkeypatch):
+    """By the strongest part, all empty patches, and as many patches as were searched."""
+    strongest = [max(scans[int(n)].candidates["strength"][int(k)] for n, k in (p.split(":") for p in parts.split(",")))
+                 for parts in table["parts"]]  # fmt: skip
+    made, asked = iter(range(100)), []
+
+    def empty_ones(inside, config, *, n, scan, on_progress):
+        asked.append((len(inside), n, scan.stars))
+        first = next(made) == 0  # one patch alone has empty ones with something as strong as the strongest
+        one = np.array([strongest[0] + 1, strongest[0]] if first else [])
+        return SimpleNamespace(strengths=(one, *[np.array([1.0])] * (n - 1)))
+
+    monkeypatch.setattr(allsky, "null_scans", empty_ones)
+    sky = run(stars, tmp_path / "sky", PATCHES, CONFIG, empty=3)
+    assert all(one == (one[0], 3, one[0]) for one in asked)
+    found = Table.read(sky.directory / "candidates.ecsv")
+    assert found["p_fluke"][0] == pytest.approx(1 - (1 - 2 / 16) ** 5)
+    assert found["false_alarms"][0] == pytest.approx(5 * 2 / 15)
+    weakest = int(np.argmin(strongest))
+    assert found["p_fluke"][weakest] == pytest.approx(1 - (1 - (1 + 1) / 16) ** 5)
+    assert found.meta["empty"] == 3
+    assert "p_fluke" not in table.colnames
+    with pytest.raises(FileExistsError, match="other empty"):
+        SkyScan.create(sky.directory, stars, PATCHES, CONFIG)
+    with pytest.raises(ValueError, match="Expected scores that know nothing of the sky for empty patches"):
+        SkyScan.create(tmp_path / "b", stars, PATCHES, ScanConfig.as_published(), empty=3)
+
+
+def test_cancelled_among_the_empty_patches(stars, fake, tmp_path, monkeypatch):
+    def empty_ones(inside, config, *, n, scan, on_progress):
+        SkyScan(tmp_path / "sky").cancel()
+        assert on_progress(None) is False
+        return SimpleNamespace(strengths=(np.array([1.0]),))
+
+    monkeypatch.setattr(allsky, "null_scans", empty_ones)
+    sky = run(stars, tmp_path / "sky", PATCHES[:1], CONFIG, empty=3)
+    assert (sky.status.done, sky.scans()) == (0, {})
 
 
 def test_what_a_kill_leaves_changes_nothing(stars, fake, tmp_path):
@@ -178,7 +249,7 @@ def test_what_a_kill_leaves_changes_nothing(stars, fake, tmp_path):
     other._path(0).write_bytes(whole._path(0).read_bytes())  # of another search
     fake.asked.clear()
     assert sky.run(client=Here()).state == "finished"
-    assert fake.asked == [1, 2, 3, 4]
+    assert fake.asked == [0, 1, 2, 3, 4]
     assert (sky.directory / "candidates.ecsv").read_bytes() == wanted
     assert sorted(p.name for p in sky.directory.glob("*.damaged*")) == [
         f"000{n}.scan.parquet.damaged" for n in (1, 2, 3)
@@ -211,20 +282,21 @@ def test_two_runs_side_by_side(stars, fake, tmp_path):
 
 
 def test_one_patch_does_not_end_the_others(stars, fake, tmp_path):
-    fake.fail = {1: RuntimeError("out of order today"), 2: ValueError("Expected more stars, got few; choose others.")}
+    fake.fail = {1: RuntimeError("out of order today"), 2: np.linalg.LinAlgError("Singular matrix")}  # a ValueError
     sky = run(stars, tmp_path / "sky", [*PATCHES, NOWHERE], CONFIG)
     status = sky.status
-    assert (status.state, status.done, status.refused, status.failed) == ("failed", 5, 2, 1)
+    assert (status.state, status.done, status.refused, status.failed) == ("failed", 4, 1, 2)
     assert "out of order today" in status.message
+    assert "Singular matrix" in sky._record(2)["message"]
     with pytest.raises(ValueError, match=r"Expected a patch that was searched, 5 was not: Expected stars within 15"):
         sky.scan(5)
     assert not (sky.directory / "candidates.ecsv").exists()
     assert "Traceback" in (sky.directory / "log.txt").read_text()
     fake.fail, fake.asked[:] = None, []
     assert sky.run(client=Here()).state == "finished"
-    assert fake.asked == [1]  # what cannot be searched is not asked for again
-    assert len(sky.scans()) == 4
-    assert Table.read(sky.directory / "candidates.ecsv").meta["refused"] == 2
+    assert fake.asked == [1, 2]  # what cannot be searched is not asked for again
+    assert len(sky.scans()) == 5
+    assert Table.read(sky.directory / "candidates.ecsv").meta["refused"] == 1
 
 
 def test_too_few_stars(stars, tmp_path):
@@ -234,6 +306,20 @@ def test_too_few_stars(stars, tmp_path):
     assert len(sky.candidates()) == 0
     with pytest.raises(ValueError, match="Expected at least one patch that was searched, got none"):
         sky.estimate()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (ScanConfig(fewest=10**6), "fiducial stars to search"),
+        (ScanConfig(method=Cwola(), width=500.0), "on either side"),
+    ],
+)
+def test_what_no_search_could_search_is_refused(stars, config, words, tmp_path):
+    """By the search itself, not by the stand-in."""
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES[:1], config)
+    assert search(sky.directory, 0) == "refused"
+    assert words in sky._record(0)["message"]
 
 
 def test_a_worker_that_dies(stars, fake, tmp_path):
@@ -269,6 +355,21 @@ def test_cancel_and_go_on(stars, fake, tmp_path, monkeypatch):
     fake.pause, before = 0.0, list(sky.directory.glob("*.scan.parquet"))
     assert sky.run(client=Here()).state == "finished"
     assert len(fake.asked) <= 5 + (5 - len(before))
+
+
+def test_a_patch_that_another_run_called_back_is_searched(stars, fake, tmp_path, monkeypatch):
+    """A worker saw that it was to stop; since then another run has begun and taken that back."""
+    monkeypatch.setattr(allsky, "POLL", 0.1)
+    asked = []
+
+    class Late(Here):
+        def submit(self, work, *given):
+            asked.append(given[1])
+            return super().submit((lambda *_: "cancelled") if asked.count(1) == 1 and given[1] == 1 else work, *given)
+
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    assert sky.run(client=Late()).state == "finished"
+    assert (asked.count(1), sky.status.done) == (2, 5)
 
 
 def split(stars, folder, name, width=10.0):
@@ -350,6 +451,73 @@ def test_without_identifiers_a_star_is_its_number(stars, fake, tmp_path):
     np.testing.assert_array_equal(patch["ra"], stars["ra"][patch["source_id"]])
 
 
+def test_text_identifies_stars_too(stars, scans, table):
+    """As in a scan from memory, and in one from a file, where text is no NumPy string."""
+    named = {}
+    for number, scan in scans.items():
+        members = [m.copy() for m in scan.members]
+        for one in members:
+            one["source_id"] = np.array([f"Gaia DR3 {n}" for n in one["source_id"]], object if number % 2 else str)
+        named[number] = dataclasses.replace(scan, members=members)
+    found, tables = merge_scans(named, PATCHES)
+    for name in table.colnames:
+        np.testing.assert_array_equal(found[name], table[name])
+    assert str(tables[0]["source_id"][0]).startswith("Gaia DR3 ")
+
+
+def with_ids(stars, ids):
+    return stars.with_columns({"source_id": ids})
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (lambda n: np.zeros(n, int), "14,999 with that of another"), (lambda n: np.arange(n) - 3, "got 3 without"),
+        (lambda n: np.ma.masked_less(np.arange(n), 7), "got 7 without"), (lambda n: np.arange(n) + 0.0, "got float64"),
+        (lambda n: np.where(np.arange(n) < 2, "", np.arange(n).astype(str)), "got 2 without"),
+    ],
+)  # fmt: skip
+def test_stars_that_are_not_known_apart_are_refused(ids, words, stars, tmp_path):
+    few = with_ids(stars.take(np.arange(len(stars)) < 15_000), ids(15_000))
+    with pytest.raises(ValueError, match=words):
+        SkyScan.create(tmp_path / "a", few, PATCHES, CONFIG)
+    path = write(few, tmp_path / "stars.parquet")
+    with pytest.raises(ValueError, match=words):
+        SkyScan.create(tmp_path / "b", path, PATCHES, CONFIG)
+    assert not (tmp_path / "b").exists()
+
+
+def test_stars_that_are_seen_late_not_to_be_known_apart(stars, fake, scans, tmp_path):
+    """In a second file, of which nothing is read before its patch is searched; and in a second patch."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number, part in enumerate((stars["dec"] < 15, stars["dec"] >= 15)):
+        few = stars.take(part)
+        write(with_ids(few, np.arange(len(few)) % (10**9 if number == 0 else 100)), folder / f"{number}.parquet")
+    sky = run(folder, tmp_path / "sky", PATCHES[:1], CONFIG)
+    assert sky.status.refused == 1
+    assert "Expected a source_id of its own for each of" in sky._record(0)["message"]
+    numbered = dict(scans)
+    for number, scan in scans.items():
+        members = [m.copy() for m in scan.members]
+        for one in members:
+            one["source_id"] = np.arange(len(one))
+        numbered[number] = dataclasses.replace(scan, members=members)
+    with pytest.raises(ValueError, match="Expected stars of one place for each source_id"):
+        merge_scans(numbered, PATCHES)
+
+
+def test_a_search_made_anew_at_the_same_path(stars, tmp_path):
+    """The files that were there before are not looked for."""
+    for few in (stars, stars.take(stars["ra"] < 180)):
+        path = write(few, tmp_path / "stars.parquet") if not (tmp_path / "stars.parquet").exists() else None
+        if path is None:
+            few.write(tmp_path / "stars.parquet", overwrite=True)
+        shutil.rmtree(tmp_path / "sky", ignore_errors=True)
+        sky = SkyScan.create(tmp_path / "sky", tmp_path / "stars.parquet", PATCHES, CONFIG)
+        assert len(sky._stars(0)) == np.count_nonzero(PATCHES[0].contains(few["ra"], few["dec"]))
+
+
 def test_a_patch_reads_the_files_that_touch_it(stars, tmp_path, monkeypatch):
     folder, read = split(stars, tmp_path / "parts", "part-{}.parquet", width=5.0), []
     tables = partitions.ParquetPart.tables
@@ -381,6 +549,37 @@ def test_other_plans_are_refused(stars, fake, tmp_path):
     plan.unlink()
     with pytest.raises(FileNotFoundError, match=r"Expected a search in .*, got no plan.json there"):
         SkyScan(sky.directory)
+
+
+def test_what_is_finished_is_kept_for_the_same_search_alone(stars, fake, tmp_path):
+    path, other = write(stars, tmp_path / "a.parquet"), write(stars.take(stars["origin"] == 0), tmp_path / "b.parquet")
+    sky = run(path, tmp_path / "sky", PATCHES, CONFIG)
+    fake.asked.clear()
+    smaller = [dataclasses.replace(patch, radius=12.0) for patch in PATCHES]
+    for change in (
+        {"stars": other}, {"patches": smaller}, {"patches": PATCHES[:2]}, {"zones": ()}, {"fewest": 10},
+        {"config": ScanConfig(method=None, weakest=7)},
+    ):  # fmt: skip
+        (sky.directory / "plan.json").unlink(missing_ok=True)
+        given = {"stars": path, "patches": PATCHES, "config": CONFIG, **change}
+        with pytest.raises(FileExistsError, match=r"which holds 0000.json of something else"):
+            SkyScan.create(sky.directory, **given)
+    assert SkyScan.create(sky.directory, path, PATCHES, CONFIG).run(client=Here()).state == "finished"
+    assert fake.asked == []
+    one = SkyScan.create(tmp_path / "one", other, PATCHES, CONFIG)
+    for name in ("0000.json", "0000.scan.parquet"):
+        (one.directory / name).write_bytes((sky.directory / name).read_bytes())
+    assert (one.status.done, one.scans()) == (0, {})
+    one.run(client=Here())
+    assert sorted(fake.asked) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["candidates.ecsv", "0003.scan.parquet", "0000.json"])
+def test_what_others_left_is_not_overwritten(name, stars, tmp_path):
+    (tmp_path / name).write_text("my own work")
+    with pytest.raises(FileExistsError, match=rf"got .*, which holds {name} of something else; choose another"):
+        SkyScan.create(tmp_path, stars, PATCHES, CONFIG)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_stars_that_have_changed_are_refused(stars, fake, tmp_path):
@@ -520,6 +719,39 @@ def test_own_processes_are_killed_when_cancelled(stars, tmp_path):
         assert time.monotonic() < until
         time.sleep(0.1)
     assert sky.run().state == "finished"
+
+
+def test_a_worker_that_imports_the_script_begins_no_search(stars, tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(RuntimeError, match=r"got one by a worker of it; put what runs the search in a script below if"):
+        scan_sky(stars, tmp_path / "sky", PATCHES, CONFIG)
+    assert not (tmp_path / "sky").exists()
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    with pytest.raises(RuntimeError, match="got one by a worker of it"):
+        sky.run()
+
+
+def test_a_run_without_workers_says_so(stars, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(allsky, "PATIENCE", 0.0)
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    with pytest.raises(RuntimeError, match="Expected workers of this run, got none of 2 that began; put what runs"):
+        sky.run()
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_ends_with_a_sentence(stars, tmp_path):
+    sky = SkyScan.create(tmp_path / "sky", stars, PATCHES, CONFIG)
+    script = tmp_path / "script.py"
+    script.write_text(f"from clearview.streams.allsky import SkyScan\nSkyScan({str(sky.directory)!r}).run()\n")
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=280, cwd=Path(__file__).parent.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "RuntimeError: Expected workers of this run, got none of 2 that began; put what runs" in done.stderr
+    assert "Expected a search by the process that began, got one by a worker of it" in done.stderr
+    assert sky.status.done == 0
 
 
 def test_the_command_line(stars, fake, tmp_path, capsys):

@@ -115,7 +115,8 @@ def sky_map(
 
     Args:
         candidates: table with ``stream`` and ``ra``, ``dec`` or ``l``, ``b`` [deg]: points along each candidate in
-            their order, of which every name is one; astropy, pandas, a catalogue, or a mapping of columns.
+            their order, of which every name is one; astropy, pandas, a catalogue, or a mapping of columns. Or the
+            `clearview.SkyScan` whose ``tracks`` they are.
         known: tracks likewise, such as `clearview.streams.known_streams`; several ``reference`` of a stream are lines
             of their own.
         labels: names that are written beside their lines; by default those of the candidates, or of the known streams
@@ -127,6 +128,7 @@ def sky_map(
         ValueError: if columns differ in length or there are neither candidates nor known streams.
     """
     number("plane", plane, 0, 90)
+    candidates = candidates.tracks() if callable(getattr(candidates, "tracks", None)) else candidates
     tables = {"known streams": known, "candidates": candidates}  # candidates lie above
     found = {kind: _lines(table) for kind, table in tables.items() if table is not None}
     if not found:
@@ -170,6 +172,11 @@ def _lines(table: Any) -> dict[tuple[str, str], np.ndarray]:
 
     columns = getattr(table, "colnames", getattr(table, "columns", table))
     galactic = "l" in columns and "b" in columns
+    if absent := [name for name in ("stream", *(("l", "b") if galactic else ("ra", "dec"))) if name not in columns]:
+        raise KeyError(
+            f"Expected points along streams, with stream, ra and dec, got none called {' and '.join(absent)}; of a "
+            "search of the sky pass tracks() instead of candidates()."
+        )
     names = [str(k) for k in table["stream"]]
     references = [str(k) for k in table["reference"]] if "reference" in columns else [""] * len(names)
     first, second = (np.asarray(table[k], float) for k in (("l", "b") if galactic else ("ra", "dec")))

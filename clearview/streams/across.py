@@ -13,20 +13,14 @@ from astropy import units as u
 from astropy.table import Table, unique, vstack
 
 from clearview.catalogs.frames import basis
-from clearview.mocks.patch import from_patch
-from clearview.streams.found import Scan
-from clearview.streams.known import match_known
+from clearview.streams.found import Scan, places_of, track_of_candidate
+from clearview.streams.known import nearest_known
 from clearview.streams.lines import Line
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig, Protostream, merge_patches
 from clearview.streams.regions import Patch
 
 MEMBER = 0.5
 """Probability above which a star counts as a member."""
-
-PM_OFFSET = 2.0
-"""mas/yr within which a candidate moves as a known track does."""
-
-_POINTS = 21  # of a candidate's track
 
 
 def protostreams_of(scan: Scan, center: tuple[float, float]) -> list[Protostream]:
@@ -38,25 +32,49 @@ def protostreams_of(scan: Scan, center: tuple[float, float]) -> list[Protostream
     """
     out, rows = [], cast(Any, scan.candidates)
     for row, members in zip(rows, scan.members, strict=True):
-        ids = np.asarray(members["source_id"], np.int64)[np.asarray(members["probability"]) > MEMBER]
+        ids, known = _identifiers(members["source_id"])
+        ids = ids[known & (np.asarray(members["probability"]) > MEMBER)]
         theta, r = _chord(row)
         line = Line(theta, r, float(row["strength"]), round(row["count"]), 0.0, "edge" in str(row["flags"]))
-        out.append(Protostream((), np.unique(ids[ids >= 0]), line, center))
+        out.append(Protostream((), np.unique(ids), line, center))
     return out
+
+
+def check_identifiers(column: Any) -> None:
+    """Every star has an identifier of its own, by which it is known in several patches.
+
+    Raises:
+        ValueError: if one has none, or that of another, or they are neither whole numbers nor text.
+    """
+    ids, known = _identifiers(column)
+    lost, twice = np.count_nonzero(~known), np.count_nonzero(known) - len(np.unique(ids[known]))
+    if lost or twice:
+        raise ValueError(
+            f"Expected a source_id of its own for each of {len(ids):,} stars, got {lost:,} without and {twice:,} with "
+            f"that of another; {_LEAVE}."
+        )
+
+
+_LEAVE = "correct the column, or leave it out to have the stars numbered"
+
+
+def _identifiers(column: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) identifiers, as whole numbers or text, and whether they are any."""
+    values, mask = np.ma.getdata(column), np.ma.getmaskarray(np.ma.asarray(column))
+    if values.dtype.kind == "O" and all(isinstance(value, str | None) for value in values):
+        values = np.array(["" if value is None else value for value in values], str)
+    if values.dtype.kind not in "iuU":
+        raise ValueError(f"Expected source_id as whole numbers or text, got {values.dtype}; {_LEAVE}.")
+    return values, ~mask & (values != "" if values.dtype.kind == "U" else values >= 0)
 
 
 def _chord(row: Any) -> tuple[float, float]:
     """theta, r [deg] of the straight line through both ends of a candidate's track."""
-    (x0, x1), (y0, y1) = _places(row, np.array([row["first"], row["last"]], float))
+    track = [row[name] for name in ("shift", "slope", "bend")]
+    ends = np.array([row["first"], row["last"]], float)
+    (x0, x1), (y0, y1) = places_of(ends, track, np.deg2rad(row["theta"]), row["r"])
     theta = np.arctan2(y1 - y0, x1 - x0) % np.pi
     return float(np.rad2deg(theta)), float(x0 * np.sin(theta) - y0 * np.cos(theta))
-
-
-def _places(row: Any, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x, y [deg] of places along a candidate's track [deg]."""
-    theta, t = np.deg2rad(row["theta"]), along / 10
-    across = row["r"] + row["shift"] + row["slope"] * t + row["bend"] * t**2
-    return along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)
 
 
 def merge_scans(
@@ -76,9 +94,12 @@ def merge_scans(
         what the probabilities add up to, each star once; ``ra``, ``dec`` and ``pmra``, ``pmdec`` at the middle of its
         strongest part; ``pole_ra``, ``pole_dec`` of that part's great circle; ``length`` along it that nine tenths of
         the members span; ``width`` of that part; its ``found_by`` and ``flags``, "edge" only if it lies at the edge
-        of every patch; ``known``, the track that most of it follows, if one within `PM_OFFSET` does (`match_known`),
-        with the ``overlap`` and the ``pm_offset``, NaN if that track has no proper motions. And for each the stars near
-        it, as the scans have them, each once.
+        of every patch; ``known``, the track that most of it follows, if one does that moves like it (`nearest_known`),
+        with the ``offset``, the ``overlap`` and the ``pm_offset``, NaN if that track has no proper motions. And for
+        each the stars near it, as the scans have them, each once.
+
+    Raises:
+        ValueError: if one ``source_id`` stands for stars at two places, or is neither a whole number nor text.
     """
     parts: list[Protostream] = []
     owners: dict[int, tuple[int, int]] = {}
@@ -88,8 +109,13 @@ def merge_scans(
             parts.append(part)
     if not parts:
         return Table({"strength": np.zeros(0)}), []
-    near = [table for number in sorted(scans) for table in scans[number].members]
-    stars: Any = unique(_stacked(near, ["source_id", "ra", "dec"]), "source_id")
+    near = _stacked([table for number in sorted(scans) for table in scans[number].members], ["source_id", "ra", "dec"])
+    stars: Any = unique(near, "source_id")
+    same = np.searchsorted(stars["source_id"], near["source_id"])
+    if other := np.count_nonzero(np.abs([near[name] - stars[name][same] for name in ("ra", "dec")]).max(0) > 1e-6):
+        raise ValueError(
+            f"Expected stars of one place for each source_id, got {other:,} with that of a star elsewhere; {_LEAVE}."
+        )
     # The members are those of whole patches, so that two patches share all that lies in both.
     hough = scans[min(scans)].config.hough
     radius = float(np.floor(min(p.radius for p in patches) / hough.r_step + 1e-9) * hough.r_step)
@@ -106,8 +132,8 @@ def merge_scans(
             sigma = float(scans[n].candidates["sigma"][k])  # pyright: ignore
             best[n] = max(best.get(n, 0.0), sigma if np.isfinite(sigma) else 0.0)
         pole, probability = stream.parts[0].pole, np.asarray(members["probability"], float)
-        tracks = [_track(scans[n].candidates[k], patches[n].center) for n, k in found]
-        middle = tracks[0][:, _POINTS // 2]
+        tracks = [track_of_candidate(patches[n].center, scans[n].candidates[k]) for n, k in found]
+        middle = tracks[0][:, tracks[0].shape[1] // 2]
         angle = _along(np.concatenate(tracks, 1)[:2], pole, middle[:2])
         sure = probability > MEMBER
         span = _along([np.asarray(members[name], float)[sure] for name in ("ra", "dec")], pole, middle[:2])
@@ -120,37 +146,25 @@ def merge_scans(
             "pole_ra": pole[0], "pole_dec": pole[1],
             "length": float(np.ptp(np.quantile(span, [0.05, 0.95]))) if sure.any() else 0.0,
             "width": float(row["width"]), "found_by": str(row["found_by"]), "flags": ",".join(sorted(flags)),
-            **_known(np.concatenate(tracks, 1)[:, np.argsort(angle, kind="stable")]),
+            **nearest_known(*np.concatenate(tracks, 1)[:, np.argsort(angle, kind="stable")]),
         })  # fmt: skip
         tables.append(members)
     table: Any = Table(rows=rows)
-    for name in ("ra", "dec", "pole_ra", "pole_dec", "length", "width"):
+    for name in ("ra", "dec", "pole_ra", "pole_dec", "length", "width", "offset"):
         table[name].unit = u.deg
     for name in ("pmra", "pmdec", "pm_offset"):
         table[name].unit = u.mas / u.yr
     return table, tables
 
 
-def _known(track: np.ndarray) -> dict[str, Any]:
-    matches: Any = match_known(*track)
-    for match in matches:
-        if not match["pm_offset"] > PM_OFFSET:
-            overlap, offset = float(match["overlap"]), float(match["pm_offset"])
-            return {"known": str(match["stream"]), "overlap": overlap, "pm_offset": offset}
-    return {"known": "", "overlap": np.nan, "pm_offset": np.nan}
-
-
-def _track(row: Any, center: tuple[float, float]) -> np.ndarray:
-    """(4, P) ra, dec [deg], pmra, pmdec [mas/yr] at places from end to end of a candidate."""
-    along = np.linspace(row["first"], row["last"], _POINTS)
-    x, y = _places(row, along)
-    t = (along - along[_POINTS // 2]) / 10
-    motion = (row[name] + row[f"{name}_slope"] * t for name in ("pm_lon", "pm_lat"))
-    return np.array(from_patch(center, x / np.cos(np.deg2rad(y)), y, *motion))
-
-
 def _stacked(tables: list[Table], names: list[str]) -> Any:
-    return vstack([table[names] for table in tables], metadata_conflicts="silent")
+    """The stars of all tables that have an identifier."""
+    known = []
+    for table in tables:
+        part: Any = table[names]
+        part["source_id"], rows = _identifiers(part["source_id"])
+        known.append(part[rows])
+    return vstack(known, metadata_conflicts="silent")
 
 
 def _members_of(tables: list[Table]) -> Table:
@@ -158,6 +172,31 @@ def _members_of(tables: list[Table]) -> Table:
     both = _stacked(tables, ["source_id", "ra", "dec", "probability", "motion_probability"])
     both = both[np.lexsort((-np.asarray(both["probability"]), both["source_id"]))]
     return unique(both, "source_id", keep="first")  # pyright: ignore[reportReturnType]
+
+
+def tracks_of(table: Table, scans: Mapping[int, Scan], patches: Sequence[Patch]) -> Table:
+    """The tracks of streams over the sky, point by point, as `clearview.figures.sky_map` draws them.
+
+    Args:
+        table: that `merge_scans` made
+        scans: of these,
+        patches: in these.
+
+    Returns:
+        ``stream``, the row of the table; ``reference``, the part "patch:row", each of which has a line of its own;
+        ``ra``, ``dec`` [deg], ``pmra``, ``pmdec`` [mas/yr] from one end to the other.
+    """
+    rows: list[tuple] = []
+    for stream, parts in enumerate(table["parts"] if len(table) else ()):
+        for part in str(parts).split(","):
+            number, row = map(int, part.split(":"))
+            track = track_of_candidate(patches[number].center, scans[number].candidates[row])
+            rows += [(str(stream), part, *point) for point in track.T]
+    names = "stream", "reference", "ra", "dec", "pmra", "pmdec"
+    out: Any = Table(rows=rows or None, names=names, dtype=("U8", "U16", *[float] * 4))
+    for name in names[2:]:
+        out[name].unit = u.mas / u.yr if name.startswith("pm") else u.deg
+    return out
 
 
 def _along(place: Any, pole: tuple[float, float], middle: Any) -> np.ndarray:

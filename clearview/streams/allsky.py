@@ -16,7 +16,9 @@ import errno
 import hashlib
 import io
 import json
+import multiprocessing
 import os
+import re
 import resource
 import signal
 import sys
@@ -40,24 +42,30 @@ from clearview import checks
 from clearview.catalogs import Catalog, LargeCatalog, load_prepared, open_catalog, read_catalog
 from clearview.catalogs.prepared import HEADER, unfinished
 from clearview.catalogs.select import NoStars
-from clearview.flows import CheckpointError
 from clearview.flows.checkpoint import only_one, read_plan, set_aside, write_plan, write_whole
-from clearview.streams.across import merge_scans
+from clearview.streams.across import check_identifiers, merge_scans, tracks_of
 from clearview.streams.config import ScanConfig
 from clearview.streams.found import Scan, load_scan
 from clearview.streams.merge import AS_PUBLISHED, MergeConfig
-from clearview.streams.regions import CLOUDS, Patch, tile_sky
+from clearview.streams.nulls import Null, null_scans
+from clearview.streams.regions import CLOUDS, SCANS, Patch, signal_regions, tile_sky
 from clearview.streams.scan import scan_patch
+from clearview.streams.view import fewest_of, view_of
+
+PATIENCE = 300.0
+"""Seconds that a run waits for the first worker of its own."""
 
 POLL = 1.0
 """Seconds between two calls of ``on_progress``, and until a patch that another run searches is asked for again."""
 
-_WHAT, _VERSION, _MADE_BY = "search", 1, "SkyScan.create"
+_WHAT, _VERSION, _MADE_BY = "search", 2, "SkyScan.create"
 _NEEDED = ("ra", "dec", "pmra", "pmdec")
 _USED = (*_NEEDED, "source_id", "pmra_error", "pmdec_error")
 _CELL = 15.0  # deg: stars from memory are written in pieces of the sky of that size
 _SETTLED = ("finished", "refused")
-_RECORD = dict(state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str)
+_RECORD = dict(
+    state=str, message=str, stars=int, seconds=float, memory_mb=float, first=bool, sha256=str, task=str, empty=list
+)
 _searched: list[int] = []  # by this process
 
 
@@ -145,11 +153,7 @@ class SkyScan:
 
     Attributes:
         directory: where it is.
-        patches: that are searched.
-        config: what is done in each.
-        zones: pieces of the sky whose stars are left out.
-        fewest: stars that a patch has to have.
-        merge: when what two patches found is one stream.
+        patches, config, zones, fewest, merge, empty: as `create` was told.
 
     Raises:
         FileNotFoundError: if there is no search.
@@ -164,6 +168,7 @@ class SkyScan:
             self.config = ScanConfig.from_dict(plan["config"])
             self.merge = checks.from_plain(MergeConfig, plan["merge"])
             self.fewest = checks.number("fewest", plan["fewest"], 1, whole=True)
+            self.empty = checks.number("empty", plan["empty"], 0, whole=True)
             self._source = _Source(plan["data"]["path"], tuple(plan["data"]["columns"]), plan["data"]["digest"])
             self._versions = dict(plan["versions"])
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
@@ -171,11 +176,12 @@ class SkyScan:
                 f"Expected a search that makes sense, got another in {self.directory / 'plan.json'} "
                 f"({type(problem).__name__}: {problem}); make one with {_MADE_BY}."
             ) from None
+        self._tasks = _tasks_of(plan)
 
     @classmethod
     def create(
         cls, directory, stars, patches: Sequence[Patch] | None = None, config: ScanConfig | None = None, *,
-        zones: Sequence[Patch] = CLOUDS, fewest: int = 1000, merge: MergeConfig = AS_PUBLISHED,
+        zones: Sequence[Patch] = CLOUDS, fewest: int = 1000, merge: MergeConfig = AS_PUBLISHED, empty: int = 0,
     ) -> "SkyScan":  # fmt: skip
         """Write down a search, or open it if the same one is there already.
 
@@ -186,7 +192,7 @@ class SkyScan:
         Args:
             directory: of the search; on a disk that all workers see under this path.
             stars: with ra, dec, pmra, pmdec, and as far as they are there colour, magnitude, errors of the proper
-                motions and source_id, without which the number of a star stands for it: the path of a file that
+                motions and source_id, one a star, without which its number stands for it: the path of a file that
                 `clearview.read_catalog` reads or of anything that `clearview.open_catalog` opens; or a `Catalog`; or a
                 `LargeCatalog`, such as of a Dask DataFrame or LSDB catalogue.
             patches: to search, by default `tile_sky()`.
@@ -194,16 +200,26 @@ class SkyScan:
             zones: pieces of the sky whose stars are left out.
             fewest: stars that a patch has to have.
             merge: when what two patches found is one stream.
+            empty: how many empty patches made from each (`null_scans`) are searched likewise, so that `candidates`
+                tells how likely each is a fluke. Each takes about as long as its patch, with a ``method`` once more
+                for the scores.
 
         Raises:
-            FileExistsError: if another search is there.
-            FileNotFoundError, KeyError, ValueError: if there are no such stars, or they lack a column.
+            FileExistsError: if another search is there, or what it or somebody else left.
+            FileNotFoundError, KeyError, ValueError: if there are no such stars, they lack a column, or, as far as that
+                is seen without reading all files, do not have a source_id each; patches where it is seen later are
+                refused.
             TypeError: for an argument of another kind.
         """
         directory = checks.full_path(directory)
         chosen: ScanConfig = checks.a(ScanConfig() if config is None else config, ScanConfig, "a ScanConfig")
         checks.a(merge, MergeConfig, "a MergeConfig")
         checks.number("fewest", fewest, 1, whole=True)
+        checks.number("empty", empty, 0, 10_000, whole=True)
+        if empty and chosen.method is not None and chosen.sky:
+            raise ValueError(
+                "Expected scores that know nothing of the sky for empty patches, got sky=True; pass empty=0."
+            )
         patches = tile_sky() if patches is None else list(patches)
         if not 1 <= len(patches) <= 10_000:
             raise ValueError(f"Expected 1 to 10,000 patches, got {len(patches):,}; search others apart.")
@@ -213,14 +229,16 @@ class SkyScan:
         if not next(there for there in (directory, *directory.parents) if there.exists()).is_dir():
             raise FileExistsError(f"Expected a directory for the search, got {directory}, a file; choose another.")
         columns = (*_USED, chosen.fiducial.magnitude_column, chosen.fiducial.color_column)
+        if new := not (directory / "plan.json").exists():
+            _check_free(directory)
         source = _source(directory, stars, columns)
         plan = json.loads(json.dumps({
             "patches": [dataclasses.astuple(p) for p in patches], "zones": [dataclasses.astuple(z) for z in zones],
             "config": chosen.to_dict(), "merge": dataclasses.asdict(merge), "fewest": fewest,
-            "data": dataclasses.asdict(source),
+            "empty": empty, "data": dataclasses.asdict(source),
             "versions": {"clearview": clearview.__version__, "jax": jax.__version__, "numpy": np.__version__},
         }))  # fmt: skip
-        if (directory / "plan.json").exists():
+        if not new:
             there = read_plan(directory / "plan.json", _WHAT, _VERSION, made_by=_MADE_BY)
             odd = [name for name in plan if name != "versions" and there.get(name) != plan[name]]
             if odd:
@@ -229,6 +247,7 @@ class SkyScan:
                     f"choose another, or open that with SkyScan({str(directory)!r})."
                 )
         else:
+            _check_free(directory, _tasks_of(plan))
             directory.mkdir(parents=True, exist_ok=True)
             write_plan(directory / "plan.json", _WHAT, _VERSION, plan)
         return cls(directory)
@@ -252,9 +271,12 @@ class SkyScan:
 
         Raises:
             ImportError: without Dask's ``distributed``.
+            RuntimeError: if none of the processes on this machine comes up, as in a script that does not have this
+                below ``if __name__ == "__main__":``, which they import first.
             FileNotFoundError, ValueError: before any work, if the stars are not there or not the same any more.
         """
         checks.number("workers", workers, 1, 10_000, whole=True)
+        _refuse_in_import(client)
         self._asked.unlink(missing_ok=True)
         self._check_stars()
         now = {"clearview": clearview.__version__, "jax": jax.__version__, "numpy": np.__version__}
@@ -296,23 +318,48 @@ class SkyScan:
             ValueError: if it is not searched, saying why.
         """
         checks.number("number", number, 0, len(self.patches) - 1, whole=True)
-        if self._path(number).exists():
+        if self._state(number, verify=False) == "finished":
             return load_scan(self._path(number))
         told = self._record(number)
         raise ValueError(f"Expected a patch that was searched, {number} was not: {told.get('message', 'run it')}")
 
     def scans(self) -> dict[int, Scan]:
         """All that was found so far, by the patch's number."""
-        return {number: self.scan(number) for number in range(len(self.patches)) if self._path(number).exists()}
+        numbers = range(len(self.patches))
+        return {n: load_scan(self._path(n)) for n in numbers if self._state(n, verify=False) == "finished"}
 
     def candidates(self) -> Table:
-        """Streams over the sky, of the patches that are searched so far; see `merge_scans`."""
-        table: Any = merge_scans(self.scans(), self.patches, self.merge)[0]
+        """Streams over the sky, of the patches that are searched so far; see `merge_scans`.
+
+        If ``empty`` patches were searched, too, `Null.judge` tells of the strongest part of each stream, by those of
+        all patches and for as many patches as are searched: ``p_fluke``, the probability that chance makes a candidate
+        as strong anywhere in as many empty patches, and so after all places that were looked at; ``p_extrapolated``;
+        and ``false_alarms``, candidates as strong that as many empty patches have on average. Patches that overlap are
+        counted as if they did not. p_fluke cannot be lower than about 1 / ``empty``, however strong a candidate is.
+        """
+        scans = self.scans()
+        table: Any = merge_scans(scans, self.patches, self.merge)[0]
+        if self.empty and len(table):
+            told = [np.array(one, float) for number in scans for one in self._record(number)["empty"]]
+            null = Null(np.array([one.max(initial=0.0) for one in told]), tuple(told), "permuted", np.nan)
+            best = [tuple(map(int, parts.split(",")[0].split(":"))) for parts in table["parts"]]
+            strongest: Any = Table({"strength": [scans[number].candidates["strength"][row] for number, row in best]})
+            judged: Any = null.judge(
+                dataclasses.replace(scans[best[0][0]], candidates=strongest), len(scans)
+            ).candidates
+            for name in judged.colnames[1:]:
+                table[name] = judged[name]
         states = [self._state(number, verify=False) for number in range(len(self.patches))]
         table.meta |= {
             "patches": len(self.patches), "searched": states.count("finished"), "refused": states.count("refused"),
+            "empty": self.empty,
         }  # fmt: skip
         return table
+
+    def tracks(self) -> Table:
+        """Points along each of `candidates`, which `clearview.figures.sky_map` draws; see `tracks_of`."""
+        scans = self.scans()
+        return tracks_of(merge_scans(scans, self.patches, self.merge)[0], scans, self.patches)
 
     def members(self, number: int) -> Table:
         """The stars near a candidate of `candidates`, each once, with the highest of its probabilities."""
@@ -360,47 +407,44 @@ class SkyScan:
             )
 
     def _record(self, number: int) -> dict[str, Any]:
-        """What is told of a patch; empty if nothing is, or nothing that can be read."""
-        try:
-            told = checks.strict_json((self.directory / f"{number:04d}.json").read_bytes())
-            return {name: kind(told[name]) for name, kind in _RECORD.items()}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+        """What is told of a patch in this search; empty if nothing is, or nothing that can be read."""
+        told = _record(self.directory / f"{number:04d}.json")
+        return told if told.get("task") == self._tasks[number] else {}
 
-    def _tell(self, number: int, state: str, message: str, stars: int = 0, seconds: float = 0.0) -> str:
+    def _tell(
+        self, number: int, state: str, message: str, stars: int = 0, seconds: float = 0.0, empty: Sequence[Any] = ()
+    ) -> str:
         told = {
             "state": state, "message": message, "stars": stars, "seconds": seconds, "memory_mb": _peak_memory_mb(),
             "first": not _searched, "sha256": _sha256(self._path(number)) if state == "finished" else "",
+            "task": self._tasks[number], "empty": [[float(one) for one in strengths] for strengths in empty],
         }  # fmt: skip
         write_whole(self.directory / f"{number:04d}.json", json.dumps(told).encode())
         self._log(f"Patch {number}: {state}. {message}")
         return state
 
     def _state(self, number: int, *, verify: bool = True) -> str:
-        """Of a patch; what cannot be used is set aside if it is verified."""
-        path = self._path(number)
+        """Of a patch; what cannot be used is set aside if it is verified.
+
+        A scan without a record counts for nothing: it was cut off before that was written, or tells of other stars.
+        """
+        path, told = self._path(number), self._record(number)
+        state = told.get("state", "waiting")
+        if state != "finished":
+            return state
         if not path.exists():
-            state = self._record(number).get("state")
-            return state if state in ("refused", "failed") else "waiting"
-        if verify:
-            try:
-                scan, told = load_scan(path), self._record(number)
-                # Its own checksums leave out its metadata. Without a record it was killed before it wrote one.
-                if told.get("state") == "finished" and told["sha256"] != _sha256(path):
-                    raise CheckpointError(f"Expected the scan that was written, got a damaged file in {path}.")
-                if scan.config != self.config or scan.center != self.patches[number].center:
-                    raise CheckpointError(f"Expected a scan of this search, got one of another in {path}.")
-            except CheckpointError as problem:
-                self._log(f"Patch {number}: {problem} It is set aside, and the patch searched again.")
-                set_aside(path)
-                (self.directory / f"{number:04d}.json").unlink(missing_ok=True)
-                return "waiting"
-        return "finished"
+            return "waiting"
+        if verify and told["sha256"] != _sha256(path):  # its own checksums leave out its metadata
+            self._log(f"Patch {number}: {path} is damaged. It is set aside, and the patch searched again.")
+            set_aside(path)
+            (self.directory / f"{number:04d}.json").unlink(missing_ok=True)
+            return "waiting"
+        return state
 
     def _stars(self, number: int) -> Catalog:
         """Of the circle of a patch."""
         patch = self.patches[number]
-        large = _opened(str(self.directory / self._source.path), self._source.columns)
+        large = _opened(str(self.directory / self._source.path), self._source.columns, self._source.digest)
         return large.around(patch.center, patch.radius)
 
     def _progress(self, state: str, states: Mapping[int, str], workers: int | None = None) -> SkyProgress:
@@ -417,20 +461,22 @@ class SkyScan:
         )  # fmt: skip
 
     def _search(self, left, states, client, workers: int, on_progress: OnSky) -> str:
-        with _workers(client, workers) as submit:
+        with _workers(client, workers) as (submit, check):
             # The time is there because Dask would take equal calls for one.
             waiting = {submit(search, str(self.directory), number, time.time_ns()): number for number in left}
             again: list[tuple[float, int]] = []
             told = time.monotonic()
             try:
                 while waiting or again:
+                    check()
                     for future in [future for future in waiting if future.done()]:
                         number = waiting.pop(future)
                         try:
                             states[number] = future.result()
                         except Exception as error:  # the worker died, or could not begin
                             states[number] = self._tell(number, "failed", checks.sentence(error))
-                        if states[number] == "busy":  # another run is at it
+                        # Another run is at it; or it was asked to stop, which another run may have taken back.
+                        if states[number] in ("busy", "cancelled"):
                             again.append((time.monotonic() + POLL, number))
                     due = [number for when, number in again if when <= time.monotonic()]
                     again = [(when, number) for when, number in again if when > time.monotonic()]
@@ -439,6 +485,7 @@ class SkyScan:
                         told = time.monotonic()
                         if on_progress(self._progress("running", states, workers)) is False:
                             self.cancel()
+                            break
                     if self._asked.exists():
                         break
                     time.sleep(POLL / 20)
@@ -448,7 +495,7 @@ class SkyScan:
             finally:
                 for future in waiting:
                     future.cancel()
-        if self._asked.exists():
+        if waiting or again:
             return "cancelled"
         return "failed" if "failed" in states.values() else "finished"
 
@@ -456,15 +503,20 @@ class SkyScan:
 def scan_sky(
     stars, directory, patches: Sequence[Patch] | None = None, config: ScanConfig | None = None, *, client: Any = None,
     workers: int = 2, on_progress: OnSky = None, zones: Sequence[Patch] = CLOUDS, fewest: int = 1000,
-    merge: MergeConfig = AS_PUBLISHED,
+    merge: MergeConfig = AS_PUBLISHED, empty: int = 0,
 ) -> SkyScan:  # fmt: skip
     """Search patches of the sky for streams, or go on where a run was stopped: `SkyScan.create` and `SkyScan.run`.
 
+    The processes on this machine import the script that begins them, so it has to have the call below
+    ``if __name__ == "__main__":``; a notebook or a prompt needs no such line, and nor does a ``client``.
+
     Example:
-        >>> sky = scan_sky("gaia", "search", tile_sky())  # doctest: +SKIP
-        >>> sky.candidates()  # doctest: +SKIP
+        >>> if __name__ == "__main__":  # doctest: +SKIP
+        ...     sky = scan_sky("gaia", "search", tile_sky())
+        ...     sky.candidates()
     """
-    sky = SkyScan.create(directory, stars, patches, config, zones=zones, fewest=fewest, merge=merge)
+    _refuse_in_import(client)
+    sky = SkyScan.create(directory, stars, patches, config, zones=zones, fewest=fewest, merge=merge, empty=empty)
     sky.run(client=client, workers=workers, on_progress=on_progress)
     return sky
 
@@ -501,23 +553,52 @@ def search(directory, number: int, unique: int = 0) -> str:
             sky._log(traceback.format_exc())
             return sky._tell(number, "failed", checks.sentence(error))
         try:
-            patch = sky.patches[number]
-            inside = patch.of(found, without=sky.zones, fewest=sky.fewest)
+            inside = sky.patches[number].of(found, without=sky.zones, fewest=sky.fewest)
             stars = len(inside)
-            scan = scan_patch(inside, sky.config, on_progress=lambda _: not sky._asked.exists())
-            if scan.stopped != "finished":
-                return "cancelled"
-            scan.save(sky._path(number), overwrite=True)
+            check_identifiers(inside["source_id"])
         except ValueError as error:
             return sky._tell(number, "refused", checks.sentence(error), stars)
+        try:
+            stopped: list[bool] = []
+
+            def going(_) -> bool:
+                stopped.extend([True] * sky._asked.exists())
+                return not stopped
+
+            scan = scan_patch(inside, sky.config, on_progress=going)
+            if scan.stopped != "finished":
+                return "cancelled"
+            empty: tuple[np.ndarray, ...] = ()
+            if sky.empty:
+                empty = null_scans(inside, sky.config, n=sky.empty, scan=scan, on_progress=going).strengths
+                if stopped:
+                    return "cancelled"
+            scan.save(sky._path(number), overwrite=True)
         except Exception as error:  # the other patches may be well
+            if isinstance(error, ValueError) and _refuses(inside, sky.config):
+                return sky._tell(number, "refused", checks.sentence(error), stars)
             sky._log(traceback.format_exc())
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             said = f"Expected room for a scan in {sky.directory}, the disk is full; free some and run again."
             return sky._tell(number, "failed", said if full else checks.sentence(error), stars)
-        state = sky._tell(number, "finished", scan.message, stars, time.monotonic() - began)
+        state = sky._tell(number, "finished", scan.message, stars, time.monotonic() - began, empty)
         _searched.append(number)
         return state
+
+
+def _refuses(stars: Catalog, config: ScanConfig) -> bool:
+    """Whether these stars cannot be searched however often that is tried, which a search says before it begins."""
+    try:
+        view_of(stars, config)
+    except ValueError:
+        return True
+    if config.method is None:
+        return False
+    for scan in SCANS:
+        with suppress(ValueError):
+            signal_regions(stars, scan, width=config.width, step=config.step, fewest=fewest_of(stars))
+            return False
+    return True
 
 
 # ---- the stars -------------------------------------------------------------------------------------------------------
@@ -553,6 +634,41 @@ def _source(directory: Path, stars: Any, columns: Sequence[str]) -> _Source:
     return source
 
 
+def _check_free(directory: Path, tasks: Sequence[str] | None = None) -> None:
+    """In a directory without a plan there is nothing, or what this search left: of some search, until its tasks are
+    known.
+
+    Raises:
+        FileExistsError: if there is something else that would be overwritten or taken for its own.
+    """
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    left = [name for name in names if re.fullmatch(r"candidates\.ecsv|\d{4}\.(json|scan\.parquet)", name)]
+    told = {int(name[:4]): _record(directory / name) for name in left if name.endswith(".json")}
+    known = {number: record["task"] for number, record in told.items() if record}
+    if left and (
+        not known or (tasks is not None and any(dict(enumerate(tasks)).get(n) != t for n, t in known.items()))
+    ):
+        raise FileExistsError(
+            f"Expected a new directory, or one with the rest of this search, got {directory}, which holds {left[0]} of "
+            "something else; choose another, or move that away."
+        )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What is told of a patch; empty if nothing is, or nothing that can be read."""
+    try:
+        told = checks.strict_json(path.read_bytes())
+        return {name: kind(told[name]) for name, kind in _RECORD.items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _tasks_of(plan: Mapping[str, Any]) -> list[str]:
+    """For each patch what recognises all that its scan depends on."""
+    same = [plan["data"]["digest"], *(plan[name] for name in ("zones", "fewest", "empty", "config"))]
+    return [hashlib.sha256(json.dumps([patch, *same]).encode()).hexdigest()[:16] for patch in plan["patches"]]
+
+
 def _read(path: Path) -> Catalog | LargeCatalog:
     if path.is_dir() and (path / HEADER).is_file():
         return load_prepared(path)
@@ -563,6 +679,8 @@ def _read(path: Path) -> Catalog | LargeCatalog:
 
 def _there(stars: Catalog, columns: Sequence[str]) -> tuple[str, ...]:
     stars.require(_NEEDED)
+    if "source_id" in stars:
+        check_identifiers(stars["source_id"])
     return tuple(name for name in dict.fromkeys(columns) if name in stars)
 
 
@@ -585,24 +703,43 @@ def _write_batches(stars: LargeCatalog, columns: Sequence[str], folder: Path) ->
         batch = batch.only(columns)
         if "source_id" not in columns:
             batch = batch.with_columns({"source_id": first + np.arange(len(batch))})
+        check_identifiers(batch["source_id"])
         batch.write(folder / f"{count:06d}.parquet")
         first += len(batch)
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str, columns: tuple[str, ...]) -> LargeCatalog:
-    """The catalogue of a worker, which looks through many files once."""
+def _opened(path: str, columns: tuple[str, ...], digest: str) -> LargeCatalog:
+    """The catalogue of a worker, which looks through many files once; of other files if the digest is another."""
     return open_catalog(path, columns=columns)
 
 
 # ---- the workers -----------------------------------------------------------------------------------------------------
 
 
+_GUARD = (
+    'put what runs the search in a script below if __name__ == "__main__":, since its workers import the script first '
+    "(what they said stands above)."
+)
+
+
+def _refuse_in_import(client: Any) -> None:
+    """A worker that imports the script of its run must not begin a run of its own.
+
+    Raises:
+        RuntimeError: there; not in processes that are past that, such as the workers of somebody else.
+    """
+    if client is None and getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(f"Expected a search by the process that began, got one by a worker of it; {_GUARD}")
+
+
 @contextmanager
-def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
-    """How to submit work; our own workers are killed in the end, whatever they are at."""
+def _workers(client: Any, workers: int) -> Iterator[tuple[Callable[..., Any], Callable[[], None]]]:
+    """How to submit work, and what raises if nobody will ever do it; our own workers are killed in the end, whatever
+    they are at.
+    """
     if hasattr(client, "submit"):
-        yield client.submit
+        yield client.submit, lambda: None
         return
     try:
         import distributed
@@ -613,7 +750,7 @@ def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
         ) from None
     if client is not None:
         with distributed.Client(client) as made:
-            yield made.submit
+            yield made.submit, lambda: None
         return
     own: Any = distributed.LocalCluster
     cluster = own(
@@ -628,6 +765,16 @@ def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
+    began, came = time.monotonic(), []
+
+    def check() -> None:
+        if came or cluster.scheduler.workers:
+            came.append(True)
+            return
+        nannies = list(cluster.workers.values())
+        if (nannies and all(nanny.status.name == "failed" for nanny in nannies)) or time.monotonic() - began > PATIENCE:
+            raise RuntimeError(f"Expected workers of this run, got none of {workers} that began; {_GUARD}")
+
     def close() -> None:
         with suppress(Exception):  # nobody waits for what it may say of workers that were killed
             made.close()
@@ -635,7 +782,7 @@ def _workers(client: Any, workers: int) -> Iterator[Callable[..., Any]]:
 
     try:
         cluster.scale(workers)  # does not wait until they are there
-        yield made.submit
+        yield made.submit, check
     finally:
         kill()  # what they have done is on the disk; asked to end, they take seconds
         threading.Thread(target=close, daemon=True, name="clearview-workers").start()
@@ -700,7 +847,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(progress)
         with suppress(ValueError):  # of no patch yet
             print(f"200 patches on {given.workers} such workers: {sky.estimate(200, given.workers)}.")
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         print(checks.sentence(error), file=sys.stderr)
         return 1
     return 0 if progress.state == "finished" else 1

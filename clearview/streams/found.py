@@ -181,7 +181,7 @@ def candidate_table(rows: list[dict[str, Any]]) -> Table:
 
 def track_of(center, along, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
     """ra, dec [deg] of places ``along`` a track [deg] from its line, in a patch around ``center``."""
-    x, y = _places(np.asarray(along, float), track, theta, r)
+    x, y = places_of(np.asarray(along, float), track, theta, r)
     out = basis(x / np.cos(np.deg2rad(y)), y)[0] @ np.array(basis(*sky_point(center, "center")))
     return np.rad2deg(np.arctan2(out[:, 1], out[:, 0])) % 360, np.rad2deg(np.arcsin(np.clip(out[:, 2], -1, 1)))
 
@@ -189,13 +189,13 @@ def track_of(center, along, track, theta: float, r: float) -> tuple[np.ndarray, 
 def track_of_candidate(center, row: Any, points: int = 21) -> np.ndarray:
     """(4, points) ra, dec [deg], pmra, pmdec [mas/yr] from end to end of a row of `Scan.candidates`."""
     along = np.linspace(row["first"], row["last"], points)
-    x, y = _places(along, (row["shift"], row["slope"], row["bend"]), np.deg2rad(row["theta"]), row["r"])
+    x, y = places_of(along, (row["shift"], row["slope"], row["bend"]), np.deg2rad(row["theta"]), row["r"])
     t = (along - along.mean()) / 10
     motion = (row[name] + row[f"{name}_slope"] * t for name in SCANS)
     return np.array(from_patch(center, x / np.cos(np.deg2rad(y)), y, *motion))
 
 
-def _places(along: np.ndarray, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
+def places_of(along: np.ndarray, track, theta: float, r: float) -> tuple[np.ndarray, np.ndarray]:
     """x, y [deg] in the plane of the patch."""
     across = r + np.vander(along / 10, 3, increasing=True) @ np.asarray(track)
     return along * np.cos(theta) + across * np.sin(theta), along * np.sin(theta) - across * np.cos(theta)

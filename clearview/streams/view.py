@@ -107,7 +107,7 @@ def score_patch(
         whole = np.isfinite(table).all(1)
         if regions is None:
             try:
-                found = signal_regions(stars, scan, width=config.width, step=config.step, fewest=_fewest(stars))
+                found = signal_regions(stars, scan, width=config.width, step=config.step, fewest=fewest_of(stars))
             except ValueError as problem:  # the other proper motion may have some
                 refused.append(str(problem))
                 continue
@@ -145,6 +145,6 @@ def score_patch(
     return out
 
 
-def _fewest(stars: Catalog) -> int:
+def fewest_of(stars: Catalog) -> int:
     """Stars that a signal region and either sideband need: as published, or fewer of a small patch."""
     return int(np.clip(len(stars) // 100, 100, 1000))
