@@ -187,7 +187,8 @@ def tracks_of(table: Table, scans: Mapping[int, Scan], patches: Sequence[Patch])
         ``ra``, ``dec`` [deg], ``pmra``, ``pmdec`` [mas/yr] from one end to the other.
     """
     rows: list[tuple] = []
-    for stream, parts in enumerate(list(table["parts"]) if len(table) else []):
+    found: Any = table["parts"] if len(table) else []
+    for stream, parts in enumerate(found):
         for part in str(parts).split(","):
             number, row = map(int, part.split(":"))
             track = track_of_candidate(patches[number].center, scans[number].candidates[row])
