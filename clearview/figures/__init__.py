@@ -5,7 +5,19 @@ from clearview.figures.frame import frame_of, pack
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
-from clearview.figures.slices import arrows, contours, hatch, marker, path, points, profile, slice_image, text
+from clearview.figures.slices import (
+    arrows,
+    bars,
+    contours,
+    hatch,
+    marker,
+    path,
+    points,
+    profile,
+    quantile_profile,
+    slice_image,
+    text,
+)
 from clearview.figures.stars import count_batches, count_field
 from clearview.figures.streams import hough_image, line_path, sky_map, track_path, window_path
 from clearview.figures.style import Named, colours, limits_of
@@ -15,6 +27,7 @@ __all__ = [
     "Named",
     "Still",
     "arrows",
+    "bars",
     "colours",
     "contours",
     "count_batches",
@@ -34,6 +47,7 @@ __all__ = [
     "points",
     "profile",
     "quality_views",
+    "quantile_profile",
     "save_figure",
     "show",
     "sky_map",
