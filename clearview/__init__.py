@@ -40,6 +40,7 @@ _HOME = {
     "AccelerationPanel": "panels",
     "DensityPanel": "panels",
     "DustPanel": "panels",
+    "DwarfPanel": "panels",
     "ExcessPanel": "panels",
     "JobPanel": "panels",
     "PhaseSpacePanel": "panels",

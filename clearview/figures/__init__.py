@@ -1,6 +1,7 @@
 """Pure functions from a field, an array or a table to a HoloViews element; no models, no widgets, no browser."""
 
 from clearview.figures.data import data_of
+from clearview.figures.dwarfs import dwarf_profile, star_map
 from clearview.figures.frame import frame_of, pack
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.quality import quality_views
@@ -33,6 +34,7 @@ __all__ = [
     "count_batches",
     "count_field",
     "data_of",
+    "dwarf_profile",
     "frame_of",
     "hatch",
     "hough_image",
@@ -52,6 +54,7 @@ __all__ = [
     "show",
     "sky_map",
     "slice_image",
+    "star_map",
     "star_points",
     "text",
     "track_path",

@@ -22,7 +22,7 @@ def frame_of(element) -> dict[str, Any]:
 
     Returns:
         ``x``, ``y`` (name, unit, label, reverse, and whether it is ``log``), ``range`` [x0, x1, y0, y1], ``title``,
-        ``equal`` (whether a circle has to be round), ``legend`` (the upper corner that it has) and ``layers``; with a
+        ``equal`` (whether a circle has to be round), ``legend`` (the corner that it has) and ``layers``; with a
         picture also its 16-bit ``codes``, their scale and colours, and with coloured points their scale and colours.
         Of two pictures, the first lies below the second, and is what ``under`` holds in the same words.
 
@@ -40,7 +40,7 @@ def frame_of(element) -> dict[str, Any]:
     log_x, log = (image is None and getattr(k, "scale", "") == "log" for k in (x, y))
     frame: dict[str, Any] = {
         "x": {**_axis(x), "log": log_x}, "y": {**_axis(y), "log": log}, "title": style.title(element),
-        "equal": style.equal_aspect(element) and not (log_x or log), "legend": "right",
+        "equal": style.equal_aspect(element) and not (log_x or log), "legend": "upper right",
     }  # fmt: skip
     ink = None
     if image is not None:
@@ -113,18 +113,23 @@ def codes_of(frame: dict[str, Any]) -> np.ndarray:
 
 
 def _corner(drawn: list[dict[str, Any]], frame: dict[str, Any]) -> str:
-    """Where the legend stands: at the right, unless it would cover curves there and none at the left."""
-    named = [k for k in drawn if k["label"] and k["kind"] in ("path", "curve", "points", "band")]
+    """Where the legend stands: at the upper right, or in the first corner where it covers no curve."""
+    rows = len({k["label"] for k in drawn if k["label"] and k["kind"] in ("path", "curve", "points", "band")})
     shares = []
     for k, (low, high) in enumerate((frame["range"][:2], frame["range"][2:])):
-        values = np.concatenate([layer["xy"][:, k] for layer in drawn] or [np.empty(0)])
-        if frame["xy"[k]]["log"]:
+        values, axis = np.concatenate([layer["xy"][:, k] for layer in drawn] or [np.empty(0)]), frame["xy"[k]]
+        if axis["log"]:
             low, high, values = np.log(low), np.log(high), np.log(np.where(values > 0, values, np.nan))
-        shares.append((values - low) / (high - low))
-    upper = (shares[1] > 0.9 - 0.08 * len(named)) & (shares[1] <= 1)
-    crowded = [bool((upper & side).any()) for side in (shares[0] < 0.5, shares[0] > 0.5)]
-    turned = frame["x"]["reverse"]
-    return "left" if crowded[not turned] and not crowded[turned] and not frame["y"]["reverse"] else "right"
+        share = (values - low) / (high - low)
+        shares.append(1 - share if axis["reverse"] else share)
+    x, y = shares
+    seen = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+    free = 1 - 0.03 - 0.085 * rows
+    for corner in ("upper right", "upper left", "lower right", "lower left"):
+        high, wide = (y if "upper" in corner else 1 - y), (x if "right" in corner else 1 - x)
+        if not (seen & (high > free) & (wide > 0.5)).any():
+            return corner
+    return "upper right"
 
 
 def _coloured(element: hv.Points, layer: dict[str, Any]) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _plot(frame: dict[str, Any], figure) -> None:
             turn()
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        legend = ax.legend(handles, labels, loc=f"upper {frame['legend']}", frameon=not raster, fontsize=9)
+        legend = ax.legend(handles, labels, loc=frame["legend"], frameon=not raster, fontsize=9)
         one = frame["layers"][0]
         for words in legend.get_texts() if raster else ():
             words.set(color=one["ink"], path_effects=_rim(one, 3.0, 0.9), weight="bold")

@@ -309,10 +309,11 @@ def bars(x, y, *, x_ends=None, y_ends=None, label: str = "") -> hv.Path:
     """Measurements as crosses, whose strokes reach the ends of their errors or bins, in the units of the picture.
 
     Args:
-        x, y: (N,) values.
+        x, y: (N,) values; DataArrays name the axes where there is no picture.
         x_ends, y_ends: (low, high), each (N,), of the strokes along x and y; None draws none.
         label: their name in the legend.
     """
+    dims = plane(x, y) or [hv.Dimension("x"), hv.Dimension("y")]
     x, y = (np.atleast_1d(np.asarray(v, float)) for v in (x, y))
     gap, across, upward = np.full(len(x), np.nan), [], []
     if x_ends is not None:
@@ -321,7 +322,8 @@ def bars(x, y, *, x_ends=None, y_ends=None, label: str = "") -> hv.Path:
     if y_ends is not None:
         across += [x, x, gap]
         upward += [*y_ends, gap]
-    return path(*(np.stack(np.broadcast_arrays(*v), -1).ravel() for v in (across, upward)), label)
+    drawn = (np.stack(np.broadcast_arrays(*v), -1).ravel() for v in (across, upward))
+    return hv.Path([{d.name: v for d, v in zip(dims, drawn, strict=True)}], dims, label=label)
 
 
 def curve(x: hv.Dimension, x_values, y: hv.Dimension, y_values, label: str, dashed: bool = False) -> hv.Curve:

@@ -385,8 +385,10 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       }
       upright(L + W + R - 7, frame.z.label, hands ? 30 : 2);
     }
-    layers.filter(named).forEach(({ kind, label, ink, rim, dash }, row) => {
-      const y = T + 17 + 17 * row, left = frame.legend === "left", x = left ? L + 8 : L + W - 34;
+    const told = layers.filter(named), [corner, side] = (frame.legend || "upper right").split(" ");
+    told.forEach(({ kind, label, ink, rim, dash }, row) => {
+      const y = corner === "upper" ? T + 17 + 17 * row : T + H - 8 - 17 * (told.length - 1 - row);
+      const left = side === "left", x = left ? L + 8 : L + W - 34;
       const rimmed = rim ? `style="fill:${ink};stroke:${rim};stroke-width:3px;stroke-linejoin:round;paint-order:stroke;font-weight:bold"` : "";
       text(left ? x + 31 : x - 5, y, label, `text-anchor="${left ? "start" : "end"}" ${rimmed}`);
       if (kind === "band") return out.push(`<rect x="${x}" y="${y - 9}" width="26" height="10" fill="${ink}" opacity="0.25"/>`);
