@@ -15,7 +15,7 @@ from clearview.units import G
 WOLF = (4.0 / G, 4.0 / 3.0)
 WALKER = (2.5 / G, 1.0)
 """M = factor * sigma^2 R_h within so many R_h: Wolf et al. 2010 (arXiv:0908.2995), eq. 2, whose radius is that of the
-sphere with half of the light, about 4/3 R_h; and Walker et al. 2009 (arXiv:0906.0341), eq. 11."""
+sphere with half of the light, about 4/3 R_h; and Walker et al. 2009 (arXiv:0906.0341)."""
 
 
 class Estimate(NamedTuple):
