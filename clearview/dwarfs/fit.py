@@ -72,8 +72,8 @@ class DwarfConfig:
     angle: float = 0.5
     binned: bool = False
     chains: int = 24
-    warmup: int = 240
-    draws: int = 240
+    warmup: int = 200
+    draws: int = 120
     seed: int = 0
 
     def __post_init__(self):
