@@ -42,6 +42,7 @@ class Scales(NamedTuple):
         spread: dispersion, km/s.
         field: radius of the field on the sky, kpc; None if there is no end.
         photometric: whether some stars have no velocity.
+        flow: ln of the scale and the steps of the stars' profile where it is held fast.
     """
 
     half: float
@@ -49,6 +50,7 @@ class Scales(NamedTuple):
     spread: float
     field: float | None
     photometric: bool
+    flow: tuple[float, ...] = ()
 
 
 class State(NamedTuple):
