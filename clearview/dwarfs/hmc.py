@@ -47,7 +47,7 @@ def sample(
 
     @jax.jit
     def trajectory(key, w, value, slope, root, step, steps):
-        k_p, k_u = random.split(key)
+        k_p, k_u, k_s = random.split(key, 3)
         p = random.normal(k_p, w.shape, w.dtype)
 
         def leap(_, state):
@@ -57,6 +57,8 @@ def sample(
             value, slope = gradient(w)
             return w, p + 0.5 * step * slope @ root, value, slope
 
+        # Some trajectories of each chain have short steps, for the places where the others are too long.
+        step = step * jnp.where(random.uniform(k_s, (len(w), 1), w.dtype) < 0.15, 0.3, 1.0)
         w2, p2, value2, slope2 = lax.fori_loop(0, steps, leap, (w, p, value, slope))
         gain = value2 - value + 0.5 * ((p**2).sum(1) - (p2**2).sum(1))
         chance = jnp.exp(jnp.minimum(jnp.where(jnp.isfinite(gain), gain, -jnp.inf), 0.0))
@@ -67,8 +69,7 @@ def sample(
         return *kept, chance.mean()
 
     rng = np.random.default_rng(seed)
-    w = jnp.asarray(start)
-    value, slope = jax.jit(gradient)(w)
+    w, (value, slope) = _begin(jax.jit(gradient), np.array(start))
     root = jnp.asarray(np.linalg.cholesky(covariance))
     ln_step, mean_step, bias, number = math.log(0.5), math.log(0.5), 0.0, 0
     key, total = random.key(seed), warmup + draws
@@ -101,6 +102,18 @@ def sample(
         if on_step is not None and on_step(i + 1, total) is False:
             return Chains(np.stack(kept) if kept else np.zeros((0, *w.shape)), _mean(accepted), "cancelled")
     return Chains(np.stack(kept), _mean(accepted), "finished")
+
+
+def _begin(gradient, w):
+    """Chains that begin far down, where every step is too long, are moved towards the best one."""
+    for _ in range(20):
+        value, slope = gradient(jnp.asarray(w))
+        depth = np.max(np.where(np.isfinite(value), value, -np.inf)) - np.asarray(value)
+        far = ~(depth < w.shape[1] + 10)
+        if not far.any():
+            break
+        w[far] = w[np.argmin(np.where(np.isfinite(depth), depth, np.inf))] * 0.5 + w[far] * 0.5
+    return jnp.asarray(w), (value, slope)
 
 
 def _mean(values) -> float:
