@@ -2,7 +2,6 @@
 
 import re
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from clearview.catalogs import Catalog
 from clearview.dwarfs.bins import bin_stars
 from clearview.dwarfs.fit import DwarfConfig, DwarfFit
 from clearview.dwarfs.model import Model, Scales
+from clearview.flows import Progress
 from clearview.mocks import dwarf_truth_of, mock_dwarf
 from clearview.panels import DwarfPanel
 
@@ -26,10 +26,7 @@ def fake_fit(stars, config=None, *, on_progress=None, slow=False):
     config = DwarfConfig() if config is None else config
     seen = dwarfs.stars.stars_of(stars, foreground=config.foreground, radius=config.radius)
     scales = Scales(seen.half, seen.center, seen.spread, None, bool(np.isnan(seen.v).any()))
-    told = SimpleNamespace(
-        stage="chains", step=1, total=2, seconds=1.0, remaining=None, train_loss=np.nan, validation_loss=np.nan,
-        history=pd.DataFrame(), fraction=0.5,
-    )  # fmt: skip
+    told = Progress("chains", 1, 2, 1.0, None, np.nan, np.nan, pd.DataFrame(), 0.5)
     stopped = "finished"
     while on_progress is not None:
         if on_progress(told) is False:
@@ -197,6 +194,7 @@ def test_a_training_is_cancelled(stars, made, monkeypatch):
     assert panel.idle.wait(WAIT)
     assert panel.busy
     assert panel.view.frame["title"].startswith("150 stars")
+    assert "Drawing halos: 50 %" in panel.bar.stage.value
     panel.cancel()
     assert panel.training.wait(WAIT)
     assert panel.fit is None

@@ -11,8 +11,8 @@ from clearview.figures.slices import bars, points, profile, quantile_profile
 from clearview.figures.style import layers
 
 PROFILES: dict[str, tuple[str, str, str, str]] = {
-    "Sigma": ("R", "log", "stars on the sky", "kpc-2"),
-    "n": ("r", "log", "stars in space", "kpc-3"),
+    "Sigma": ("R", "log", "stars per area", "kpc-2"),
+    "n": ("r", "log", "stars per volume", "kpc-3"),
     "sigma_los": ("R", "linear", "velocity dispersion", "km/s"),
     "rho": ("r", "log", "density ρ", "M⊙ kpc⁻³"),
     "M": ("r", "log", "mass within r", "M⊙"),

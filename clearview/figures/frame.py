@@ -113,23 +113,25 @@ def codes_of(frame: dict[str, Any]) -> np.ndarray:
 
 
 def _corner(drawn: list[dict[str, Any]], frame: dict[str, Any]) -> str:
-    """Where the legend stands: at the upper right, or in the first corner where it covers no curve."""
-    rows = len({k["label"] for k in drawn if k["label"] and k["kind"] in ("path", "curve", "points", "band")})
-    shares = []
-    for k, (low, high) in enumerate((frame["range"][:2], frame["range"][2:])):
-        values, axis = np.concatenate([layer["xy"][:, k] for layer in drawn] or [np.empty(0)]), frame["xy"[k]]
-        if axis["log"]:
-            low, high, values = np.log(low), np.log(high), np.log(np.where(values > 0, values, np.nan))
-        share = (values - low) / (high - low)
-        shares.append(1 - share if axis["reverse"] else share)
-    x, y = shares
-    seen = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
-    free = 1 - 0.03 - 0.085 * rows
-    for corner in ("upper right", "upper left", "lower right", "lower left"):
-        high, wide = (y if "upper" in corner else 1 - y), (x if "right" in corner else 1 - x)
-        if not (seen & (high > free) & (wide > 0.5)).any():
-            return corner
-    return "upper right"
+    """Where the legend stands: at the upper right, or in the first corner where it covers the fewest curves."""
+    names = {k["label"] for k in drawn if k["label"] and k["kind"] in ("path", "curve", "points", "band")}
+    # Of a small view, 230 by 150 pixels; there is more room in others.
+    high, wide = 0.03 + 0.12 * len(names), min((45 + 6.3 * max(map(len, names), default=0)) / 230, 0.95)
+    covered = dict.fromkeys(("upper right", "upper left", "lower right", "lower left"), 0)
+    for layer in drawn:
+        shares = []
+        for k, (low, top) in enumerate((frame["range"][:2], frame["range"][2:])):
+            values, axis = layer["xy"][:, k], frame["xy"[k]]
+            if axis["log"]:
+                low, top, values = np.log(low), np.log(top), np.log(np.where(values > 0, values, np.nan))
+            share = (values - low) / (top - low)
+            shares.append(1 - share if axis["reverse"] else share)
+        x, y = shares
+        seen = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+        for corner in covered:
+            up, side = (1 - y if "upper" in corner else y), (1 - x if "right" in corner else x)
+            covered[corner] += bool((seen & (up < high) & (side < wide)).any())
+    return min(covered, key=lambda corner: covered[corner])
 
 
 def _coloured(element: hv.Points, layer: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,10 @@ ANISOTROPY = {
 }  # fmt: skip
 
 
+STAGES = {"optimum": "looking for the best halo", "chains": "drawing halos"}
+"""What a fit does, in words."""
+
+
 def dwarfs():
     """`clearview.dwarfs`, loaded when first used: JAX takes a second."""
     return import_module("clearview.dwarfs")
@@ -102,7 +106,7 @@ class DwarfPanel(base.Panel):
 
     def __init__(
         self, catalog=None, config=None, fit=None, *, published: Mapping[str, Mapping[str, Any]] | None = None,
-        size: int = 240, threaded: bool = True,
+        size: int = 228, threaded: bool = True,
     ):  # fmt: skip
         if catalog is not None:
             a(catalog, Catalog, "a Catalog").require([*(["R"] if "R" in catalog else ["x", "y"]), _velocity(catalog)])
@@ -122,7 +126,7 @@ class DwarfPanel(base.Panel):
 
     def build(self) -> dict[str, Any]:
         size = self.view.width
-        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.75 * size)) for _ in SHOWN))
+        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.62 * size)) for _ in SHOWN))
         self._words = W.HTML(layout=W.Layout(max_width=f"{2 * size + 300}px"))
         self.below = (self._words,)
         controls: dict[str, Any] = {
@@ -141,8 +145,10 @@ class DwarfPanel(base.Panel):
         return controls
 
     def arrange(self) -> W.Widget:
-        left = W.VBox([*self.controls.values(), self.bar, self.share], layout=W.Layout(width="316px", flex="none"))
-        wide = self.view.width + 160
+        shown = list(self.controls.values())
+        shown.insert(list(self.controls).index("colour"), W.HTML(small("Colour of the stars")))
+        left = W.VBox([*shown, self.bar, self.share], layout=W.Layout(width="316px", flex="none"))
+        wide = self.view.width + 158
         columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
         right = W.VBox(
             [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),
@@ -282,7 +288,11 @@ class DwarfPanel(base.Panel):
             return "Training needs a catalogue of stars."
 
         def fit(catalog, *, config=None, on_progress=None, **_):
-            return self._wrapped(dwarfs().fit_dwarf(catalog, config or self._config, on_progress=on_progress))
+            def tell(progress):
+                words = STAGES.get(progress.stage, progress.stage)
+                return on_progress is None or on_progress(progress._replace(stage=words))
+
+            return self._wrapped(dwarfs().fit_dwarf(catalog, config or self._config, on_progress=tell))
 
         return Learner(
             fit, lambda kept, path, overwrite: kept.fit.save(path, overwrite=overwrite),
@@ -296,7 +306,8 @@ class DwarfPanel(base.Panel):
 
     def _own(self):
         """The fit, if it is of the stars that are used."""
-        return self.fit if self.bar.fit is not None and self.bar._same_stars(self.bar.fit) else None
+        known = self.bar.fit is not None and self.bar.catalog is not None
+        return self.fit if known and self.bar._same_stars(self.bar.fit) else None
 
     # ---- pictures ------------------------------------------------------------------------------------------------
 
@@ -362,8 +373,8 @@ class DwarfPanel(base.Panel):
             "masses", (bins,), lambda: import_module("clearview.dwarfs.bins").mass_estimates(
                 bins.attrs["half"], bins.attrs["spread"], bins.attrs["spread_error"]))  # fmt: skip
         references = self._references(fit, estimates, half, ends) if settings["references"] else {}
-        bands = "" if field is None else "; bands hold 68 % and 95 %"
-        titles = {"Sigma": "Stars on the sky", "sigma_los": "Velocity dispersion", "rho": f"Dark matter{bands}",
+        bands = "" if field is None else " (bands: 68 %, 95 %)"
+        titles = {"Sigma": "Stars per area", "sigma_los": "Velocity dispersion", "rho": f"Dark matter{bands}",
                   "M": "Mass"}  # fmt: skip
         for name in SHOWN:
             told = [(e.name, {"r": e.radius, "value": e.mass, "minus": e.error, "plus": e.error})
@@ -408,8 +419,9 @@ class DwarfPanel(base.Panel):
         R = xr.DataArray(_radii(catalog), dims="star", name="R", attrs={"units": "kpc", "long_name": "R on the sky"})
         known = np.isfinite(v.values)
         spread = v.values[known] - center
-        reach = 1.15 * float(np.percentile(np.abs(spread), 99.5)) if known.any() else 50.0
-        R.attrs["limits"], v.attrs["limits"] = (0.0, far), (center - reach, center + 1.25 * reach)
+        most = np.inf if bins is None else 6 * bins.attrs["spread"]
+        reach = 1.08 * min(float(np.abs(spread).max()), most) if known.any() else 50.0
+        R.attrs["limits"], v.attrs["limits"] = (0.0, far), (center - reach, center + 1.2 * reach)
         parts = layers(star_map(R[known], v[known], colour[known], limits=limits))
         if field is not None:
             sigma = field["sigma_los"].sel(quantile=0.5)
