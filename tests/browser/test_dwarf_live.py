@@ -57,7 +57,7 @@ def test_stars_are_coloured_and_profiles_have_their_axes(board):
             expect(plots.nth(i)).to_contain_text(word)
     # Equal steps along a logarithmic axis are equal factors.
     ticks = plots.nth(4).locator("text[text-anchor=middle]:not(.cv-label)").all()
-    at = sorted((float(tick.inner_text()), float(tick.get_attribute("x"))) for tick in ticks)
+    at = sorted((float(tick.text_content() or "nan"), float(tick.get_attribute("x") or "nan")) for tick in ticks)
     assert len(at) > 1
     per_decade = {round((x - at[0][1]) / math.log10(value / at[0][0])) for value, x in at[1:]}
     assert max(per_decade) - min(per_decade) <= 4
