@@ -138,7 +138,7 @@ def _coloured(element: hv.Points, layer: dict[str, Any]) -> dict[str, Any]:
     """Gives points their colours, ``rgb``; the colour bar that belongs to them."""
     z: Any = element.vdims[0]
     values = np.asarray(element.interface.values(element, z), float)
-    scale = getattr(z, "scale", "linear")
+    scale: Any = getattr(z, "scale", "linear")
     low, high = z.range if None not in z.range else style.limits_of(values, scale)
     lut = style.colours(getattr(z, "cmap", "viridis"))
     with np.errstate(divide="ignore", invalid="ignore"):

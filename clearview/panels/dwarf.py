@@ -361,7 +361,7 @@ class DwarfPanel(base.Panel):
         half, far = self._reach(fit)
         ends = 0.1 * half, max(5 * half, far)
         field = None if fit is None else self._cached(
-            "field", (fit, *ends), lambda: fit.field(np.geomspace(*ends, POINTS)))  # fmt: skip
+            "field", (fit, *ends), lambda: fit.field(np.geomspace(ends[0], ends[1], POINTS)))  # fmt: skip
         if catalog is None:
             blank = hv.Overlay([text(0.5, 0.5, "no stars")])
             yield blank
@@ -434,7 +434,7 @@ class DwarfPanel(base.Panel):
         truth: Any = self._truth()
 
         def make():
-            r = np.geomspace(*ends, POINTS)
+            r = np.geomspace(ends[0], ends[1], POINTS)
             values = {"Sigma": truth.surface_density, "sigma_los": truth.sigma_los, "rho": truth.density,
                       "M": truth.mass}  # fmt: skip
             return {k: _profile(k, r, compute(r)) for k, compute in values.items()}
@@ -451,7 +451,7 @@ class DwarfPanel(base.Panel):
             mass = estimates[0].mass * at / estimates[0].radius
         else:
             return {}
-        r, found = np.geomspace(*ends, POINTS), {"rho": {}, "M": {}}
+        r, found = np.geomspace(ends[0], ends[1], POINTS), {"rho": {}, "M": {}}
         for words, kind in (("NFW: a cusp", NFW), ("Burkert: a core", Burkert)):
             one = kind(1.0, REFERENCE * half)
             halo = kind(mass / float(one.mass(at)), REFERENCE * half)
