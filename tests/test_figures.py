@@ -349,11 +349,11 @@ def test_a_saved_picture_has_all_that_the_canvas_has(field):
 
 
 def test_saved_curves_are_coloured_named_and_told_apart(field):
-    curves = [profile(field["a"][:, 0] + i, label=f"c{i}") for i in range(5)]
+    curves = [profile(field["a"][:, 0] + i, label=f"c{i}") for i in range(7)]
     (plot,) = draw(frame_of(hv.Overlay(curves))).axes
     assert [to_hex(k.get_color()) for k in plot.get_lines()] == [*LINES, LINES[0]]
-    assert plot.get_lines()[0].get_linestyle() != plot.get_lines()[4].get_linestyle()
-    assert [t.get_text() for t in plot.get_legend().get_texts()] == ["c0", "c1", "c2", "c3", "c4"]
+    assert plot.get_lines()[0].get_linestyle() != plot.get_lines()[6].get_linestyle()
+    assert [t.get_text() for t in plot.get_legend().get_texts()] == [f"c{i}" for i in range(7)]
     assert not plot.get_lines()[0].get_path_effects()
 
 

@@ -21,10 +21,10 @@ def frame_of(element) -> dict[str, Any]:
     """Everything that is needed to draw an element or overlay.
 
     Returns:
-        ``x``, ``y`` (name, unit, label, reverse, and for ``y`` whether it is ``log``), ``range`` [x0, x1, y0, y1],
-        ``title``, ``equal`` (whether a circle has to be round) and ``layers``; with a picture also its 16-bit
-        ``codes``, their scale and colours. Of two pictures, the first lies below the second, and is what ``under``
-        holds in the same words.
+        ``x``, ``y`` (name, unit, label, reverse, and whether it is ``log``), ``range`` [x0, x1, y0, y1], ``title``,
+        ``equal`` (whether a circle has to be round), ``legend`` (the corner that it has) and ``layers``; with a
+        picture also its 16-bit ``codes``, their scale and colours, and with coloured points their scale and colours.
+        Of two pictures, the first lies below the second, and is what ``under`` holds in the same words.
 
     Raises:
         TypeError: if a layer is of a kind that cannot be drawn, or there are more than two pictures.
@@ -37,10 +37,10 @@ def frame_of(element) -> dict[str, Any]:
         )
     image = images[-1] if images else None
     x, y = style.axes(element)
-    log = image is None and getattr(y, "scale", "") == "log"
+    log_x, log = (image is None and getattr(k, "scale", "") == "log" for k in (x, y))
     frame: dict[str, Any] = {
-        "x": _axis(x), "y": {**_axis(y), "log": log}, "title": style.title(element),
-        "equal": style.equal_aspect(element),
+        "x": {**_axis(x), "log": log_x}, "y": {**_axis(y), "log": log}, "title": style.title(element),
+        "equal": style.equal_aspect(element) and not (log_x or log), "legend": "upper right",
     }  # fmt: skip
     ink = None
     if image is not None:
@@ -53,7 +53,13 @@ def frame_of(element) -> dict[str, Any]:
         xy = np.concatenate([k["xy"][:, :2] for k in drawn] or [np.empty((0, 2))])
         if log:
             xy[~(xy[:, 1] >= _floor(drawn))] = np.nan
-        frame["range"] = [*_around(xy[:, 0], x, 0.0), *_around(xy[:, 1], y, 0.06, log)]
+        if log_x:
+            xy[~(xy[:, 0] > 0)] = np.nan
+        frame["range"] = [*_around(xy[:, 0], x, 0.0, log_x), *_around(xy[:, 1], y, 0.06, log)]
+        frame["legend"] = _corner(drawn, frame)
+        for part, layer in zip(parts, drawn, strict=True):
+            if layer["kind"] == "points" and part.vdims:
+                frame |= _coloured(part, layer)
     count, inks = 0, {}
     # Bands last: they have the ink of the curve with their label, and no line of their own in the legend.
     for layer in sorted(drawn, key=lambda k: k["kind"] == "band"):
@@ -104,6 +110,50 @@ def codes_of(frame: dict[str, Any]) -> np.ndarray:
     signed = low | (high << np.uint16(8))
     steps = (signed >> np.uint16(1)) ^ -(signed & np.uint16(1))
     return steps.cumsum(0, dtype="<u2").cumsum(1, dtype="<u2")
+
+
+def _corner(drawn: list[dict[str, Any]], frame: dict[str, Any]) -> str:
+    """Where the legend stands: at the upper right, or in the first corner where it covers the fewest curves."""
+    names = {k["label"] for k in drawn if k["label"] and k["kind"] in ("path", "curve", "points", "band")}
+    # Of a small view, 230 by 150 pixels; there is more room in others.
+    high, wide = 0.03 + 0.12 * len(names), min((45 + 6.3 * max(map(len, names), default=0)) / 230, 0.95)
+    covered = dict.fromkeys(("upper right", "upper left", "lower right", "lower left"), 0)
+    for layer in drawn:
+        shares = []
+        for k, (low, top) in enumerate((frame["range"][:2], frame["range"][2:])):
+            values, axis = layer["xy"][:, k], frame["xy"[k]]
+            if axis["log"]:
+                low, top, values = np.log(low), np.log(top), np.log(np.where(values > 0, values, np.nan))
+            share = (values - low) / (top - low)
+            shares.append(1 - share if axis["reverse"] else share)
+        x, y = shares
+        seen = (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+        for corner in covered:
+            up, side = (1 - y if "upper" in corner else y), (1 - x if "right" in corner else x)
+            covered[corner] += bool((seen & (up < high) & (side < wide)).any())
+    return min(covered, key=lambda corner: covered[corner])
+
+
+def _coloured(element: hv.Points, layer: dict[str, Any]) -> dict[str, Any]:
+    """Gives points their colours, ``rgb``; the colour bar that belongs to them."""
+    z: Any = element.vdims[0]
+    values = np.asarray(element.interface.values(element, z), float)
+    scale: Any = getattr(z, "scale", "linear")
+    low, high = z.range if None not in z.range else style.limits_of(values, scale)
+    lut = style.colours(getattr(z, "cmap", "viridis"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.log(values / low) / np.log(high / low) if scale == "log" else (values - low) / (high - low)
+    known = np.isfinite(share)
+    rgb = lut[np.rint(255 * np.clip(np.where(known, share, 0), 0, 1)).astype(int)]
+    layer["rgb"] = np.where(known[:, None], rgb, np.uint8(128)).astype(np.uint8).tobytes()
+    ticks, base = _ticks(float(low), float(high), scale == "log", False)
+    words = _axis(z)
+    if base:
+        words["label"] += f" {'−' if base > 0 else '+'} {abs(base):,.15g}"
+    return {
+        "lut": lut.tobytes(), "z": words, "ticks": ticks, "low": float(low), "high": float(high),
+        "log": scale == "log",
+    }  # fmt: skip
 
 
 def _axis(dimension) -> dict[str, Any]:

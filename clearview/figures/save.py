@@ -116,7 +116,7 @@ def draw(*frames: dict[str, Any], columns: int = 4) -> Any:
 def _size(frame: dict[str, Any]) -> tuple[float, float, float, float, str]:
     """Width and height of the plot and of all of it, CSS pixels, and its title in lines that fit."""
     x0, x1, y0, y1 = frame["range"]
-    raster = "codes" in frame
+    raster, bar = "codes" in frame, "lut" in frame
     width = height = 480 if raster else 300
     if frame["equal"]:
         longest = max(x1 - x0, y1 - y0)
@@ -125,7 +125,7 @@ def _size(frame: dict[str, Any]) -> tuple[float, float, float, float, str]:
         width = 480
     title = _wrapped(frame["title"], int(width + 100) // 7)
     high = height + 60 + 18 * (title.count("\n") + 1 if title else 0)
-    return width, height, width + (160 if raster else 80), high, title
+    return width, height, width + (160 if bar else 80), high, title
 
 
 def _plot(frame: dict[str, Any], figure) -> None:
@@ -140,11 +140,14 @@ def _plot(frame: dict[str, Any], figure) -> None:
         _image(figure, ax, frame, height)
     else:
         ax.grid(alpha=0.25)
-    if frame["y"]["log"]:
-        ticks, _ = style.bar_ticks(y0, y1, log=True)
-        ax.set_yscale("log", nonpositive="mask")
-        ax.set_yticks([y0 * (y1 / y0) ** share for share, _ in ticks], [words for _, words in ticks])
-        ax.minorticks_off()
+        if "lut" in frame:
+            _bar(figure, ax, frame, height)
+    for axis, low, high in ((ax.xaxis, x0, x1), (ax.yaxis, y0, y1)):
+        if frame[axis.axis_name]["log"]:
+            ticks, _ = style.bar_ticks(low, high, log=True)
+            ax.set(**{f"{axis.axis_name}scale": "log"})
+            axis.set_ticks([low * (high / low) ** share for share, _ in ticks], labels=[words for _, words in ticks])
+            axis.set_tick_params(which="minor", length=0)
     for layer in frame["layers"]:
         _layer(ax, layer, raster, ((x1 - x0) / width, (y1 - y0) / height))
     ax.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal" if round_circles else "auto")
@@ -153,7 +156,7 @@ def _plot(frame: dict[str, Any], figure) -> None:
             turn()
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        legend = ax.legend(handles, labels, loc="upper right", frameon=not raster, fontsize=9)
+        legend = ax.legend(handles, labels, loc=frame["legend"], frameon=not raster, fontsize=9)
         one = frame["layers"][0]
         for words in legend.get_texts() if raster else ():
             words.set(color=one["ink"], path_effects=_rim(one, 3.0, 0.9), weight="bold")
@@ -172,9 +175,6 @@ def _wrapped(title: str, room: int) -> str:
 
 
 def _image(figure, ax, frame, height) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, LogNorm, Normalize
-
     ax.set_facecolor(EMPTY)
     for raster in (frame.get("under"), frame):
         if raster:
@@ -183,6 +183,14 @@ def _image(figure, ax, frame, height) -> None:
             rgba = np.concatenate([lut[code >> 8], np.where(code, 255, 0).astype(np.uint8)[..., None]], -1)
             smooth = "bilinear" if not raster["whole"] and raster["w"] >= 48 else "auto"
             ax.imshow(rgba, origin="lower", extent=raster["range"], interpolation=smooth)
+    _bar(figure, ax, frame, height)
+
+
+def _bar(figure, ax, frame, height) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, LogNorm, Normalize
+
+    lut = np.frombuffer(frame["lut"], np.uint8).reshape(256, 3)
     norm = (LogNorm if frame["log"] else Normalize)(frame["low"], frame["high"])
     bar = figure.colorbar(ScalarMappable(norm, ListedColormap(lut / 255)), ax=ax, label=frame["z"]["label"], aspect=30)
     kept = [frame["ticks"][0]]
@@ -214,6 +222,10 @@ def _layer(ax, layer, raster: bool, pixel: tuple[float, float]) -> None:
     elif kind == "text":
         look |= {"path_effects": _rim(layer, 3.0, 0.9), "weight": "bold" if raster else "normal"}
         ax.annotate(layer["text"], xy[0], (9 * _PX, 0), textcoords="offset points", va="center", fontsize=10, **look)
+    elif "rgb" in layer:
+        rgb = np.frombuffer(layer["rgb"], np.uint8).reshape(-1, 3) / 255
+        size = (3 if len(xy) > 2000 else 4.4 if len(xy) > 300 else 6) * _PX
+        ax.scatter(*xy.T, size**2, rgb, edgecolors="#0006", linewidths=0.4, label=label)
     elif kind == "points":
         size = (4 if len(xy) > 20 else 8) * _PX
         ax.plot(*xy.T, "o", ms=size, mew=0, label=label, **look)

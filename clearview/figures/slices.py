@@ -1,6 +1,7 @@
 """Slices of a field: pictures, contours, arrows, points, paths and profiles."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import holoviews as hv
 import numpy as np
@@ -162,14 +163,33 @@ def arrows(field_x: xr.DataArray, field_y: xr.DataArray, every: int | None = Non
     return hv.VectorField(table, kdims, [_ANGLE, _LENGTH], label=longest, datatype=["dictionary"])
 
 
-def points(x, y, *, label: str = "") -> hv.Points:
+def points(
+    x,
+    y,
+    *,
+    values: xr.DataArray | None = None,
+    scale: Scale = "linear",
+    limits: tuple[float, float] | None = None,
+    label: str = "",
+) -> hv.Points:
     """Points at ``x`` and ``y``, arrays of shape (N,) in the units of the picture they lie on.
 
     DataArrays name the axes where there is no picture.
+
+    Args:
+        x, y: where they are.
+        values: (N,) by which they are coloured, where there is no picture; NaN is grey.
+        scale: of the colours, as in `slice_image`.
+        limits: ``(low, high)`` of the colours; by default from percentiles of the values.
+        label: their name in the legend.
     """
     dims = plane(x, y) or [hv.Dimension("x"), hv.Dimension("y")]
     table = {d.name: np.atleast_1d(np.asarray(v)) for d, v in zip(dims, (x, y), strict=True)}
-    return hv.Points(table, dims, label=label, datatype=["dictionary"])
+    if values is None:
+        return hv.Points(table, dims, label=label, datatype=["dictionary"])
+    _need_scale(scale)
+    z = dimension(values, range=limits or limits_of(values.values, scale), scale=scale, cmap=CMAPS[scale])
+    return hv.Points({**table, z.name: values.values}, dims, [z], label=label, datatype=["dictionary"])
 
 
 def path(x, y, label: str = "") -> hv.Path:
@@ -205,6 +225,7 @@ def profile(
     label: str = "",
     dashed: bool = False,
     scale: Scale = "linear",
+    along: Scale = "linear",
 ) -> hv.Curve | hv.Overlay:
     """A field on one axis as a curve, axes named by the field's attributes.
 
@@ -213,7 +234,8 @@ def profile(
         error: standard errors on the same axis and in the same unit, drawn as a band of one to either side.
         label: its name in the legend.
         dashed: for a truth or a reference.
-        scale: "log" for a logarithmic axis, where what is not positive is a gap.
+        scale: "log" for a logarithmic axis of values, where what is not positive is a gap.
+        along: "log" for a logarithmic axis that it runs along.
 
     Returns:
         The curve, or an overlay of its band and the curve.
@@ -223,10 +245,8 @@ def profile(
             axis or unit or are negative.
     """
     _need(field, 1)
-    if scale not in ("linear", "log"):
-        raise ValueError(f"Expected a scale among linear, log for a curve, got {scale!r}.")
     axis = field[field.dims[0]]
-    x, y = dimension(axis), dimension(field, scale=scale)
+    x, y = _curved(axis, field, along, scale)
     line = curve(x, axis.values, y, field.values, label, dashed)
     if error is None:
         return line
@@ -241,6 +261,69 @@ def profile(
     table = {x.name: axis.values, y.name: field.values, "error": error.values}
     band = hv.Spread(table, [x], [y, hv.Dimension("error")], label=label, datatype=["dictionary"])
     return hv.Overlay([band, line])
+
+
+def _curved(axis: xr.DataArray, field: xr.DataArray, along: Scale, scale: Scale) -> tuple[Any, Any]:
+    """The two dimensions of a curve."""
+    for each in (scale, along):
+        if each not in ("linear", "log"):
+            raise ValueError(f"Expected a scale among linear, log for a curve, got {each!r}.")
+    return dimension(axis, scale=along), dimension(field, scale=scale)
+
+
+def quantile_profile(
+    field: xr.DataArray,
+    *,
+    label: str = "",
+    scale: Scale = "linear",
+    along: Scale = "linear",
+) -> hv.Overlay:
+    """Quantiles on one axis as their median and bands between the others, each with that as far on the other side.
+
+    Args:
+        field: values on ``quantile`` and one axis, such as one variable of `clearview.dwarfs.DwarfFit.field`.
+        label: its name in the legend.
+        scale, along: as in `profile`.
+
+    Raises:
+        ValueError: if the field has no such axes, or quantiles without a median or without their counterparts.
+    """
+    if field.dims[:1] != ("quantile",) or field.ndim != 2:
+        raise ValueError(f"Expected a field on quantile and one axis, got {', '.join(map(str, field.dims)) or 'none'}; "
+                         "transpose it, or draw it with profile.")  # fmt: skip
+    q = np.round(field["quantile"].values.astype(float), 6)
+    if not np.allclose(q + q[::-1], 1) or len(q) % 2 == 0 or (np.diff(q) <= 0).any():
+        raise ValueError(f"Expected rising quantiles with 0.5 in their middle, got {', '.join(f'{v:g}' for v in q)}; "
+                         "such as 0.16, 0.5, 0.84.")  # fmt: skip
+    axis = field[field.dims[1]]
+    x, y = _curved(axis, field, along, scale)
+    bands = []
+    for i in range(len(q) // 2):
+        low, high = hv.Dimension(f"{100 * q[i]:g} %"), hv.Dimension(f"{100 * q[-1 - i]:g} %")
+        table = {x.name: axis.values, low.name: field.values[i], high.name: field.values[-1 - i]}
+        bands.append(hv.Area(table, [x], [low, high], label=label, datatype=["dictionary"]))
+    return hv.Overlay([*bands, curve(x, axis.values, y, field.values[len(q) // 2], label)])
+
+
+def bars(x, y, *, x_ends=None, y_ends=None, label: str = "") -> hv.Path:
+    """Measurements as crosses, whose strokes reach the ends of their errors or bins, in the units of the picture.
+
+    Args:
+        x, y: (N,) values; DataArrays name the axes where there is no picture.
+        x_ends, y_ends: (low, high), each (N,), of the strokes along x and y; None draws none.
+        label: their name in the legend.
+    """
+    dims = plane(x, y) or [hv.Dimension("x"), hv.Dimension("y")]
+    x, y = (np.atleast_1d(np.asarray(v, float)) for v in (x, y))
+    gap, across, upward = np.full(len(x), np.nan), [], []
+    if x_ends is not None:
+        across += [*x_ends, gap]
+        upward += [y, y, gap]
+    if y_ends is not None:
+        across += [x, x, gap]
+        upward += [*y_ends, gap]
+    drawn = (np.stack(np.broadcast_arrays(*v), -1).ravel() for v in (across, upward))
+    return hv.Path([{d.name: v for d, v in zip(dims, drawn, strict=True)}], dims, label=label)
 
 
 def curve(x: hv.Dimension, x_values, y: hv.Dimension, y_values, label: str, dashed: bool = False) -> hv.Curve:

@@ -12,7 +12,7 @@ Scale = Literal["linear", "log", "diverging"]
 CMAPS = {"linear": "viridis", "log": "viridis", "diverging": "RdBu_r"}
 """Perceptually uniform and safe for colour-blind eyes; a diverging scale is centred on zero."""
 
-LINES = ("#3987d9", "#d17d00", "#1f9e77", "#c7599b")
+LINES = ("#3987d9", "#d17d00", "#1f9e77", "#c7599b", "#8b6fd6", "#8c8600")
 """Line colours that keep their contrast on white and on black."""
 
 DASHES = ((), (7, 4), (2, 3), (8, 3, 2, 3))
@@ -59,11 +59,13 @@ def dimension(data, **params) -> Named:
     """The dimension of an array or coordinate, from its name and its attributes.
 
     ``long_name`` and ``units`` are its words; ``reverse`` (1 or 0) turns its axis round, which by default only the
-    longitudes on the sky, ``ra`` and ``l``, are.
+    longitudes on the sky, ``ra`` and ``l``, are; ``scale`` and ``limits``, (low, high), are those of its axis.
     """
     # Kept, since HoloViews takes a tenth of a millisecond for one and a picture needs seven.
     name, attrs = str(data.name), data.attrs
     reverse = bool(attrs.get("reverse", name in REVERSED))
+    own = {"scale": attrs.get("scale"), "range": tuple(attrs["limits"]) if "limits" in attrs else None}
+    params = {k: v for k, v in own.items() if v is not None} | params
     return _dimension(name, str(attrs.get("long_name") or name), attrs.get("units", ""), reverse=reverse, **params)
 
 

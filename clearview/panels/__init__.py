@@ -5,6 +5,7 @@ from clearview.panels.base import Panel
 from clearview.panels.controls import Choice
 from clearview.panels.density import DensityPanel
 from clearview.panels.dust import DustPanel
+from clearview.panels.dwarf import DwarfPanel
 from clearview.panels.excess import ExcessPanel
 from clearview.panels.explore import Explorer, explore
 from clearview.panels.jobs import JobPanel
@@ -23,6 +24,7 @@ __all__ = [
     "Choice",
     "DensityPanel",
     "DustPanel",
+    "DwarfPanel",
     "ExcessPanel",
     "Explorer",
     "JobPanel",

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from clearview.field import Axis, Quantity, make_field
-from clearview.figures import path, profile
+from clearview.figures import bars, profile
 from clearview.figures.style import layers
 from clearview.panels import base
 from clearview.panels.controls import dropdown, slider, tick
@@ -121,7 +121,8 @@ class ProfilePanel(base.Panel):
             near = table[table[seen[0]].between(axis.low, axis.high)]
             unit = 1e10 if kind.name == "mass" else 1.0
             at_x, value, below, above = (near[k].to_numpy(float) for k in seen)
-            parts.append(_bars(at_x, value, below, above, 0.006 * (axis.high - axis.low), unit))
+            half, ends = 0.006 * (axis.high - axis.low), ((value - below) / unit, (value + above) / unit)
+            parts.append(bars(at_x, value / unit, x_ends=(at_x - half, at_x + half), y_ends=ends, label="published"))
         where = {k: v for k, v in at.items() if k != kind.along and not (k == "z" and kind.name == "mass")}
         units = {"R": " kpc", "phi": "°", "z": " kpc"}
         words = ", ".join(f"{'azimuth' if k == 'phi' else k} {v:.4g}{units[k]}" for k, v in where.items())
@@ -149,10 +150,3 @@ class ProfilePanel(base.Panel):
         if self._members[0] is not self.fit:
             self._members = self.fit, base.dynamics().formal_members(self.fit, 16)
         return self._members[1]
-
-
-def _bars(x, y, below, above, half: float, unit: float) -> hv.Path:
-    """Measurements as upright strokes of one standard error, crossed at the value."""
-    gap = np.full(len(x), np.nan)
-    across = np.stack([x, x, gap, x - half, x + half, gap], -1).ravel()
-    return path(across, np.stack([y - below, y + above, gap, y, y, gap], -1).ravel() / unit, "published")

@@ -121,9 +121,10 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   let W = 0, H = 0, L = 0, T = 0, R = 0; // size of the plot in CSS pixels, and the room beside and above it
 
   // A logarithmic axis is a plain one of exponents in here; what comes and goes are the numbers themselves.
-  const inner = (y) => (frame.y.log ? (y > 0 ? Math.log10(y) : NaN) : y), outer = (y) => (frame.y.log ? 10 ** y : y);
-  const ends = (f, [x0, x1, y0, y1]) => [x0, x1, f(y0), f(y1)];
-  const corners = (xy) => (frame.y.log ? xy.map((v, i) => (i % 2 ? inner(v) : v)) : xy);
+  const inner = (v, axis = "y") => (frame[axis].log ? (v > 0 ? Math.log10(v) : NaN) : v);
+  const outer = (v, axis = "y") => (frame[axis].log ? 10 ** v : v);
+  const ends = (f, [x0, x1, y0, y1]) => [f(x0, "x"), f(x1, "x"), f(y0), f(y1)];
+  const corners = (xy) => (frame.x.log || frame.y.log ? xy.map((v, i) => inner(v, i % 2 ? "y" : "x")) : xy);
   const view = () => {
     const told = ends(inner, model.get("range").length === 4 ? model.get("range") : frame.home);
     return told.every(Number.isFinite) ? told : ends(inner, frame.home);
@@ -204,7 +205,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     outline.closePath();
     if (xy.length) rimmed(outline, [5, 3]);
     if (!cursor.length) return;
-    const [x, y] = [X(cursor[0]), Y(inner(cursor[1]))];
+    const [x, y] = [X(inner(cursor[0], "x")), Y(inner(cursor[1]))];
     cross.rect(x, -9, 0, H + 18);
     cross.rect(-9, y, W + 18, 0);
     rimmed(cross, []);
@@ -223,7 +224,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   }
 
   /** One vector layer: with a rim in the opposite shade over a picture, coloured without one. */
-  function vectors({ kind, xy, text, ink, rim, dash }, X, Y, kx, ky) {
+  function vectors({ kind, xy, text, ink, rim, dash, rgb }, X, Y, kx, ky) {
     if (kind === "text") {
       const x = X(xy[0]), y = Y(xy[1]);
       pen.font = `${rim ? "bold" : "normal"} 13px ${look.font}`;
@@ -233,6 +234,18 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       [pen.lineWidth, pen.lineJoin, pen.strokeStyle, pen.fillStyle] = [3, "round", rim, ink || look.color];
       if (rim) pen.strokeText(...at);
       pen.fillText(...at);
+      return;
+    }
+    if (rgb) {
+      const colour = as(Uint8Array, rgb), size = xy.length > 4000 ? 1.5 : xy.length > 600 ? 2.2 : 3;
+      [pen.lineWidth, pen.strokeStyle] = [0.5, "#0006"]; // a pale star is seen on white
+      for (let k = 0; k < xy.length; k += 2) {
+        const [r, g, b] = colour.subarray(1.5 * k, 1.5 * k + 3), dot = new Path2D();
+        dot.arc(X(xy[k]), Y(xy[k + 1]), size, 0, 7);
+        pen.fillStyle = `rgb(${r},${g},${b})`;
+        pen.fill(dot);
+        pen.stroke(dot);
+      }
       return;
     }
     const path = new Path2D(), crowd = kind === "points" && xy.length > 400, thick = kind === "path" || kind === "curve" ? 1.8 : kind === "contours" ? 1 : 1.3;
@@ -295,8 +308,9 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   /** Ticks along x, as many as their texts leave room for. */
   function across(a, b) {
     for (let n = Math.max(3, W / 60); ; n *= 0.7) {
-      const found = ticks(a, b, n), texts = write(found);
-      if (n < 2 || widest(texts.map((t) => t[1])) + 12 < (found.step / (b - a)) * W) return texts;
+      const texts = frame.x.log ? powers(a, b, n) : write(ticks(a, b, n));
+      const apart = Math.min(...texts.slice(1).map(([t], i) => t - texts[i][0]));
+      if (n < 2 || widest(texts.map((t) => t[1])) + 12 < (apart / (b - a)) * W) return texts;
     }
   }
 
@@ -304,8 +318,9 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   const page = () => { const { fontFamily, color } = getComputedStyle(el); return { font: fontFamily || "sans-serif", color }; };
   function axes() {
     look = page();
-    const hands = toolbar.hidden ? 0 : 27 * (2 + model.get("tools").length) + 8, raster = rasters.length > 0, { lut } = sheets[0];
-    const key = JSON.stringify([range, W, H, frame.x, frame.y, frame.z, frame.ticks, frame.title, layers.map((k) => [k.kind, k.label, k.ink, k.dash]),
+    const hands = toolbar.hidden ? 0 : 27 * (2 + model.get("tools").length) + 8, raster = rasters.length > 0;
+    const lut = raster ? sheets[0].lut : frame.lut && as(Uint8Array, frame.lut);
+    const key = JSON.stringify([range, W, H, frame.x, frame.y, frame.z, frame.ticks, frame.title, frame.legend, layers.map((k) => [k.kind, k.label, k.ink, k.dash]),
       frame.range ? 0 : model.get("message"), lut && lut.slice(0, 9), look.font, hands]);
     if (key === last) return;
     last = key;
@@ -317,7 +332,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     room.left = Math.max(room.left, Math.ceil(widest(ty.map((t) => t[1]))), 27);
     room.right = Math.max(room.right, Math.ceil(widest(bar.map((t) => t[1]))), 27);
     L = 35 + room.left;
-    R = raster || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
+    R = lut || !frame.range ? 62 + room.right : Math.ceil(Math.max(14, widest(tx.map((t) => t[1])) / 2, (widest([frame.x.label], 13) - W) / 2) + 2);
     R = room.beside = Math.max(room.beside, R, hands && W < 300 ? 89 : 0); // a small view keeps room for its buttons
     const beside = W + R - hands > 200, title = wrap(frame.title, W + R - (beside ? hands : 0)), above = hands && !beside ? 28 : 0;
     room.lines = Math.max(room.lines, title.length);
@@ -357,7 +372,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     text(L + W / 2, T + H + 36, frame.x.label, `${middle} ${label}`);
     upright(13, frame.y.label);
     title.forEach((s, i) => text(L, T - 9 - 17 * (title.length - 1 - i), s, label));
-    if (raster) {
+    if (lut) {
       const x = L + W + 14, rgb = (i) => `rgb(${lut[3 * i]},${lut[3 * i + 1]},${lut[3 * i + 2]})`;
       const stops = Array.from({ length: 33 }, (_, i) => `<stop offset="${i / 32}" stop-color="${rgb(Math.round((i * 255) / 32))}"/>`);
       out.push(`<linearGradient id="${id}" x1="0" y1="1" x2="0" y2="0">${stops.join("")}</linearGradient>`,
@@ -370,10 +385,12 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
       }
       upright(L + W + R - 7, frame.z.label, hands ? 30 : 2);
     }
-    layers.filter(named).forEach(({ kind, label, ink, rim, dash }, row) => {
-      const y = T + 17 + 17 * row, x = L + W - 34;
+    const told = layers.filter(named), [corner, side] = (frame.legend || "upper right").split(" ");
+    told.forEach(({ kind, label, ink, rim, dash }, row) => {
+      const y = corner === "upper" ? T + 17 + 17 * row : T + H - 8 - 17 * (told.length - 1 - row);
+      const left = side === "left", x = left ? L + 8 : L + W - 34;
       const rimmed = rim ? `style="fill:${ink};stroke:${rim};stroke-width:3px;stroke-linejoin:round;paint-order:stroke;font-weight:bold"` : "";
-      text(x - 5, y, label, `text-anchor="end" ${rimmed}`);
+      text(left ? x + 31 : x - 5, y, label, `text-anchor="${left ? "start" : "end"}" ${rimmed}`);
       if (kind === "band") return out.push(`<rect x="${x}" y="${y - 9}" width="26" height="10" fill="${ink}" opacity="0.25"/>`);
       const mark = kind === "points" ? `<circle cx="${x + 13}" cy="${y - 4}" r="3.5" fill="${ink}"` : `<path d="M${x} ${y - 4}h26" fill="none"`;
       if (rim) out.push(`${mark} stroke="${rim}" stroke-width="3.6" stroke-opacity="0.6" stroke-dasharray="${dash}"/>`);
@@ -414,7 +431,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   }
   const home = () => { range = ends(inner, frame.home); push(true); };
   function zoom(k, u = 0.5, v = 0.5) {
-    const [x0, x1, y0, y1] = range, x = x0 + u * (x1 - x0), y = y0 + v * (y1 - y0), h = frame.home;
+    const [x0, x1, y0, y1] = range, x = x0 + u * (x1 - x0), y = y0 + v * (y1 - y0), h = ends(inner, frame.home);
     const size = (k * (x1 - x0)) / (h[1] - h[0]);
     if (size < 1e-4 || size > 50) return;
     range = [x + (x0 - x) * k, x + (x1 - x) * k, y + (y0 - y) * k, y + (y1 - y) * k];
@@ -427,8 +444,8 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
   }
   const turn = (right, up) => [frame.x.reverse ? -right : right, frame.y.reverse ? -up : up];
   /** The data under shares of the axes. */
-  const place = ([u, v]) => [range[0] + u * (range[1] - range[0]), outer(range[2] + v * (range[3] - range[2]))];
-  const shares = ([x, y]) => [(x - range[0]) / (range[1] - range[0]), (inner(y) - range[2]) / (range[3] - range[2])];
+  const place = ([u, v]) => [outer(range[0] + u * (range[1] - range[0]), "x"), outer(range[2] + v * (range[3] - range[2]))];
+  const shares = ([x, y]) => [(inner(x, "x") - range[0]) / (range[1] - range[0]), (inner(y) - range[2]) / (range[3] - range[2])];
   /** A box between two corners, in shares of the axes. */
   const rectangle = ([a, c], [b, d], op = "replace") =>
     ({ kind: "box", xy: [[a, c], [b, c], [b, d], [a, d]].flatMap(place), op });
@@ -558,7 +575,7 @@ const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="
     if (model.get("follow")) keys.push("shift with arrow keys moves the cursor");
     if (tools.includes("box")) keys.push("b begins a box that arrow keys move and shift with arrow keys resizes, until Enter");
     if (tools.length) keys.push("Escape clears the selection");
-    return `${frame.title ? frame.title + ": " : ""}${what}; ${frame.y.label}${frame.y.log ? " (logarithmic)" : ""} against ${frame.x.label}. ${keys.join(", ")}.`;
+    return `${frame.title ? frame.title + ": " : ""}${what}; ${frame.y.label}${frame.y.log ? " (logarithmic)" : ""} against ${frame.x.label}${frame.x.log ? " (logarithmic)" : ""}. ${keys.join(", ")}.`;
   }
   /** The buttons and words, as the kernel and the hand left them. */
   function dress() {

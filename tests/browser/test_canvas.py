@@ -321,6 +321,36 @@ def test_a_band_is_faint_and_a_logarithmic_axis_pans_and_zooms_in_numbers(page):
     assert xy == pytest.approx([0, 10, 2, 10, 2, 1, 0, 1], rel=0.05, abs=0.02)
 
 
+def test_two_logarithmic_axes_pan_zoom_and_select_in_numbers(page):
+    r = {"r": ("r", np.geomspace(0.1, 10, 9), {"units": "kpc"})}
+    field = xr.DataArray(1e8 * r["r"][1] ** -2.0, r, ["r"], "rho")
+    shown(page, profile(field, label="fit", scale="log", along="log"))
+    ticks = page.locator("svg text[text-anchor=middle]:not(.cv-label)").all_text_contents()
+    assert {"0.1", "1", "10"} <= set(ticks)
+    canvas = page.locator("canvas")
+    low, high = np.log10(page.evaluate("() => model.get('frame').range")[2:])
+    for x, y in ((0.25, 9.0), (0.5, 8.0), (0.75, 7.0)):  # a power law is a straight line
+        assert canvas.evaluate(PIXEL, [x, (high - y) / (high - low)])[3] > 200
+    assert canvas.get_attribute("aria-label").count("(logarithmic)") == 2
+    canvas.press("ArrowRight")
+    page.wait_for_function("() => model.get('range').length === 4")
+    assert np.log10(page.evaluate("() => model.get('range')")[:2]) == pytest.approx([-0.8, 1.2])
+    page.evaluate("() => model.set('range', [])")
+    canvas.press("+")
+    page.wait_for_function("() => model.get('range').length === 4")
+    assert np.log10(page.evaluate("() => model.get('range')")[:2]) == pytest.approx([-0.8, 0.8])
+    page.evaluate(
+        "() => { model.set('tools', ['box']); model.set('mode', 'box'); model.set('range', [0.1, 10, 1, 100]) }"
+    )
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 75, box["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 299, steps=3)
+    page.mouse.up()
+    xy = page.evaluate("() => model.get('selection').xy")
+    assert xy == pytest.approx([10**-0.5, 10, 1, 10, 1, 1, 10**-0.5, 1], rel=0.05)
+
+
 # ---- selection and cursor
 
 

@@ -1,0 +1,516 @@
+"""A dwarf galaxy: its stars on the sky and in velocity, and the halo that a fit finds around them."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+import holoviews as hv
+import ipywidgets as W
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from clearview.catalogs import Catalog
+from clearview.checks import a
+from clearview.figures import dwarf_profile, path, star_map, text
+from clearview.figures.dwarfs import PROFILES
+from clearview.figures.style import Named, dimension, layers, number, round_step
+from clearview.halos import NFW, Burkert
+from clearview.panels import base
+from clearview.panels.controls import Choice, dropdown, sentence, slider, small, tick
+from clearview.panels.share import code_of
+from clearview.panels.train import Learner, Work
+from clearview.panels.view import RasterView
+
+DIGEST = ("R", "x", "y", "v_los", "radial_velocity", "vz")
+"""Columns of which a fit takes a digest, those of them that there are."""
+
+SHOWN = ("Sigma", "sigma_los", "rho", "M")
+"""The profiles, in the order of their views."""
+
+FEWEST = 30
+"""Stars; see `clearview.dwarfs.fit_dwarf`."""
+
+POINTS = 64
+REFERENCE = 4.0
+"""Scale radius of the halos that are drawn to compare, in half-light radii."""
+
+PIVOT = 1.7
+"""Half-light radii within which they have the mass that the stars tell."""
+
+ANISOTROPY = {
+    "given (0: isotropic)": "given", "constant, learnt": "constant", "Osipkov-Merritt, learnt": "osipkov-merritt",
+    "free": "free",
+}  # fmt: skip
+
+
+STAGES = {"optimum": "looking for the best halo", "chains": "drawing halos"}
+"""What a fit does, in words."""
+
+
+def dwarfs():
+    """`clearview.dwarfs`, loaded when first used: JAX takes a second."""
+    return import_module("clearview.dwarfs")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Dwarf:
+    """A fit, as a bar keeps it."""
+
+    fit: Any
+    columns: tuple[str, ...]
+
+    config = property(lambda self: self.fit.config)
+    data_digest = property(lambda self: self.fit.digest)
+    message = property(lambda self: self.fit.message)
+    stars = property(lambda self: self.fit.stars)
+    stopped = property(lambda self: self.fit.stopped)
+    history = property(lambda self: pd.DataFrame())
+
+    @property
+    def title(self) -> str:
+        """As it stands among the runs."""
+        config = self.fit.config
+        kind = next(words for words, name in ANISOTROPY.items() if name == config.anisotropy).split(",")[0]
+        told = f"β = {config.beta:g}".replace("-", "−") if config.anisotropy_radius is None else "Osipkov-Merritt"
+        return f"{self.fit.stars:,} stars, {told if config.anisotropy == 'given' else kind}"
+
+
+class DwarfPanel(base.Panel):
+    """The stars of a dwarf galaxy, and the profiles of their density, dispersion, dark matter and mass.
+
+    Without a fit the stars are shown in bins (of as many stars each; a cross reaches over its bin and over one standard
+    error, and dispersions are free of the velocities' errors), beside the truth if they are a mock, and the mass that
+    two published formulas give. *Train* fits the halo; the bands hold 68 and 95 % of its posterior. The figure is
+    called stale when stars or settings are others than those of the fit.
+
+    Args:
+        catalog: the stars, as `clearview.fit_dwarf` takes them: R, or x and y [kpc]; v_los and v_los_error [km/s].
+        config: a `clearview.DwarfConfig`; by default its defaults.
+        fit: a `clearview.dwarfs.DwarfFit` to begin with.
+        published: tables with r [kpc], value, minus and plus by name, of "rho" [Msun/kpc^3] or "M" [Msun]:
+            ``{"M": {"Someone et al. 2020": table}}``.
+        size: longer side of each plot, CSS pixels.
+        threaded: False draws and trains at once in the calling thread.
+
+    Raises:
+        KeyError: if the stars have no place or velocity.
+        ValueError: for published values of another profile.
+    """
+
+    tags = ("stars", "slope", "gamma", "anisotropy", "beta", "foreground", "colour", "truth", "references")
+    given: ClassVar = {"config": "_told_config", "published": "published"}
+    work: ClassVar = Work(file="dwarf.clearview", pausable=False)
+
+    def __init__(
+        self, catalog=None, config=None, fit=None, *, published: Mapping[str, Mapping[str, Any]] | None = None,
+        size: int = 228, threaded: bool = True,
+    ):  # fmt: skip
+        if catalog is not None:
+            a(catalog, Catalog, "a Catalog").require([*(["R"] if "R" in catalog else ["x", "y"]), _velocity(catalog)])
+        self.published = {k: dict(a(v, Mapping, "tables by name")) for k, v in (published or {}).items()}
+        if wrong := [k for k in self.published if k not in ("rho", "M")]:
+            raise ValueError(f"Expected published values of rho or M, got {wrong[0]!r}; leave it out.")
+        self._usual = dwarfs().DwarfConfig()
+        config = a(self._usual if config is None else config, dwarfs().DwarfConfig, "a DwarfConfig")
+        self._whole_catalog, self._order = catalog, None
+        self._start, self._before, self._of = config, config, catalog
+        self._kept: dict[str, tuple[Any, Any]] = {}
+        super().__init__(
+            catalog, None if fit is None else self._wrapped(fit), config=config, size=size, threaded=threaded
+        )
+
+    # ---- controls ------------------------------------------------------------------------------------------------
+
+    def build(self) -> dict[str, Any]:
+        size = self.view.width
+        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.62 * size)) for _ in SHOWN))
+        self._words = W.HTML(layout=W.Layout(max_width=f"{2 * size + 300}px"))
+        self.below = (self._words,)
+        controls: dict[str, Any] = {
+            "stars": slider("stars used", 100.0, FEWEST, 100.0, 1.0, readout_format=",.0f"),
+            "slope": dropdown("Stars' centre", {"slope learnt": "learnt", "slope fixed": "fixed"}, "learnt"),
+            "gamma": slider("slope, 0: core", 0.0, 0.0, 1.5, 0.05),
+            "anisotropy": dropdown("Anisotropy", ANISOTROPY, "given"),
+            "beta": slider("β", 0.0, -1.0, 0.9, 0.05),
+            "foreground": tick("foreground stars among them", False),
+            "colour": Choice(("velocity", "membership")),
+            "truth": tick("truth of the mock", True),
+            "references": tick("a cusp and a core to compare", False),
+        }
+        self._stock(controls["stars"], self._whole_catalog)
+        self._follow(controls, self._start)
+        return controls
+
+    def arrange(self) -> W.Widget:
+        shown = list(self.controls.values())
+        shown.insert(list(self.controls).index("colour"), W.HTML(small("Colour of the stars")))
+        left = W.VBox([*shown, self.bar, self.share], layout=W.Layout(width="316px", flex="none"))
+        wide = self.view.width + 158
+        columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
+        right = W.VBox(
+            [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),
+             *self.below, self._status],
+            layout=W.Layout(flex="1 1 0", min_width=f"{wide}px", max_width=f"{2 * wide}px"),
+        )  # fmt: skip
+        return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap-reverse"))
+
+    def update(self) -> None:
+        controls, config = self.controls, self._config
+        if self._whole_catalog is not self._of:
+            self._of = self._whole_catalog
+            self._stock(controls["stars"], self._of)
+            self._home()
+        if config is not self._before:
+            self._follow(controls, config)
+        else:
+            asked = {
+                "tracer_slope": None if controls["slope"].value == "learnt" else round(controls["gamma"].value, 9),
+                "anisotropy": controls["anisotropy"].value, "foreground": controls["foreground"].value,
+                "beta": round(controls["beta"].value, 9),
+            }  # fmt: skip
+            if asked["anisotropy"] != "given":
+                asked |= {"beta": config.beta, "anisotropy_radius": None}
+            if any(getattr(config, name) != value for name, value in asked.items()):
+                self.bar.config = config = dataclasses.replace(config, **asked)
+        self._before = config
+        used = self._used()
+        if used is not self.bar.catalog or config is not self._refreshed:
+            self.bar.catalog, self._refreshed = used, config
+            self.bar.refresh()
+        controls["gamma"].layout.display = "none" if controls["slope"].value == "learnt" else ""
+        given = config.anisotropy == "given" and config.anisotropy_radius is None
+        controls["beta"].layout.display = "" if given else "none"
+        fit = self._own()
+        lacking = "Membership needs a fit of these stars with a foreground." if (
+            fit is None or not fit.config.foreground) else ""  # fmt: skip
+        controls["colour"].disable({"membership": lacking} if lacking else {})
+        controls["truth"].layout.display = "" if self._truth() is not None else "none"
+        sky = self._of is None or ("x" in self._of and "y" in self._of)
+        self.view.layout.display = "" if sky else "none"
+
+    _refreshed: Any = None
+
+    @staticmethod
+    def _stock(control, catalog) -> None:
+        """The slider of the number of stars, at all of them."""
+        most = float(max(FEWEST + 1, 100 if catalog is None else len(catalog)))
+        control.max = max(most, control.value)
+        control.value = most
+        control.max, control.step = most, max(1.0, round_step(most / 100))
+        control.disabled = catalog is None or len(catalog) <= FEWEST
+
+    @staticmethod
+    def _follow(controls, config) -> None:
+        """The controls of a config that was set from elsewhere."""
+        controls["slope"].value = "learnt" if config.tracer_slope is None else "fixed"
+        if config.tracer_slope is not None:
+            controls["gamma"].max = max(1.5, config.tracer_slope)
+            controls["gamma"].value = config.tracer_slope
+        controls["anisotropy"].value = config.anisotropy
+        controls["beta"].min, controls["beta"].max = min(-1.0, config.beta), max(0.9, config.beta)
+        controls["beta"].value = config.beta
+        controls["foreground"].value = config.foreground
+
+    # ---- what one works with -------------------------------------------------------------------------------------
+
+    @property
+    def catalog(self):
+        """All stars, of which the slider may use a part; other stars make the fit stale, not wrong."""
+        return self._whole_catalog
+
+    @catalog.setter
+    def catalog(self, catalog):
+        if catalog is not None:
+            a(catalog, Catalog, "a Catalog").require([*(["R"] if "R" in catalog else ["x", "y"]), _velocity(catalog)])
+        self._whole_catalog, self._order = catalog, None
+        self._refresh()
+
+    @property
+    def fit(self):
+        """The `clearview.dwarfs.DwarfFit` that is shown, or None."""
+        return None if self.bar.fit is None else self.bar.fit.fit
+
+    @fit.setter
+    def fit(self, fit):
+        self.bar.adopt(None if fit is None else self._wrapped(fit))
+        self._refresh()
+
+    @property
+    def runs(self) -> dict[str, Any]:
+        """The finished fits of this session by name, at most eight; ``panel.fit = panel.runs[name]`` shows one."""
+        return {name: kept.fit for name, kept in self.bar.runs.items()}
+
+    def code(self) -> str:
+        code, (kept, file) = code_of(self), self.bar.file
+        if self.fit is not None and kept is self.bar.fit:
+            code = re.sub(r"(?<=fit = ).*", f"clearview.load_dwarf({str(file)!r})", code)
+        code = code.replace("clearview.load_fit(", "clearview.load_dwarf(").replace("fit.clearview", "dwarf.clearview")
+        usual = self._usual.to_dict()
+        changed = {k: v for k, v in self._config.to_dict().items() if v != usual[k]}
+        told = ", ".join(f"{k}={v!r}" for k, v in changed.items())
+        code = code.replace("(stars, fit,", "(stars, fit=fit,")
+        return code.replace("config = ...  # config of this panel", f"config = clearview.DwarfConfig({told})")
+
+    # ---- what is learnt ------------------------------------------------------------------------------------------
+
+    @property
+    def _config(self):
+        """The settings, also where none were given."""
+        return self._usual if self.config is None else self.config
+
+    @property
+    def _told_config(self):
+        return self._config if self._config != self._usual else None
+
+    def _wrapped(self, fit) -> _Dwarf:
+        a(fit, dwarfs().DwarfFit, "a DwarfFit")
+        known = self.bar.runs.values() if hasattr(self, "bar") else ()
+        catalog = self._whole_catalog
+        columns = tuple(name for name in DIGEST if catalog is None or name in catalog)
+        return next((kept for kept in known if kept.fit is fit), _Dwarf(fit, columns))
+
+    def _used(self):
+        """The stars of the slider: the first so many in an order drawn once, so that fewer are among more."""
+        catalog, n = self._whole_catalog, round(self.controls["stars"].value)
+        if catalog is None or n >= len(catalog):
+            return catalog
+        if self._order is None:
+            self._order = np.random.default_rng(0).permutation(len(catalog))
+        order = self._order
+        return self._cached("used", (catalog, n), lambda: catalog.take(order < n))
+
+    def learner(self) -> Learner | str:
+        """What *Train* fits: the halo, by `clearview.fit_dwarf`."""
+        if self._whole_catalog is None:
+            return "Training needs a catalogue of stars."
+
+        def fit(catalog, *, config=None, on_progress=None, **_):
+            def tell(progress):
+                words = STAGES.get(progress.stage, progress.stage)
+                return on_progress is None or on_progress(progress._replace(stage=words))
+
+            return self._wrapped(dwarfs().fit_dwarf(catalog, config or self._config, on_progress=tell))
+
+        return Learner(
+            fit, lambda kept, path, overwrite: kept.fit.save(path, overwrite=overwrite),
+            lambda path: self._wrapped(dwarfs().load_dwarf(path)), defaults=lambda: self._config, name="dwarf",
+        )  # fmt: skip
+
+    def usable(self, fit) -> bool:
+        if not isinstance(fit, _Dwarf):
+            raise ValueError(f"Expected a fit of a dwarf galaxy, got {type(fit).__name__}; train or load one here.")
+        return fit.stopped == "finished"
+
+    def _own(self):
+        """The fit, if it is of the stars that are used."""
+        known = self.bar.fit is not None and self.bar.catalog is not None
+        return self.fit if known and self.bar._same_stars(self.bar.fit) else None
+
+    # ---- pictures ------------------------------------------------------------------------------------------------
+
+    def _cached(self, name: str, key: tuple, make):
+        """What was made last of these things, or is made now."""
+        known, value = self._kept.get(name, (None, None))
+        if known is None or len(known) != len(key) or not all(
+            k is v or (isinstance(k, int | float | str) and k == v) for k, v in zip(known, key, strict=True)
+        ):  # fmt: skip
+            value = make()
+            self._kept[name] = key, value
+        return value
+
+    def _truth(self):
+        catalog = self._whole_catalog
+        return None if catalog is None else import_module("clearview.mocks").dwarf_truth_of(catalog)
+
+    def _reach(self, fit) -> tuple[float, float]:
+        """Half-light radius and what holds nearly all stars, kpc, the same for fewer of them."""
+        catalog = self._whole_catalog
+        if catalog is None:
+            return fit.half_light_radius, 5 * fit.half_light_radius
+        R = self._cached("R", (catalog,), lambda: _radii(catalog))
+        half, far = (float(v) for v in np.nanquantile(R, [0.5, 0.985]))
+        return (half, 1.05 * far) if half > 0 else (0.1, 1.0)
+
+    def _binned(self, catalog):
+        """The stars in bins, weighted by membership where it is known; or why there are none."""
+        fit, foreground = self._own(), self.controls["foreground"].value
+        weights = fit.membership if fit is not None and fit.config.foreground and foreground else None
+
+        def make():
+            try:
+                return import_module("clearview.dwarfs.bins").bin_stars(catalog, weights, foreground=foreground)
+            except (KeyError, ValueError) as error:
+                return sentence(error)
+
+        return self._cached("bins", (catalog, weights, str(foreground)), make)
+
+    def draw(self, settings: Mapping[str, Any], detail: float):
+        catalog, fit = self._used(), self.fit
+        if catalog is None and fit is None:
+            return "No stars yet: pass those of a dwarf galaxy."
+        return self._pictures(catalog, fit, settings)
+
+    def _pictures(self, catalog, fit, settings) -> Iterator[Any]:
+        """Sky, velocities, and the profiles, one after the other."""
+        bins = None if catalog is None else self._binned(catalog)
+        self.tell("bins", bins if isinstance(bins, str) else "")
+        bins = None if isinstance(bins, str) else bins
+        half, far = self._reach(fit)
+        ends = 0.1 * half, max(5 * half, far)
+        field = None if fit is None else self._cached(
+            "field", (fit, *ends), lambda: fit.field(np.geomspace(ends[0], ends[1], POINTS)))  # fmt: skip
+        if catalog is None:
+            blank = hv.Overlay([text(0.5, 0.5, "no stars")])
+            yield blank
+            yield blank
+        else:
+            yield from self._stars(catalog, field, bins, far, settings)
+        truth = self._curves(ends) if settings["truth"] and self._truth() is not None else {}
+        estimates = () if bins is None else self._cached(
+            "masses", (bins,), lambda: import_module("clearview.dwarfs.bins").mass_estimates(
+                bins.attrs["half"], bins.attrs["spread"], bins.attrs["spread_error"]))  # fmt: skip
+        references = self._references(fit, estimates, half, ends) if settings["references"] else {}
+        bands = "" if field is None else " (bands: 68 %, 95 %)"
+        titles = {"Sigma": "Stars per area", "sigma_los": "Velocity dispersion", "rho": f"Dark matter{bands}",
+                  "M": "Mass"}  # fmt: skip
+        for name in SHOWN:
+            told = [(e.name, {"r": e.radius, "value": e.mass, "minus": e.error, "plus": e.error})
+                    for e in estimates if name == "M"]  # fmt: skip
+            told += list(self.published.get(name, {}).items())
+            seen = bins if name in ("Sigma", "sigma_los") else None
+            if field is None and seen is None and not truth and not told:
+                words = "press Train" if name in ("rho", "M") else "no bins"
+                yield _blank(name, ends, titles[name], words)
+                continue
+            key = field, seen, truth.get(name), str(settings["references"]), estimates if told else None, *ends
+            yield self._cached(
+                f"picture of {name}", key, lambda name=name, seen=seen, told=told: dwarf_profile(
+                    name, field, bins=seen, truth=truth.get(name), references=references.get(name), range=ends,
+                    measurements=told, label=titles[name]))  # fmt: skip
+
+    def _stars(self, catalog, field, bins, far: float, settings) -> Iterator[hv.Overlay]:
+        """On the sky, and in velocity against radius."""
+        v = _column(catalog, _velocity(catalog), "km/s", "line-of-sight velocity")
+        center = float(np.nanmedian(v)) if bins is None else bins.attrs["center"]
+        fit = self._own()
+        if settings["colour"] == "membership" and fit is not None:
+            colour = xr.DataArray(
+                np.asarray(fit.membership, float), dims="star", name="p", attrs={"long_name": "membership", "units": ""}
+            )
+            limits: tuple[float, float] = 0.0, 1.0
+        else:
+            colour = (v - center).rename("dv").assign_attrs(long_name="velocity − mean", units="km/s")
+            width = 20.0 if bins is None else 2.5 * float(np.hypot(bins.attrs["spread"], 1.0))
+            limits = -width, width
+        if "x" in catalog and "y" in catalog:
+            x, y = (_column(catalog, name, "kpc", name) for name in ("x", "y"))
+            known = int(np.isfinite(v.values).sum())
+            beyond = int((np.maximum(np.abs(x.values), np.abs(y.values)) > far).sum())
+            more = f", {known:,} with velocities" if known < len(catalog) else ""
+            more += f"; {beyond:,} lie farther out" if beyond else ""
+            x.attrs["limits"] = y.attrs["limits"] = -far, far
+            sky = star_map(x, y, colour, limits=limits, label=f"{len(catalog):,} stars{more}")
+            yield sky
+        else:
+            yield hv.Overlay([text(0.5, 0.5, "no places on the sky")])
+        R = xr.DataArray(_radii(catalog), dims="star", name="R", attrs={"units": "kpc", "long_name": "R on the sky"})
+        known = np.isfinite(v.values)
+        spread = v.values[known] - center
+        most = np.inf if bins is None else 6 * bins.attrs["spread"]
+        reach = 1.08 * min(float(np.abs(spread).max()), most) if known.any() else 50.0
+        R.attrs["limits"], v.attrs["limits"] = (0.0, far), (center - reach, center + 1.2 * reach)
+        parts = layers(star_map(R[known], v[known], colour[known], limits=limits))
+        if field is not None:
+            sigma = field["sigma_los"].sel(quantile=0.5)
+            at, up = sigma["R"].values, sigma.values
+            parts.append(path(np.r_[at, np.nan, at], center + np.r_[up, np.nan, -up], "± dispersion of the fit"))
+        yield hv.Overlay(parts, label="Velocities")
+
+    def _curves(self, ends) -> dict[str, xr.DataArray]:
+        """The truth of a mock along the profiles."""
+        truth: Any = self._truth()
+
+        def make():
+            r = np.geomspace(ends[0], ends[1], POINTS)
+            values = {"Sigma": truth.surface_density, "sigma_los": truth.sigma_los, "rho": truth.density,
+                      "M": truth.mass}  # fmt: skip
+            return {k: _profile(k, r, compute(r)) for k, compute in values.items()}
+
+        return self._cached("truth", (truth, *ends), make)
+
+    @staticmethod
+    def _references(fit, estimates, half: float, ends) -> dict[str, dict[str, xr.DataArray]]:
+        """A cusp and a core of the same mass within `PIVOT` half-light radii."""
+        at = PIVOT * half
+        if fit is not None:
+            mass = float(np.median(fit.mass(np.array([at]))))
+        elif estimates:
+            mass = estimates[0].mass * at / estimates[0].radius
+        else:
+            return {}
+        r, found = np.geomspace(ends[0], ends[1], POINTS), {"rho": {}, "M": {}}
+        for words, kind in (("NFW: a cusp", NFW), ("Burkert: a core", Burkert)):
+            one = kind(1.0, REFERENCE * half)
+            halo = kind(mass / float(one.mass(at)), REFERENCE * half)
+            found["rho"][words] = _profile("rho", r, halo.density(r))
+            found["M"][words] = _profile("M", r, halo.mass(r))
+        return found
+
+    def beside(self, settings) -> None:
+        """What the fit says, in sentences below the pictures."""
+        fit = self.fit
+        self._words.value = "" if fit is None else self._cached("words", (fit,), lambda: small(_said(fit)))
+
+
+def _said(fit) -> str:
+    """Core or cusp, the mass, and the J-factor where the distance is known."""
+    at = PIVOT * fit.half_light_radius
+    low, middle, high = np.quantile(fit.mass(np.array([at])), [0.16, 0.5, 0.84])
+    power = 10.0 ** np.floor(np.log10(middle))
+    parts = [
+        fit.core_or_cusp().message,
+        f"The mass within {at:.2g} kpc is {middle / power:.2f} (+{(high - middle) / power:.2f} "
+        f"-{(middle - low) / power:.2f}) × {number(power)} M⊙.",
+    ]
+    if fit.config.distance is not None:
+        low, middle, high = np.log10(fit.field().J.sel(quantile=[0.16, 0.5, 0.84]).values)
+        parts.append(f"log10 of J within {fit.config.angle:g}° [GeV² cm⁻⁵] is {middle:.2f} (+{high - middle:.2f} "
+                     f"-{middle - low:.2f}).")  # fmt: skip
+    if not fit.converged:
+        parts.append(fit.message)
+    return re.sub(r"-(?=[\d.])", "−", " ".join(parts)).replace("R−", "R-")
+
+
+def _velocity(catalog) -> str:
+    """The column of velocities."""
+    return next((name for name in ("v_los", "radial_velocity", "vz") if name in catalog), "v_los")
+
+
+def _radii(catalog) -> np.ndarray:
+    """(N,) kpc from the centre on the sky."""
+    if "R" in catalog:
+        return _column(catalog, "R", "kpc", "R").values
+    return np.hypot(*(_column(catalog, name, "kpc", name).values for name in ("x", "y")))
+
+
+def _column(catalog, name: str, unit: str, words: str) -> xr.DataArray:
+    values = np.ma.filled(np.ma.asarray(catalog[name], float), np.nan)
+    return xr.DataArray(values, dims="star", name=name, attrs={"units": unit, "long_name": words})
+
+
+def _profile(name: str, r: np.ndarray, values) -> xr.DataArray:
+    axis = PROFILES[name][0]
+    return xr.DataArray(np.asarray(values, float), {axis: (axis, r)}, [axis], name)
+
+
+def _blank(name: str, ends, title: str, words: str) -> hv.Overlay:
+    """Axes without anything, and why."""
+    axis, scale, label, unit = PROFILES[name]
+    limits = {"rho": (1e6, 1e10), "M": (1e5, 1e9), "Sigma": (1.0, 1e4), "sigma_los": (0.0, 20.0)}[name]
+    x = Named(axis, unit="kpc", scale="log", range=ends)
+    y = dimension(xr.DataArray(0.0, name=name, attrs={"units": unit, "long_name": label}), scale=scale, range=limits)
+    at = np.sqrt(limits[0] * limits[1]) if scale == "log" else 0.5 * sum(limits)
+    return hv.Overlay([text(float(np.sqrt(ends[0] * ends[1])), float(at), words).redim(x=x, y=y)], label=title)

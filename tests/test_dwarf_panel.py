@@ -1,0 +1,311 @@
+"""The panel of a dwarf galaxy, without a browser: stars, settings, fits, profiles and the words below them."""
+
+import re
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import Table
+
+import clearview
+from clearview import dwarfs
+from clearview.catalogs import Catalog
+from clearview.dwarfs.bins import bin_stars
+from clearview.dwarfs.fit import DwarfConfig, DwarfFit
+from clearview.dwarfs.model import Model, Scales
+from clearview.flows import Progress
+from clearview.mocks import dwarf_truth_of, mock_dwarf
+from clearview.panels import DwarfPanel
+
+WAIT = 60
+
+
+def fake_fit(stars, config=None, *, on_progress=None, slow=False):
+    """A fit of draws from the prior: right in form, and quick."""
+    config = DwarfConfig() if config is None else config
+    seen = dwarfs.stars.stars_of(stars, foreground=config.foreground, radius=config.radius)
+    scales = Scales(seen.half, seen.center, seen.spread, None, bool(np.isnan(seen.v).any()))
+    told = Progress("chains", 1, 2, 1.0, None, np.nan, np.nan, pd.DataFrame(), 0.5)
+    stopped = "finished"
+    while on_progress is not None:
+        if on_progress(told) is False:
+            stopped = "cancelled"
+            break
+        if not slow:
+            break
+        time.sleep(0.01)
+    size = Model(config, scales).size
+    draws = np.random.default_rng(config.seed).normal(0, 0.3, (40 if stopped == "finished" else 0, size))
+    member = np.linspace(0, 1, len(stars), dtype=np.float32) if config.foreground else np.ones(len(stars), np.float32)
+    digest = stars.digest([n for n in ("R", "x", "y", "v_los", "radial_velocity", "vz") if n in stars])
+    return DwarfFit(
+        config, scales, draws.astype(np.float32), member, len(stars), digest, 1.0, 500.0, 0.8, stopped,
+        f"Dwarf: {len(stars):,} stars.", 1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return mock_dwarf(300, seed=2)
+
+
+@pytest.fixture(scope="module")
+def fit(stars):
+    return fake_fit(stars)
+
+
+@pytest.fixture
+def panel(stars, made, monkeypatch):
+    monkeypatch.setattr(dwarfs, "fit_dwarf", fake_fit)
+    return made(DwarfPanel(stars, size=64, threaded=False))
+
+
+def labels(view) -> list[str]:
+    return [layer["label"] for layer in view.frame["layers"] if layer["label"]]
+
+
+def xy_of(view, label: str, kind: str) -> np.ndarray:
+    found = next(k for k in view.frame["layers"] if k["label"] == label and k["kind"] == kind)
+    xy = np.frombuffer(found["xy"]).reshape(-1, 2)
+    return xy[np.isfinite(xy).all(1)]
+
+
+def words(panel) -> str:
+    return re.sub("<.*?>", "", panel._words.value)
+
+
+# ---- before a fit
+
+
+def test_before_training_there_are_the_stars_the_truth_and_two_masses(panel, stars):
+    assert panel.status == ""
+    sky, motions, density, dispersion, rho, mass = panel.views
+    assert sky.frame["equal"]
+    assert sky.frame["title"].startswith("300 stars")
+    places = np.frombuffer(sky.frame["layers"][0]["xy"]).reshape(-1, 2)
+    np.testing.assert_allclose(np.sort(places[:, 0]), np.sort(stars["x"]), rtol=1e-6)
+    assert motions.frame["x"]["label"] == "R on the sky [kpc]"
+    assert labels(density) == labels(dispersion) == ["truth", "stars, binned"]
+    assert labels(rho) == ["truth"]
+    assert labels(mass) == ["truth", "Wolf et al. 2010", "Walker et al. 2009"]
+    truth = dwarf_truth_of(stars)
+    r, values = xy_of(rho, "truth", "curve").T
+    np.testing.assert_allclose(values, truth.density(r))
+    bins = bin_stars(stars)
+    assert xy_of(mass, "Walker et al. 2009", "path")[0, 1] == pytest.approx(
+        2.5 / 4.30091e-6 * bins.spread**2 * bins.half
+    )
+    assert words(panel) == ""
+
+
+def test_stars_that_are_no_mock_wait_for_a_fit(stars, made):
+    bare = Catalog.from_table(Table({n: stars[n] * stars.unit(n) for n in ("R", "v_los", "v_los_error")}))
+    panel = made(DwarfPanel(bare, size=64, threaded=False))
+    assert panel.status == ""
+    assert panel.views[4].frame["layers"][0]["text"] == "press Train"
+    assert labels(panel.views[5]) == ["Wolf et al. 2010", "Walker et al. 2009"]
+    assert panel.view.layout.display == "none"  # no places on the sky
+    assert panel.controls["truth"].layout.display == "none"
+    panel.catalog = stars
+    assert panel.view.layout.display == ""
+
+
+# ---- training
+
+
+def test_train_gives_bands_and_a_sentence(panel, stars):
+    panel.train()
+    assert panel.status == ""
+    assert isinstance(panel.fit, DwarfFit)
+    assert panel.stale == ""
+    for view, name in zip(panel.views[2:], ("Sigma", "sigma_los", "rho", "M"), strict=True):
+        assert "fit" in labels(view)
+        assert [k["kind"] for k in view.frame["layers"]].count("band") == 2
+        if name in ("rho", "M"):
+            r, middle = xy_of(view, "fit", "curve").T
+            np.testing.assert_allclose(middle, panel.fit.field(r)[name].sel(quantile=0.5), rtol=1e-6)
+    assert "± dispersion of the fit" in labels(panel.views[1])
+    said = panel.fit.core_or_cusp()
+    assert f"{said.probability:.2f}" in words(panel)
+    assert re.search(r"The mass within [\d.]+ kpc is [\d.]+ \(\+[\d.]+ −[\d.]+\) × 10[⁰-⁹⁴⁵⁶⁷⁸⁹]+ M⊙", words(panel))
+    assert "J within" not in words(panel)
+    assert list(panel.runs.values()) == [panel.fit]
+
+
+def test_settings_are_those_of_the_next_training(panel):
+    panel.set(anisotropy="constant", slope="fixed", gamma=0.25, foreground=True)
+    assert panel.config == DwarfConfig(anisotropy="constant", tracer_slope=0.25, foreground=True)
+    assert panel.controls["beta"].layout.display == "none"
+    panel.set(anisotropy="given", beta=-0.5, slope="learnt", foreground=False)
+    assert panel.config == DwarfConfig(beta=-0.5)
+    assert panel.controls["gamma"].layout.display == "none"
+    panel.config = DwarfConfig(anisotropy="free", tracer_slope=0.1, distance=86.0)
+    assert panel.settings["anisotropy"] == "free"
+    assert (panel.settings["slope"], panel.settings["gamma"]) == ("fixed", 0.1)
+    panel.set(foreground=True)
+    assert panel.config == DwarfConfig(anisotropy="free", tracer_slope=0.1, distance=86.0, foreground=True)
+    panel.config = DwarfConfig(anisotropy_radius=0.5)
+    panel.set(foreground=True)
+    assert panel.config == DwarfConfig(anisotropy_radius=0.5, foreground=True)
+    panel.set(anisotropy="osipkov-merritt")  # its radius is learnt then
+    assert panel.config.anisotropy_radius is None
+    with pytest.raises(ValueError, match="Expected for anisotropy one of"):
+        panel.set(anisotropy="radial")
+
+
+def test_other_settings_make_the_figure_stale(panel):
+    panel.train()
+    panel.set(anisotropy="free")
+    assert "other settings" in panel.stale
+    assert "stale" in panel._badge.value
+    panel.set(anisotropy="given")
+    assert panel.stale == ""
+
+
+def test_fewer_stars_are_some_of_all_and_make_the_figure_stale(panel, stars):
+    panel.train()
+    panel.set(stars=100)
+    assert panel.views[0].frame["title"].startswith("100 stars")
+    assert "other stars" in panel.stale
+    some = {tuple(p) for p in np.frombuffer(panel.view.frame["layers"][0]["xy"]).reshape(-1, 2)}
+    panel.set(stars=200)
+    more = {tuple(p) for p in np.frombuffer(panel.view.frame["layers"][0]["xy"]).reshape(-1, 2)}
+    assert len(more) == 200
+    assert some < more
+    panel.train()
+    assert panel.fit.stars == 200
+    assert panel.stale == ""
+    assert panel.catalog is stars
+    panel.set(stars=300)
+    assert "other stars" in panel.stale
+    panel.fit = next(iter(panel.runs.values()))
+    assert panel.stale == ""
+    assert len(panel.runs) == 2
+    with pytest.raises(ValueError, match="Expected for stars a number from 30 to 300, got 10"):
+        panel.set(stars=10)
+
+
+def test_a_training_is_cancelled(stars, made, monkeypatch):
+    monkeypatch.setattr(dwarfs, "fit_dwarf", lambda *args, **kwargs: fake_fit(*args, slow=True, **kwargs))
+    panel = made(DwarfPanel(stars, size=64))
+    panel.train()
+    panel.set(stars=150)  # the pictures go on meanwhile
+    assert panel.idle.wait(WAIT)
+    assert panel.busy
+    assert panel.view.frame["title"].startswith("150 stars")
+    assert "Drawing halos: 50 %" in panel.bar.stage.value
+    panel.cancel()
+    assert panel.training.wait(WAIT)
+    assert panel.fit is None
+    assert "nothing of this training is kept" in panel.bar.stage.value
+    with pytest.raises(ValueError, match="Expected a training that can be paused"):
+        panel.pause()
+
+
+def test_what_fails_is_said(panel, monkeypatch):
+    def fails(*_, **__):
+        raise ValueError("Expected members of a galaxy, got none; choose others.")
+
+    monkeypatch.setattr(dwarfs, "fit_dwarf", fails)
+    panel.train()
+    assert "Expected members of a galaxy" in panel.status
+    assert panel.fit is None
+
+
+# ---- what is shown
+
+
+def test_membership_colours_the_stars_of_a_fit_with_a_foreground(panel):
+    with pytest.raises(ValueError, match="Membership cannot be shown"):
+        panel.controls["colour"].value = "membership"
+    panel.set(foreground=True)
+    panel.train()
+    panel.set(colour="membership")
+    assert panel.view.frame["z"]["label"] == "membership"
+    assert (panel.view.frame["low"], panel.view.frame["high"]) == (0, 1)
+    bins = bin_stars(panel.catalog, panel.fit.membership, foreground=True)
+    assert xy_of(panel.views[2], "stars, binned", "path")[0, 1] == pytest.approx(bins["Sigma"].values[0])
+    panel.set(stars=100)  # of which the fit says nothing
+    assert panel.settings["colour"] == "velocity"
+
+
+def test_references_have_the_mass_of_the_fit(panel):
+    panel.set(references=True)
+    assert labels(panel.views[4]) == ["truth", "NFW: a cusp", "Burkert: a core"]
+    panel.train()
+    at = 1.7 * panel.fit.half_light_radius
+    middle = np.median(panel.fit.mass(np.array([at])))
+    for name in ("NFW: a cusp", "Burkert: a core"):
+        r, mass = xy_of(panel.views[5], name, "curve").T
+        assert np.exp(np.interp(np.log(at), np.log(r), np.log(mass))) == pytest.approx(middle, rel=0.01)
+    slopes = [np.diff(np.log(xy_of(panel.views[4], n, "curve")[:2, 1])) for n in ("NFW: a cusp", "Burkert: a core")]
+    assert slopes[0] < slopes[1] - 0.02
+    panel.set(truth=False, references=False)
+    assert labels(panel.views[4]) == ["fit"]
+
+
+def test_published_values_and_a_distance(stars, fit, made):
+    table = {"r": [0.15], "value": [1e8], "minus": [2e7], "plus": [3e7]}
+    far = fake_fit(stars, DwarfConfig(distance=86.0))
+    panel = made(DwarfPanel(stars, None, far, published={"rho": {"Someone 2020": table}}, size=64, threaded=False))
+    assert "Someone 2020" in labels(panel.views[4])
+    low, middle, high = np.log10(far.field().J.sel(quantile=[0.16, 0.5, 0.84]).values)
+    assert f"is {middle:.2f} (+{high - middle:.2f} −{middle - low:.2f})" in words(panel)
+    with pytest.raises(ValueError, match="Expected published values of rho or M, got 'beta'"):
+        DwarfPanel(stars, published={"beta": {}}, threaded=False)
+
+
+def test_a_fit_alone_is_shown(fit, made):
+    panel = made(DwarfPanel(fit=fit, size=64, threaded=False))
+    assert labels(panel.views[4]) == ["fit"]
+    assert panel.status == ""
+    with pytest.raises(ValueError, match="Expected a catalogue to train on"):
+        panel.train()
+
+
+def test_stars_that_cannot_be_binned_are_shown_with_the_reason(made):
+    foreground = mock_dwarf(200, seed=1, foreground=0.7, foreground_spread=150.0)
+    panel = made(DwarfPanel(foreground, size=64, threaded=False))
+    assert "set foreground=True" in panel.status
+    assert panel.view.frame["title"].startswith("200 stars")
+    panel.set(foreground=True)
+    assert panel.status == ""
+
+
+# ---- what leaves it, and what it refuses
+
+
+def test_a_fit_is_saved_and_loaded(panel, stars, made, tmp_path):
+    panel.train()
+    path = panel.save(tmp_path / "dwarf.clearview")
+    other = made(DwarfPanel(stars, size=64, threaded=False))
+    other.load(path)
+    assert other.stale == ""
+    np.testing.assert_array_equal(other.fit.draws, panel.fit.draws)
+    assert f"fit = clearview.load_dwarf({str(path)!r})" in other.code()
+    panel.save_figure(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 10_000
+
+
+def test_its_code_makes_it_again(panel, stars, made, tmp_path):
+    panel.train()
+    path = panel.save(tmp_path / "dwarf.clearview")
+    panel.set(anisotropy="constant", stars=200, references=True)
+    code = panel.code().replace("stars = ...", "").replace('panel.save_figure("picture.png")', "")
+    assert str(path) in code
+    names = {"stars": stars}
+    exec(code, names)
+    again = made(names["panel"])
+    assert again.settings == panel.settings
+    assert again.config == panel.config
+
+
+def test_what_is_no_dwarf_is_refused(stars, fit):
+    with pytest.raises(KeyError, match="v_los"):
+        DwarfPanel(stars.only(["R"]), threaded=False)
+    with pytest.raises(TypeError, match="Expected a DwarfConfig"):
+        DwarfPanel(stars, clearview.MapConfig(), threaded=False)
+    with pytest.raises(TypeError, match="Expected a DwarfFit"):
+        DwarfPanel(stars, fit=object(), threaded=False)
+    assert clearview.DwarfPanel is DwarfPanel
