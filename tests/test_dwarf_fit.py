@@ -61,7 +61,9 @@ def test_the_field(fit, stars):
     middle = field.sel(quantile=0.5)
     assert float(middle.J) == pytest.approx(truth.j_factor(80.0), rel=1.0)
     assert float(middle.D) == pytest.approx(truth.d_factor(80.0), rel=1.0)
-    np.testing.assert_allclose(middle.v_c**2 * middle.r / clearview.units.G, middle.M, rtol=1e-6)
+    np.testing.assert_allclose(
+        middle.v_c**2 * middle.r / clearview.units.G, middle.M, rtol=1e-4
+    )  # quantiles fall between draws
     near = middle.sel(R=truth.half_light_radius, method="nearest")
     assert float(near.sigma_los) == pytest.approx(truth.sigma_los(float(near.R)), rel=0.15)
     assert float(near.Sigma) == pytest.approx(truth.surface_density(float(near.R)), rel=0.25)
@@ -200,7 +202,7 @@ def test_what_is_no_catalogue():
         fit_dwarf(np.zeros((10, 3)))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="outside"):
         fit_dwarf(table(), dataclasses.replace(SHORT, radius=0.1), on_progress=untouchable)
-    with pytest.raises(ValueError, match="near km / s|convert|unit"):
+    with pytest.raises(ValueError, match="Expected v_los in km / s"):
         table(v_los=np.ones(100) * u.kpc)
 
 

@@ -221,7 +221,7 @@ class Likelihood:
             return both[0].sum() + sky[0].sum() - 0.5 * (w**2).sum()
         return jnp.logaddexp(*both).sum() + jnp.logaddexp(*sky).sum() - 0.5 * (w**2).sum()
 
-    def _terms(self, w):
+    def _terms(self, w) -> Any:
         """ln of the densities of members and of the foreground, of stars with and without velocities."""
         model = self.model
         variance, surface = model.seen(model.state(w))
