@@ -20,7 +20,8 @@ SHORT = DwarfConfig(chains=12, warmup=90, draws=60, distance=80.0)
 
 @pytest.fixture(scope="module")
 def stars():
-    return mock_dwarf(400, 100, halo=CUSP, photometric=200)
+    # With errors as large as the dispersion: were they not taken off, the mass would be half as large again.
+    return mock_dwarf(400, 100, halo=CUSP, photometric=200, velocity_error=(2.0, 12.0))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_halo_comes_back(fit, stars):
     r = half * np.array([0.5, 1.0, 2.0])
     np.testing.assert_allclose(np.median(fit.density(r), 0), truth.density(r), rtol=0.5)
     told = fit.core_or_cusp()
-    assert told.bayes_factor < 0.5
+    assert told.bayes_factor < 1
     assert "a cusp" in told.message
     assert told.slope[2] == pytest.approx(truth.slope(0.15), abs=0.7)
     assert fit.rhat < 1.2

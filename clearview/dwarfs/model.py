@@ -146,9 +146,9 @@ class Model:
             even = jnp.tanh(0.45 * p[0])
             beta = 2 * even / (1 + even)
             return Anisotropy(beta, beta)
-        inner, outer = jnp.tanh(0.25 * p[0]), jnp.tanh(0.15 + 0.5 * p[1])
+        inner, outer = jnp.tanh(0.25 * p[0]), jnp.tanh(0.2 + 0.8 * p[1])
         return Anisotropy(
-            2 * inner / (1 + inner), 2 * outer / (1 + outer), half * jnp.exp(0.7 * p[2]), 2 * jnp.exp(0.25 * p[3])
+            2 * inner / (1 + inner), 2 * outer / (1 + outer), half * jnp.exp(0.9 * p[2]), 2 * jnp.exp(0.25 * p[3])
         )
 
     def flow(self, w) -> RadialFlow:
