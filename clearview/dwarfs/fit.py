@@ -406,9 +406,10 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     everyone = np.ones(len(seen.R), np.float32)
     with enable_x64(True):
         log_prob = _likelihood_of(config, scales, seen)
+        gradient = _gradient_of(log_prob, config.chains)
         if not tell("optimum", 0.0):
             return result(None, everyone)
-        found = _optimum(log_prob, config, tell)
+        found = _optimum(gradient, log_prob.model, config, tell)
         if found is None:
             return result(None, everyone)
         best, covariance = found
@@ -420,7 +421,7 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
         rng = np.random.default_rng([config.seed, 1])
         start = best + 1.5 * rng.standard_normal((config.chains, len(best))) @ np.linalg.cholesky(covariance).T
         chains = hmc.sample(
-            log_prob, start, covariance, warmup=config.warmup, draws=config.draws, seed=config.seed,
+            gradient, start, covariance, warmup=config.warmup, draws=config.draws, seed=config.seed,
             on_step=lambda done, total: tell("chains", 0.1 + 0.9 * done / total),
         )  # fmt: skip
         membership = everyone
@@ -446,24 +447,38 @@ def _likelihood_of(config, scales, seen: Seen) -> Any:
     return (Binned if config.binned else Likelihood)(_model_of(config, scales), seen)
 
 
-def _optimum(log_prob: Any, config: DwarfConfig, tell):
+def _gradient_of(log_prob: Any, chains: int) -> hmc.Gradient:
+    """ln(probability) and slopes at points (C, D), of any number, compiled for ``chains`` of them at a time."""
+    compiled = jax.jit(jax.vmap(jax.value_and_grad(log_prob)))
+
+    def gradient(w):
+        parts = []
+        for first in range(0, len(w), chains):
+            some = w[first : first + chains]
+            padded = np.concatenate([some, np.repeat(some[-1:], chains - len(some), 0)])
+            parts.append([np.asarray(a)[: len(some)] for a in compiled(padded)])
+        return np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts])
+
+    return gradient
+
+
+def _optimum(gradient: hmc.Gradient, model: Any, config: DwarfConfig, tell):
     """The parameters of the highest posterior, and the covariance of a Gaussian there; None if cancelled."""
-    gradient = jax.jit(jax.value_and_grad(lambda w: -log_prob(w)))
-    size = log_prob.model.size
+    size = model.size
 
     class Cancelled(Exception):
         pass
 
     def both(w):
-        value, slope = gradient(jnp.asarray(w))
-        return float(value), np.asarray(slope)
+        value, slope = gradient(w[None])
+        return -float(value[0]), -slope[0]
 
     def look(_):
         if not tell("optimum", 0.03):
             raise Cancelled
 
     # With a stiff halo and stiff stars first: a free halo may take the foreground for its own.
-    sizes = log_prob.model.sizes
+    sizes = model.sizes
     stiff = np.concatenate([np.full(n, 25.0 * (name in ("slopes", "tracer"))) for name, n in sizes.items()])
     stiff[sizes["mass"] + sizes["slopes"] : sizes["mass"] + sizes["slopes"] + 1] = 0.0  # the stars' scale is free
 
@@ -487,8 +502,7 @@ def _optimum(log_prob: Any, config: DwarfConfig, tell):
     if not tell("optimum", 0.08):
         return None
     step = 1e-4
-    moved = jnp.asarray(np.concatenate([best + step * np.eye(size), best - step * np.eye(size)]))
-    slopes = np.asarray(jax.jit(jax.vmap(jax.grad(lambda w: -log_prob(w))))(moved))
+    slopes = -gradient(np.concatenate([best + step * np.eye(size), best - step * np.eye(size)]))[1]
     hessian = (slopes[:size] - slopes[size:]) / (2 * step)
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     # The prior alone has a curvature of 1: what is below comes from the far side of a hill.

@@ -146,9 +146,9 @@ class Model:
             even = jnp.tanh(0.45 * p[0])
             beta = 2 * even / (1 + even)
             return Anisotropy(beta, beta)
-        inner, outer = jnp.tanh(0.25 * p[0]), jnp.tanh(0.15 + 0.5 * p[1])
+        inner, outer = jnp.tanh(0.25 * p[0]), jnp.tanh(0.2 + 0.8 * p[1])
         return Anisotropy(
-            2 * inner / (1 + inner), 2 * outer / (1 + outer), half * jnp.exp(0.7 * p[2]), 2 * jnp.exp(0.25 * p[3])
+            2 * inner / (1 + inner), 2 * outer / (1 + outer), half * jnp.exp(0.9 * p[2]), 2 * jnp.exp(0.25 * p[3])
         )
 
     def flow(self, w) -> RadialFlow:
@@ -221,7 +221,7 @@ class Likelihood:
             return both[0].sum() + sky[0].sum() - 0.5 * (w**2).sum()
         return jnp.logaddexp(*both).sum() + jnp.logaddexp(*sky).sum() - 0.5 * (w**2).sum()
 
-    def _terms(self, w):
+    def _terms(self, w) -> Any:
         """ln of the densities of members and of the foreground, of stars with and without velocities."""
         model = self.model
         variance, surface = model.seen(model.state(w))

@@ -18,8 +18,8 @@ A seed is ``--realisations`` galaxies of each case, and other stars in each. Ani
 
 PATH is a Parquet file with x_kpc, y_kpc, z_kpc, vx_kms, vy_kms and vz_kms, seen along z (with --labels along x, y and z
 in turn). If it has n_tracers, realisation and with_errors, these are its galaxies, and those with errors are taken; if
-not, --error is added to the velocities. A table of truth has r_kpc, ..._mass_enc_Msun and ..._density_Msun_kpc3, which
-are added.
+not, --error is added to the velocities. A table of truth has r_kpc and several ..._mass_enc_Msun, which
+are added; the density is their derivative.
 """
 
 from types import SimpleNamespace
@@ -57,11 +57,13 @@ def of_file(seed, size, args):
     table = pd.read_parquet(args.catalog)
     if args.labels:
         labels = pd.read_parquet(args.labels)
-        t, mass, rho = np.log(labels["r_kpc"]), labels.filter(like="mass_enc"), labels.filter(like="_density_")
-        ln_mass, ln_rho = np.log(mass.sum(axis=1)), np.log(rho.sum(axis=1))
+        t = np.log(labels["r_kpc"].to_numpy())
+        ln_mass = np.log(labels.filter(like="mass_enc").sum(axis=1).to_numpy())
+        # In the simulated dwarf's own file the densities do not add up to the masses.
+        ln_rho = ln_mass + np.log(np.gradient(ln_mass, t) / (4 * np.pi)) - 3 * t
         halo = SimpleNamespace(
             mass=lambda r: np.exp(np.interp(np.log(r), t, ln_mass)),
-            density=lambda r: np.where(r < np.exp(t.iloc[0]), np.nan, np.exp(np.interp(np.log(r), t, ln_rho))),
+            density=lambda r: np.where(r < np.exp(t[0]), np.nan, np.exp(np.interp(np.log(r), t, ln_rho))),
             slope=lambda r: np.interp(np.log(r), t, np.gradient(ln_rho, t)),
         )
         galaxies = [table] * 3
