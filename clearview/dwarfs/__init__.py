@@ -1,0 +1,1 @@
+"""Dwarf spheroidal galaxies: from three coordinates of their stars to the dark halo."""
