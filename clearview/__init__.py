@@ -18,6 +18,7 @@ _HOME = {
     "GaiaPatch": "catalogs",
     "load_sample": "samples",
     "load_first_map": "samples",
+    "mock_dwarf": "mocks",
     "mock_galaxy": "mocks",
     "mock_patch": "mocks",
     "fit_columns": "flows",

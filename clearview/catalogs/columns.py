@@ -29,7 +29,7 @@ _GAIA = {
 }
 _OURS = {
     "kpc": "distance distance_error x y z",
-    "km / s": "vx vy vz",
+    "km / s": "vx vy vz v_los v_los_error",
     "deg": "lon lat phi1 phi2",
     "mas / yr": "pm_lon pm_lat pm_phi1 pm_phi2",
     "mag": "phot_g_mean_mag0 bp_rp0",

@@ -41,12 +41,7 @@ from clearview.dynamics.maps import MapConfig, MapFit, estimate_seconds, fit_map
 from clearview.dynamics.pointwise import solve_acceleration
 from clearview.dynamics.potential import Gradients, fit_potential, score_gradients
 from clearview.dynamics.profiles import (
-    NFW,
-    Burkert,
-    Einasto,
-    GeneralisedNFW,
     ProfileFit,
-    Soliton,
     circular_velocity,
     enclosed_mass,
     fit_profile,
@@ -62,6 +57,7 @@ from clearview.dynamics.references import (
     read_reference,
 )
 from clearview.dynamics.series import PotentialConfig, PotentialSeries, formal_members
+from clearview.halos import NFW, Burkert, Einasto, GeneralisedNFW, Soliton
 
 __all__ = [
     "FAMILIES",

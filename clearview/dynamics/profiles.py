@@ -6,14 +6,14 @@ centre, phi in deg with the Sun at 0; K_z = a_z. Outside a source's ball the ans
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import special
 from scipy.optimize import minimize
 
 from clearview.dynamics.density import kernel_inside
+from clearview.halos import Profile
 from clearview.units import SUN, G
 
 A0 = 1.2e-10
@@ -21,101 +21,6 @@ A0 = 1.2e-10
 
 SI_ACCELERATION = 1e6 / 3.0856775814913673e19
 """m/s^2 in one (km/s)^2/kpc."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A spherical halo: density(r) in Msun/kpc^3 and the mass inside r in Msun, r (...) in kpc.
-
-    Attributes:
-        rho_s: density scale, Msun/kpc^3.
-        r_s: radius scale, kpc.
-    """
-
-    rho_s: float
-    r_s: float
-    shapes: ClassVar[dict[str, tuple[float, float]]] = {}
-    """Default prior range of each further parameter."""
-
-    def density(self, r) -> np.ndarray:
-        """(...) Msun/kpc^3."""
-        return self.rho_s * self._shape(np.asarray(r, float) / self.r_s)
-
-    def mass(self, r) -> np.ndarray:
-        """(...) Msun inside r."""
-        return 4 * np.pi * self.rho_s * self.r_s**3 * self._inside(np.asarray(r, float) / self.r_s)
-
-    def _shape(self, x):
-        raise NotImplementedError
-
-    def _inside(self, x):
-        """Integral of x^2 _shape from 0."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class NFW(Profile):
-    """rho_s / (x (1 + x)^2), Navarro, Frenk & White 1996 (arXiv:astro-ph/9508025)."""
-
-    def _shape(self, x):
-        return 1 / (x * (1 + x) ** 2)
-
-    def _inside(self, x):
-        return np.log1p(x) - x / (1 + x)
-
-
-@dataclass(frozen=True)
-class GeneralisedNFW(Profile):
-    """rho_s x^-inner (1 + x)^(inner - 3), Zhao 1996 (arXiv:astro-ph/9509122)."""
-
-    inner: float = 1.0
-    shapes: ClassVar[dict[str, tuple[float, float]]] = {"inner": (0.0, 2.0)}
-
-    def _shape(self, x):
-        return x**-self.inner * (1 + x) ** (self.inner - 3)
-
-    def _inside(self, x):
-        k = 3 - self.inner
-        return x**k / k * special.hyp2f1(k, k, k + 1, -x)
-
-
-@dataclass(frozen=True)
-class Einasto(Profile):
-    """rho_s exp(-2/alpha (x^alpha - 1)), Einasto 1965; rho_s is the density where its slope is -2."""
-
-    alpha: float = 0.17
-    shapes: ClassVar[dict[str, tuple[float, float]]] = {"alpha": (0.05, 1.0)}
-
-    def _shape(self, x):
-        return np.exp(-2 / self.alpha * (x**self.alpha - 1))
-
-    def _inside(self, x):
-        k = 3 / self.alpha
-        incomplete = special.gammainc(k, 2 / self.alpha * x**self.alpha)
-        return np.exp(2 / self.alpha + special.gammaln(k) + k * np.log(self.alpha / 2)) / self.alpha * incomplete
-
-
-@dataclass(frozen=True)
-class Burkert(Profile):
-    """rho_s / ((1 + x)(1 + x^2)), cored; Burkert 1995 (arXiv:astro-ph/9504041)."""
-
-    def _shape(self, x):
-        return 1 / ((1 + x) * (1 + x**2))
-
-    def _inside(self, x):
-        return 0.25 * (np.log1p(x**2) + 2 * np.log1p(x) - 2 * np.arctan(x))
-
-
-@dataclass(frozen=True)
-class Soliton(Profile):
-    """rho_s / (1 + 0.091 x^2)^8, the core of fuzzy dark matter; Schive et al. 2014 (arXiv:1406.6586)."""
-
-    def _shape(self, x):
-        return (1 + 0.091 * x**2) ** -8.0
-
-    def _inside(self, x):
-        u = 0.091 * x**2
-        return 0.5 * special.beta(1.5, 6.5) * special.betainc(1.5, 6.5, u / (1 + u)) / 0.091**1.5
 
 
 @dataclass(frozen=True)

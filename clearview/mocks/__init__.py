@@ -12,6 +12,7 @@ from clearview.mocks.dust import (
     dust_truth_of,
     dusty_galaxy,
 )
+from clearview.mocks.dwarf import CORE, CUSP, PLUMMER, TRACER, DwarfTruth, dwarf_truth_of, mock_dwarf
 from clearview.mocks.errors import add_errors
 from clearview.mocks.galaxy import Population, mock_galaxy
 from clearview.mocks.isochrones import StellarPopulation
@@ -31,9 +32,10 @@ from clearview.mocks.streams import Stream, inject, inject_members, random_strea
 from clearview.mocks.truth import POTENTIALS, Spiral, Truth, truth_of
 
 __all__ = [
-    "DWARF", "FIELD", "GLOBULAR_CLUSTER", "OLD", "ORIGINS", "POTENTIALS", "TRACERS", "YOUNG", "Component",
-    "Dust", "DustField", "DustHoles", "DustTruth", "DustyGalaxy", "LuminosityFunction", "Population",
-    "Satellite", "ScanStripes", "Spiral", "StellarPopulation", "Stream", "Tracer", "Truth", "add_errors",
-    "counted_efficiency", "dust_truth_of", "dusty_galaxy", "inject", "inject_members", "lumpy_galaxy",
-    "mock_galaxy", "mock_patch", "random_stream", "stir", "truth_of",
+    "CORE", "CUSP", "DWARF", "FIELD", "GLOBULAR_CLUSTER", "OLD", "ORIGINS", "PLUMMER", "POTENTIALS", "TRACER",
+    "TRACERS", "YOUNG", "Component", "Dust", "DustField", "DustHoles", "DustTruth", "DustyGalaxy", "DwarfTruth",
+    "LuminosityFunction", "Population", "Satellite", "ScanStripes", "Spiral", "StellarPopulation", "Stream",
+    "Tracer", "Truth", "add_errors", "counted_efficiency", "dust_truth_of", "dusty_galaxy", "dwarf_truth_of",
+    "inject", "inject_members", "lumpy_galaxy", "mock_dwarf", "mock_galaxy", "mock_patch", "random_stream", "stir",
+    "truth_of",
 ]  # fmt: skip
