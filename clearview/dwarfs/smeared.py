@@ -1,22 +1,39 @@
-"""JFlow (arXiv:2505.00763): a spherical galaxy learnt from x, y and v_z alone, by comparing smeared stars with draws."""
+"""JFlow (arXiv:2505.00763): a spherical galaxy learnt from x, y and v_z alone, by comparing smeared stars and draws."""
 
+import dataclasses
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import random
-from jax.scipy.special import i0e, logsumexp
+import pandas as pd
+import xarray as xr
+from jax import lax, random
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import chi
 
+import clearview
 from clearview import checks
+from clearview.catalogs import Catalog
 from clearview.dwarfs.spherical import Anisotropy, SphericalCNF, SphericalConfig, VelocityEllipsoid
-from clearview.flows import FitConfig
+from clearview.flows import Fit, FitConfig, optimise
+from clearview.flows.ensemble import stack
+from clearview.flows.fit import HISTORY, OnProgress
 from clearview.units import G
 
 SMEARING = ("averaged", "plain")
+
+FEWEST = 30
+"""Stars with velocities below which no galaxy is learnt."""
+
+QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+_NO_VELOCITY = 1e30  # as the error, km/s: training data must be finite
 
 _STRATA = 4096
 _QUANTILES = chi(3).ppf((np.arange(_STRATA) + 0.5) / _STRATA).astype(np.float32)
@@ -30,12 +47,13 @@ class JFlowConfig:
     Attributes:
         tracers: of n(r).
         motions: of sigma_r(r).
-        anisotropy: beta(r), given.
-        smearing: "plain", the paper's sum over kernels in x, y and v_z; or "averaged", the same sum with each draw
-            replaced by its mean over what symmetry leaves open, its azimuth on the sky and its velocity at that place:
-            far fewer draws for the same noise, and no smearing of velocities.
-        bandwidth: of the kernel at the start and at the end of training, geometric in between; in units of the
-            median distance from the centre on the sky and, "plain", of the velocity dispersion.
+        beta, anisotropy_radius: the velocity anisotropy, given; see `Anisotropy`.
+        smearing: "plain", the paper's sum over kernels in x, y and v_z; or "averaged", of draws replaced by their mean
+            over what symmetry leaves open, the azimuth on the sky and the velocity at a place, and of kernels in
+            asinh(R/R_h), R_h being the median distance R from the centre on the sky: far fewer draws for the same
+            noise, no smearing of velocities, and stars far out are smeared more.
+        bandwidth: of the kernel at the start and at the end; in units of R_h and of the velocity dispersion.
+        anneal: share of the training in which the bandwidth falls, geometrically; it stays from there on.
         radii, cosines: of draws at each step, fresh; their product is N_G.
         kernels: N_K, smeared copies of each star.
         members: trained side by side, each of a bootstrap of the stars if there are several.
@@ -48,22 +66,25 @@ class JFlowConfig:
 
     tracers: SphericalConfig = field(default_factory=SphericalConfig)
     motions: SphericalConfig = field(default_factory=lambda: SphericalConfig(16))
-    anisotropy: Anisotropy = field(default_factory=Anisotropy)
+    beta: float = 0.0
+    anisotropy_radius: float | None = None
     smearing: str = "averaged"
     bandwidth: tuple[float, ...] = (0.5, 0.1)
+    anneal: float = 0.5
     radii: int = 128
     cosines: int = 8
     kernels: int = 1
     members: int = 4
     training: FitConfig = field(
         default_factory=lambda: FitConfig(
-            epochs=1, min_steps=1200, batch_size=256, learning_rate=1e-2, validation=0.0, average=0.1
+            epochs=1, min_steps=1200, batch_size=256, learning_rate=1e-2, b2=0.99, validation=0.0, average=0.1
         )
     )
     seed: int = 0
 
     def __post_init__(self):
         checks.parts(self)
+        Anisotropy(self.beta, self.anisotropy_radius)  # refuses what cannot be
         if self.smearing not in SMEARING:
             raise ValueError(
                 f"Expected smearing among {', '.join(SMEARING)}, got {checks.shown(self.smearing)}; choose one."
@@ -75,8 +96,18 @@ class JFlowConfig:
             )
         ends = tuple(float(checks.number("bandwidth", end, checks.ABOVE_0, 100)) for end in ends)
         object.__setattr__(self, "bandwidth", ends)
+        checks.numbers(self, anneal=(checks.ABOVE_0, 1))
         checks.numbers(self, whole=True, radii=(8, 10**6), cosines=(1, 10**6), kernels=(1, 1000), members=(1, 1000))
         checks.numbers(self, whole=True, seed=checks.SEEDS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "JFlowConfig":
+        """The inverse of `to_dict`; see `clearview.checks.from_plain`."""
+        return checks.from_plain(cls, values)
 
 
 class JFlow(eqx.Module):
@@ -96,9 +127,8 @@ class JFlow(eqx.Module):
         self.config = config or JFlowConfig()
         scale = half_light / 1.1774  # the median distance of a normal in 2-D
         self.tracers = SphericalCNF(scale, self.config.tracers, key=key)
-        self.motions = VelocityEllipsoid(
-            half_light, dispersion, self.config.anisotropy, self.config.motions, key=key
-        )
+        anisotropy = Anisotropy(self.config.beta, self.config.anisotropy_radius)
+        self.motions = VelocityEllipsoid(half_light, dispersion, anisotropy, self.config.motions, key=key)
 
     @eqx.filter_jit
     def sample(self, key: PRNGKeyArray, count: int) -> Float[Array, "count 6"]:
@@ -106,7 +136,7 @@ class JFlow(eqx.Module):
         x = self.tracers.sample(random.fold_in(key, 0), (count,))
         return jnp.concatenate([x, self.motions.draw(random.fold_in(key, 1), x, self.tracers.slope)], axis=1)
 
-    def loss(self, key: PRNGKeyArray, x, y, v, error, weight, *, done=1.0) -> Float[Array, ""]:
+    def loss(self, key: PRNGKeyArray, x, y, v, error, *, done=1.0) -> Float[Array, ""]:
         """The smeared negative log likelihood of stars, per star.
 
         -1/(N N_K) sum_a sum_b ln [1/N_G sum_c K_h(w_a + eps_b - w_c)], w = (x, y, v_z): eps_b is drawn from the very
@@ -116,35 +146,38 @@ class JFlow(eqx.Module):
         Args:
             key: of the draws.
             x, y: (N,) kpc.
-            v, error: (N,) km/s.
-            weight: (N,) probabilities of membership.
+            v, error: (N,) km/s; of a tracer without a velocity the error is `_NO_VELOCITY`.
             done: share of the training behind, for the bandwidth.
         """
         begin, end = self.config.bandwidth
-        width = begin ** (1 - done) * end**done
-        log_p = jax.vmap(lambda key: self._smeared(key, width, x, y, v, error))(random.split(key, self.config.kernels))
-        return -(log_p.mean(0) * weight).sum() / jnp.maximum(weight.sum(), 1e-6)
+        way = jnp.minimum(done / self.config.anneal, 1.0)
+        width = begin ** (1 - way) * end**way
+        keys = random.split(key, self.config.kernels)
+        return -jax.vmap(lambda key: self._smeared(width, key, x, y, v, error))(keys).mean()
 
-    def _smeared(self, key, width, x, y, v, error):
+    def _smeared(self, width, key, x, y, v, error):
         """(N,) logarithm of the draws' smeared density at smeared stars."""
-        h = width * self.motions.scale
+        scale, spread = lax.stop_gradient((self.motions.scale, self.motions.spread))
         a, b, c, d = random.split(key, 4)
+        known = (error < _NO_VELOCITY)[:, None]
+        error2, v = jnp.where(known, error[:, None], 1.0) ** 2, jnp.where(known, v[:, None], 0.0)
+
+        def of_velocities(off, variance):
+            return jnp.where(known, -0.5 * (off**2 / variance + jnp.log(2 * jnp.pi * variance)), 0.0)
+
+        if self.config.smearing == "averaged":
+            R, variance = self._places(c)
+            off = jnp.arcsinh(jnp.hypot(x, y) / scale)[:, None] - jnp.arcsinh(R / scale)
+            off = off / width + random.normal(a, (len(x), 1))
+            log_k = -0.5 * (off**2 + jnp.log(2 * jnp.pi * width**2)) + of_velocities(v, variance + error2)
+            return logsumexp(log_k, axis=1) - jnp.log(len(R))
+        h, h_v = width * scale, width * spread
+        drawn = self.sample(c, self.config.radii * self.config.cosines)
         x, y = x + h * random.normal(a, x.shape), y + h * random.normal(b, y.shape)
-        if self.config.smearing == "plain":
-            drawn = self.sample(c, self.config.radii * self.config.cosines)
-            h_v = width * self.motions.spread
-            v, h_v2 = v + h_v * random.normal(d, v.shape), h_v**2 + error**2
-            far = ((x[:, None] - drawn[:, 0]) ** 2 + (y[:, None] - drawn[:, 1]) ** 2) / h**2
-            far += (v[:, None] - drawn[:, 5]) ** 2 / h_v2[:, None]
-            log_k = -0.5 * far - jnp.log(2 * jnp.pi * h**2) - 0.5 * jnp.log(2 * jnp.pi * h_v2)[:, None]
-            return logsumexp(log_k, axis=1) - jnp.log(len(drawn))
-        R, variance = self._places(c)
-        seen = jnp.hypot(x, y)[:, None]
-        # The mean of a 2-D normal over the azimuth of its centre.
-        log_k = -0.5 * ((seen - R) / h) ** 2 + jnp.log(i0e(seen * R / h**2)) - jnp.log(2 * jnp.pi * h**2)
-        variance = variance + error[:, None] ** 2
-        log_k += -0.5 * (v[:, None] ** 2 / variance + jnp.log(2 * jnp.pi * variance))
-        return logsumexp(log_k, axis=1) - jnp.log(len(R))
+        v = v + h_v * random.normal(d, v.shape)
+        far = ((x[:, None] - drawn[:, 0]) ** 2 + (y[:, None] - drawn[:, 1]) ** 2) / h**2
+        log_k = -0.5 * far - jnp.log(2 * jnp.pi * h**2) + of_velocities(v - drawn[:, 5], h_v**2 + error2)
+        return logsumexp(log_k, axis=1) - jnp.log(len(drawn))
 
     def _places(self, key):
         """Distances on the sky of draws of n, stratified, and the variance of v_z at each place."""
@@ -184,3 +217,176 @@ class JFlow(eqx.Module):
             }  # fmt: skip
 
         return jax.vmap(one)(r)
+
+    @eqx.filter_jit
+    def seen(self, R: Float[Array, " N"]) -> dict[str, Float[Array, " N"]]:
+        """Of distances R [kpc] on the sky: Sigma [kpc^-2] and the dispersion sigma_los of v_z [km/s]."""
+        r, weight = self.tracers.line_of_sight(R)
+        stars = weight * jnp.exp(self.tracers.log_density(r))
+        log_sigma = jax.vmap(self.motions.log_sigma, (0, None))(r.ravel(), self.tracers.slope).reshape(r.shape)
+        along = jnp.exp(2 * log_sigma) * (1 - self.motions.anisotropy(r) * (R[:, None] / r) ** 2)
+        total = stars.sum(-1)
+        return {"Sigma": total, "sigma_los": jnp.sqrt((stars * along).sum(-1) / total)}
+
+
+@dataclass
+class JFlowFit:
+    """A galaxy learnt by `fit_jflow`.
+
+    Attributes:
+        config: how.
+        model: a `JFlow` whose arrays have the members on their first axis.
+        half_light_radius: median distance of the stars on the sky, kpc.
+        stars: how many were learnt from.
+        digest: of the catalogue.
+        stopped: "finished", "cancelled" or "diverged".
+        message: one sentence about how it ended.
+        history: losses, columns stage, step, train, validation.
+        seconds: that it took.
+        result: of `clearview.flows.optimise`, to go on from.
+    """
+
+    config: JFlowConfig
+    model: JFlow
+    half_light_radius: float
+    stars: int
+    digest: str
+    stopped: str
+    message: str
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
+    seconds: float = 0.0
+    result: Fit | None = None
+
+    def members(self, r) -> dict[str, np.ndarray]:
+        """(members, N) profiles at r (N,) [kpc]: see `JFlow.profiles` and `JFlow.seen`; slope is d ln rho/d ln r."""
+        r = jnp.asarray(r, jnp.float32)
+        parts = [eqx.filter_vmap(lambda m, f=f: f(m, r))(self.model) for f in (JFlow.profiles, JFlow.seen)]
+        found = {name: np.asarray(values, float) for part in parts for name, values in part.items()}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found["v_c"] = np.sqrt(G * found["mass"] / np.asarray(r))
+            found["slope"] = np.gradient(np.log(found["rho"]), np.log(np.asarray(r)), axis=1)
+        return found
+
+    def field(self, r=None, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
+        """Profiles as quantiles over the members, as rough as these are few.
+
+        Args:
+            r: radii, kpc; by default from 0.1 to 10 half-light radii.
+            quantiles: between 0 and 1.
+
+        Returns:
+            rho [Msun/kpc^3], M [Msun], v_c [km/s], slope, beta, n [kpc^-3], sigma_r [km/s] over (quantile, r), and
+            Sigma [kpc^-2], sigma_los [km/s] over (quantile, R). NaN where a member finds a negative mass.
+
+        Raises:
+            ValueError: for radii that do not rise from above 0.
+        """
+        r = np.asarray(self.half_light_radius * np.geomspace(0.1, 10, 80) if r is None else r, float)
+        if r.ndim != 1 or len(r) < 2 or not (r[0] > 0 and (np.diff(r) > 0).all()):
+            raise ValueError(f"Expected radii that rise from above 0 kpc, got {checks.shown(r)}; sort them.")
+        found = self.members(r)
+        found["beta"] = np.broadcast_to(np.asarray(Anisotropy(self.config.beta, self.config.anisotropy_radius)(r)),
+                                        found["n"].shape)  # fmt: skip
+        names = dict(
+            rho=("rho", "Msun kpc-3", "ρ"), M=("mass", "Msun", "M"), v_c=("v_c", "km s-1", "v_c"),
+            slope=("slope", "", "d ln ρ / d ln r"), beta=("beta", "", "β"), n=("n", "kpc-3", "n"),
+            sigma_r=("sigma_r", "km s-1", "σ_r"), Sigma=("Sigma", "kpc-2", "Σ"),
+            sigma_los=("sigma_los", "km s-1", "σ_los"),
+        )  # fmt: skip
+        data = {}
+        for name, (source, units, label) in names.items():
+            along = "R" if name in ("Sigma", "sigma_los") else "r"
+            values = np.quantile(found[source], quantiles, axis=0)
+            data[name] = (("quantile", along), values, {"units": units, "long_name": label})
+        axes = {name: (name, r, {"units": "kpc", "long_name": name}) for name in ("r", "R")}
+        told = dict(
+            source="JFlowFit", stars=self.stars, data_digest=self.digest, members=self.config.members,
+            seed=self.config.seed, clearview_version=clearview.__version__,
+        )  # fmt: skip
+        return xr.Dataset(data, {**axes, "quantile": list(quantiles)}, told)
+
+
+def fit_jflow(
+    stars: Catalog, config: JFlowConfig | None = None, *, on_progress: OnProgress = None, resume: JFlowFit | None = None
+) -> JFlowFit:
+    """Learn a spherical galaxy from x, y and v_z of its stars by JFlow's smeared likelihood (arXiv:2505.00763).
+
+    Args:
+        stars: R [kpc], or x and y [kpc] about the centre; v_los [km/s], NaN for tracers without a velocity; and
+            v_los_error [km/s], taken as 0 if it is not there. Members of the galaxy only.
+        config: what to do; not with ``resume``, which brings its own.
+        on_progress: called with `clearview.flows.Progress`; returning False cancels.
+        resume: a cancelled fit of the same stars.
+
+    Raises:
+        KeyError: if a column is not there.
+        ValueError: for fewer than 30 stars with velocities, stars at one place or of one velocity, errors that are
+            negative or not there where a velocity is, or a ``resume`` of other stars.
+    """
+    began = time.monotonic()
+    checks.a(config, (JFlowConfig, type(None)), "a JFlowConfig")
+    checks.a(resume, (JFlowFit, type(None)), "a JFlowFit to resume")
+    x, y, v, error = _table(checks.a(stars, Catalog, "a Catalog"))
+    digest = stars.digest()
+    if resume is not None:
+        if config is not None and config != resume.config:
+            raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
+        if digest != resume.digest:
+            raise ValueError("Expected the stars that the fit began with, got others; train anew.")
+    config = resume.config if resume is not None else config or JFlowConfig()
+    half_light = float(np.median(np.hypot(x, y)))
+    known = np.isfinite(error)
+    weight = 1 / (np.var(v[known]) + error[known] ** 2)
+    v = np.where(known, v - np.average(v[known], weights=weight), 0.0)
+    noise = np.average(error[known] ** 2, weights=weight)
+    dispersion = np.sqrt(max(np.average(v[known] ** 2, weights=weight) - noise, 0.05 * np.var(v[known])))
+    key, members = random.key(config.seed), config.members
+    start = stack([JFlow(half_light, dispersion, config, key=random.fold_in(key, i)) for i in range(members)])
+    data = tuple(a.astype(np.float32) for a in (x, y, v, np.where(known, error, _NO_VELOCITY)))
+    result = optimise(
+        start, _loss, data, config.training, key=key, on_progress=on_progress, stage="galaxy", members=members,
+        bootstrap=members > 1, annealed=True, resume=resume and resume.result,
+    )  # fmt: skip
+    message = result.message
+    if result.stopped == "finished":
+        message = f"Galaxy finished: {len(x):,} stars, {int(known.sum()):,} of them with velocities."
+    return JFlowFit(
+        config, result.model, half_light, len(x), digest, result.stopped, message, result.history,
+        time.monotonic() - began + (0.0 if resume is None else resume.seconds), result,
+    )  # fmt: skip
+
+
+def _loss(model, key, x, y, v, error, *, done):
+    return model.loss(key, x, y, v, error, done=done)
+
+
+def _table(stars: Catalog) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x and y [kpc], v_los and its error [km/s], each (N,); the error is infinite where there is no velocity."""
+    stars.require(["v_los"] if "R" in stars else ["x", "y", "v_los"])
+
+    def column(name):
+        return np.ma.filled(np.ma.asarray(stars[name], float), np.nan)
+
+    if "x" in stars and "y" in stars:
+        x, y = column("x"), column("y")
+    else:
+        x, y = column("R"), np.zeros(len(stars))
+    v = column("v_los")
+    error = column("v_los_error") if "v_los_error" in stars else np.zeros(len(v))
+    placed, known = np.isfinite(x) & np.isfinite(y), np.isfinite(v)
+    if known.sum() < FEWEST or (placed & known).sum() < FEWEST:
+        raise ValueError(
+            f"Expected at least {FEWEST} stars with a place and a velocity, got {(placed & known).sum()}; use more."
+        )
+    x, y, v, error, known = (a[placed] for a in (x, y, v, error, known))
+    if bad := int((~(error[known] >= 0) | np.isinf(error[known])).sum()):
+        raise ValueError(
+            f"Expected errors of 0 or more wherever there is a velocity, got {bad} negative or without a value; cut "
+            "those stars."
+        )
+    R = np.hypot(x, y)
+    if np.quantile(R, 0.9) <= 1e-6 * max(R.max(), 1e-6) or np.ptp(R) == 0:
+        raise ValueError("Expected stars at different distances from the centre, got all at one; check x and y.")
+    if np.std(v[known]) == 0:
+        raise ValueError("Expected stars of different velocities, got all of one; check v_los.")
+    return x, y, v, np.where(known, error, np.inf)

@@ -119,7 +119,7 @@ class SphericalCNF(AbstractFlow):
     def radius(self, z: Float[Array, ""]) -> Float[Array, ""]:
         """The radius [kpc] to which one radius of the normal is carried."""
         power = self.slope / (3 - self.slope)
-        r = jnp.maximum(z, 1e-15) * jnp.exp(self._carried(z, 0.0, 1.0)[0])
+        r = jnp.maximum(z, 1e-15) * jnp.exp(self._carried(z, 0.0, 1.0, determinant=False)[0])
         return lax.stop_gradient(self.scale) * r * jnp.exp(power * jnp.log(r))
 
     @eqx.filter_jit
@@ -131,14 +131,17 @@ class SphericalCNF(AbstractFlow):
     @eqx.filter_jit
     def surface_density(self, R: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """n along the line of sight, per kpc^2, at distances R [kpc] from the centre on the sky."""
-        R = jnp.asarray(R)
+        r, weight = self.line_of_sight(jnp.asarray(R))
+        return (weight * jnp.exp(self.log_density(r))).sum(-1)
+
+    def line_of_sight(self, R: Float[Array, "*batch"]) -> tuple[Float[Array, "*batch K"], Float[Array, " K"]]:
+        """Radii along the lines of sight at R [kpc] on the sky, and their weights in an integral along these, kpc."""
         scale = lax.stop_gradient(self.scale)
         s, step = jnp.linspace(*(jnp.log(end) for end in REACH), DEPTHS, retstep=True)
         depth = scale * jnp.exp(s)
-        n = jnp.exp(self.log_density(jnp.hypot(R[..., None], depth)))
-        # Up to the first depth n hardly changes, or is a power of the depth.
-        nearest = 2 * depth[0] * n[..., 0] * jnp.where(R > depth[0], 1.0, 1 / jnp.maximum(1 - self.slope, 0.1))
-        return nearest + 2 * step * (n * depth).sum(-1) - step * (n[..., 0] * depth[0])
+        # Up to the first depth all is taken to stay as it is there.
+        weight = (2 * step * depth).at[0].add((2 - step) * depth[0])
+        return jnp.hypot(R[..., None], depth), weight
 
     def _log_density(self, r):
         scale = lax.stop_gradient(self.scale)
@@ -154,8 +157,8 @@ class SphericalCNF(AbstractFlow):
         carried, log_det = self._carried(jnp.exp(log_r), 1.0, 0.0)
         return carried - power * log_r, log_det - jnp.log1p(power) - 3 * power * log_r
 
-    def _carried(self, r, begin: float, end: float):
-        """Change of ln r and, of the whole map, ln |det| along the flow from time ``begin`` to ``end``."""
+    def _carried(self, r, begin: float, end: float, *, determinant: bool = True):
+        """Change of ln r along the flow from time ``begin`` to ``end``, and that of ln |det| of the whole map."""
         size = (end - begin) / self.config.steps
 
         def rate(s, t):
@@ -163,6 +166,8 @@ class SphericalCNF(AbstractFlow):
                 return bounded(_network(self.weights, self.biases, jnp.stack([_level(p / self.config.core), t])))
 
             at = r * jnp.exp(s[0])
+            if not determinant:
+                return a(at)[None]
             value, change = jax.jvp(a, (at,), (at,))
             return jnp.stack([value, 3 * value + change])  # g' + 2 g/r of g = r a
 
@@ -174,7 +179,8 @@ class SphericalCNF(AbstractFlow):
             k4 = rate(s + size * k3, t + size)
             return s + size / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
 
-        return lax.scan(step, jnp.zeros(2, r.dtype), jnp.arange(self.config.steps, dtype=r.dtype))[0]
+        start = jnp.zeros(1 + determinant, r.dtype)
+        return lax.scan(step, start, jnp.arange(self.config.steps, dtype=r.dtype))[0]
 
 
 @dataclass(frozen=True)
@@ -182,28 +188,28 @@ class Anisotropy:
     """beta(r) = 1 - sigma_t^2/sigma_r^2, given: a constant, or r^2/(r^2 + radius^2) of Osipkov 1979 and Merritt 1985.
 
     Attributes:
-        constant: beta, the same everywhere; 0 is isotropic.
+        beta: the same everywhere; 0 is isotropic.
         radius: of Osipkov and Merritt, kpc, or None.
 
     Raises:
         ValueError: for a beta of 1 or more, a radius that is not positive, or both given.
     """
 
-    constant: float = 0.0
+    beta: float = 0.0
     radius: float | None = None
 
     def __post_init__(self):
-        checks.numbers(self, constant=(-100, checks.BELOW_1))
-        checks.numbers(self, optional=True, radius=(checks.ABOVE_0, checks.MOST))
-        if self.radius is not None and self.constant:
+        checks.numbers(self, beta=(-100, checks.BELOW_1))
+        checks.numbers(self, optional=True, radius=(checks.ABOVE_0, 1e6))
+        if self.radius is not None and self.beta:
             raise ValueError(
-                f"Expected a constant anisotropy or a radius, got {self.constant:g} and {self.radius:g} kpc; choose one."
+                f"Expected a constant anisotropy or a radius, got {self.beta:g} and {self.radius:g} kpc; choose one."
             )
 
     def __call__(self, r):
         """beta at r [kpc]."""
         r = jnp.asarray(r)
-        return jnp.full_like(r, self.constant) if self.radius is None else r**2 / (r**2 + self.radius**2)
+        return jnp.full_like(r, self.beta) if self.radius is None else r**2 / (r**2 + self.radius**2)
 
 
 class VelocityEllipsoid(eqx.Module):
