@@ -113,7 +113,7 @@ def test_velocity_ellipsoid(anisotropy):
 
 def plain_galaxy(**kind):
     """A normal n and one sigma: all of it is known in closed form."""
-    model = JFlow(SCALE * 1.1774, 9.0, JFlowConfig(**kind), key=KEY)
+    model = JFlow(SCALE * 1.1774, 9.0, 1000, JFlowConfig(**kind), key=KEY)
     return eqx.tree_at(lambda m: (m.tracers.weights, m.motions.weights), model,
                        replace_fn=lambda w: [0 * a for a in w])  # fmt: skip
 

@@ -31,6 +31,9 @@ SMEARING = ("averaged", "plain")
 FEWEST = 30
 """Stars with velocities below which no galaxy is learnt."""
 
+INDEPENDENT = 5
+"""Radii at which sigma_r is expected to bend independently: stars cover about so many e-folds."""
+
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 
 _NO_VELOCITY = 1e30  # as the error, km/s: training data must be finite
@@ -54,6 +57,8 @@ class JFlowConfig:
             noise, no smearing of velocities, and stars far out are smeared more.
         bandwidth: of the kernel at the start and at the end; in units of R_h and of the velocity dispersion.
         anneal: share of the training in which the bandwidth falls, geometrically; it stays from there on.
+        bend: standard deviation that is expected of d^2 ln sigma_r/d(ln r)^2, at `INDEPENDENT` radii. Density is a
+            second derivative: without such a prior it follows the noise of the velocities.
         radii, cosines: of draws at each step, fresh; their product is N_G.
         kernels: N_K, smeared copies of each star.
         members: trained side by side, each of a bootstrap of the stars if there are several.
@@ -71,6 +76,7 @@ class JFlowConfig:
     smearing: str = "averaged"
     bandwidth: tuple[float, ...] = (0.5, 0.1)
     anneal: float = 0.5
+    bend: float = 0.1
     radii: int = 128
     cosines: int = 8
     kernels: int = 1
@@ -96,7 +102,7 @@ class JFlowConfig:
             )
         ends = tuple(float(checks.number("bandwidth", end, checks.ABOVE_0, 100)) for end in ends)
         object.__setattr__(self, "bandwidth", ends)
-        checks.numbers(self, anneal=(checks.ABOVE_0, 1))
+        checks.numbers(self, anneal=(checks.ABOVE_0, 1), bend=(checks.ABOVE_0, checks.MOST))
         checks.numbers(self, whole=True, radii=(8, 10**6), cosines=(1, 10**6), kernels=(1, 1000), members=(1, 1000))
         checks.numbers(self, whole=True, seed=checks.SEEDS)
 
@@ -117,14 +123,18 @@ class JFlow(eqx.Module):
         tracers: n(r), kpc.
         motions: the Gaussian of the velocities, km/s.
         config: how it learns.
+        stars: how many it learns from, against which the prior is weighed.
     """
 
     tracers: SphericalCNF
     motions: VelocityEllipsoid
     config: JFlowConfig = eqx.field(static=True)
+    stars: int = eqx.field(static=True)
 
-    def __init__(self, half_light: float, dispersion: float, config: JFlowConfig | None = None, *, key: PRNGKeyArray):
-        self.config = config or JFlowConfig()
+    def __init__(
+        self, half_light: float, dispersion: float, stars: int, config: JFlowConfig | None = None, *, key: PRNGKeyArray
+    ):
+        self.config, self.stars = config or JFlowConfig(), stars
         scale = half_light / 1.1774  # the median distance of a normal in 2-D
         self.tracers = SphericalCNF(scale, self.config.tracers, key=key)
         anisotropy = Anisotropy(self.config.beta, self.config.anisotropy_radius)
@@ -137,7 +147,7 @@ class JFlow(eqx.Module):
         return jnp.concatenate([x, self.motions.draw(random.fold_in(key, 1), x, self.tracers.slope)], axis=1)
 
     def loss(self, key: PRNGKeyArray, x, y, v, error, *, done=1.0) -> Float[Array, ""]:
-        """The smeared negative log likelihood of stars, per star.
+        """The smeared negative log likelihood of stars, per star, and the prior's.
 
         -1/(N N_K) sum_a sum_b ln [1/N_G sum_c K_h(w_a + eps_b - w_c)], w = (x, y, v_z): eps_b is drawn from the very
         kernel, so that both sides are smeared alike and the least is at the truth. Errors of the velocities
@@ -153,7 +163,24 @@ class JFlow(eqx.Module):
         way = jnp.minimum(done / self.config.anneal, 1.0)
         width = begin ** (1 - way) * end**way
         keys = random.split(key, self.config.kernels)
-        return -jax.vmap(lambda key: self._smeared(width, key, x, y, v, error))(keys).mean()
+        likely = jax.vmap(lambda key: self._smeared(width, key, x, y, v, error))(keys).mean()
+        bends = jax.vmap(self._bend)(lax.stop_gradient(self._radii(key)))
+        return -likely + 0.5 * INDEPENDENT / self.stars * ((bends / self.config.bend) ** 2).mean()
+
+    def _bend(self, r):
+        """d^2 ln sigma_r/d(ln r)^2, the tracers' cusp apart."""
+
+        def slope(s):
+            return jax.jvp(lambda s: self.motions.log_sigma(jnp.exp(s)), (s,), (jnp.ones_like(s),))[1]
+
+        s = jnp.log(r)
+        return jax.jvp(slope, (s,), (jnp.ones_like(s),))[1]
+
+    def _radii(self, key):
+        """Radii of draws of n, stratified."""
+        count = self.config.radii
+        strata = (jnp.arange(count) + random.uniform(key, (count,))) / count
+        return jax.vmap(self.tracers.radius)(jnp.interp(strata * _STRATA - 0.5, jnp.arange(_STRATA), _QUANTILES))
 
     def _smeared(self, width, key, x, y, v, error):
         """(N,) logarithm of the draws' smeared density at smeared stars."""
@@ -182,9 +209,7 @@ class JFlow(eqx.Module):
     def _places(self, key):
         """Distances on the sky of draws of n, stratified, and the variance of v_z at each place."""
         radii, cosines = self.config.radii, self.config.cosines
-        strata = (jnp.arange(radii) + random.uniform(random.fold_in(key, 0), (radii,))) / radii
-        z = jnp.interp(strata * _STRATA - 0.5, jnp.arange(_STRATA), _QUANTILES)
-        r = jax.vmap(self.tracers.radius)(z)
+        r = self._radii(random.fold_in(key, 0))
         mu = (jnp.arange(cosines) + random.uniform(random.fold_in(key, 1), (radii, cosines))) / cosines
         sine2 = 1 - mu**2
         radial = jnp.exp(2 * jax.vmap(self.motions.log_sigma, (0, None))(r, self.tracers.slope))
@@ -341,7 +366,7 @@ def fit_jflow(
     noise = np.average(error[known] ** 2, weights=weight)
     dispersion = np.sqrt(max(np.average(v[known] ** 2, weights=weight) - noise, 0.05 * np.var(v[known])))
     key, members = random.key(config.seed), config.members
-    start = stack([JFlow(half_light, dispersion, config, key=random.fold_in(key, i)) for i in range(members)])
+    start = stack([JFlow(half_light, dispersion, len(x), config, key=random.fold_in(key, i)) for i in range(members)])
     data = tuple(a.astype(np.float32) for a in (x, y, v, np.where(known, error, _NO_VELOCITY)))
     result = optimise(
         start, _loss, data, config.training, key=key, on_progress=on_progress, stage="galaxy", members=members,
