@@ -1,15 +1,33 @@
-"""Dwarf spheroidal galaxies: from three coordinates of their stars to the dark halo."""
+"""Dwarf spheroidal galaxies: from where their stars are and how fast they come, the dark halo around them."""
 
+from clearview.dwarfs.fit import CoreOrCusp, DwarfConfig, DwarfFit, fit_dwarf, load_dwarf
+from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, pressure, variance_los
+from clearview.dwarfs.radial import RadialFlow, fit_radial
+from clearview.dwarfs.score import GalaxyScoreConfig, GalaxyScoreFit, fit_galaxy_score
 from clearview.dwarfs.smeared import JFlow, JFlowConfig, JFlowFit, fit_jflow
-from clearview.dwarfs.spherical import Anisotropy, SphericalCNF, SphericalConfig, VelocityEllipsoid
+from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
 
 __all__ = [
     "Anisotropy",
+    "CoreOrCusp",
+    "DwarfConfig",
+    "DwarfFit",
+    "GalaxyScoreConfig",
+    "GalaxyScoreFit",
     "JFlow",
     "JFlowConfig",
     "JFlowFit",
+    "RadialFlow",
+    "Sphere",
     "SphericalCNF",
     "SphericalConfig",
     "VelocityEllipsoid",
+    "fit_dwarf",
+    "fit_galaxy_score",
     "fit_jflow",
+    "fit_radial",
+    "load_dwarf",
+    "mass",
+    "pressure",
+    "variance_los",
 ]

@@ -20,16 +20,15 @@ from scipy.stats import chi
 import clearview
 from clearview import checks
 from clearview.catalogs import Catalog
-from clearview.dwarfs.spherical import Anisotropy, SphericalCNF, SphericalConfig, VelocityEllipsoid
+from clearview.dwarfs.jeans import Anisotropy
+from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
+from clearview.dwarfs.stars import stars_of
 from clearview.flows import Fit, FitConfig, optimise
 from clearview.flows.ensemble import stack
 from clearview.flows.fit import HISTORY, OnProgress
 from clearview.units import G
 
 SMEARING = ("averaged", "plain")
-
-FEWEST = 30
-"""Stars with velocities below which no galaxy is learnt."""
 
 INDEPENDENT = 5
 """Radii at which sigma_r is expected to bend independently: stars cover about so many e-folds."""
@@ -50,7 +49,8 @@ class JFlowConfig:
     Attributes:
         tracers: of n(r).
         motions: of sigma_r(r).
-        beta, anisotropy_radius: the velocity anisotropy, given; see `Anisotropy`.
+        beta: the velocity anisotropy, given, the same everywhere.
+        anisotropy_radius: of Osipkov and Merritt, kpc, instead.
         smearing: "plain", the paper's sum over kernels in x, y and v_z; or "averaged", of draws replaced by their mean
             over what symmetry leaves open, the azimuth on the sky and the velocity at a place, and of kernels in
             asinh(R/R_h), R_h being the median distance R from the centre on the sky: far fewer draws for the same
@@ -90,7 +90,13 @@ class JFlowConfig:
 
     def __post_init__(self):
         checks.parts(self)
-        Anisotropy(self.beta, self.anisotropy_radius)  # refuses what cannot be
+        checks.numbers(self, beta=(-100, checks.BELOW_1))
+        checks.numbers(self, optional=True, anisotropy_radius=(checks.ABOVE_0, 1e6))
+        if self.anisotropy_radius is not None and self.beta:
+            raise ValueError(
+                f"Expected a constant anisotropy or a radius, got {self.beta:g} and {self.anisotropy_radius:g} kpc; "
+                "choose one."
+            )
         if self.smearing not in SMEARING:
             raise ValueError(
                 f"Expected smearing among {', '.join(SMEARING)}, got {checks.shown(self.smearing)}; choose one."
@@ -105,6 +111,12 @@ class JFlowConfig:
         checks.numbers(self, anneal=(checks.ABOVE_0, 1), bend=(checks.ABOVE_0, checks.MOST))
         checks.numbers(self, whole=True, radii=(8, 10**6), cosines=(1, 10**6), kernels=(1, 1000), members=(1, 1000))
         checks.numbers(self, whole=True, seed=checks.SEEDS)
+
+    @property
+    def anisotropy(self) -> Anisotropy:
+        """beta(r)."""
+        ra = self.anisotropy_radius
+        return Anisotropy(self.beta, self.beta) if ra is None else Anisotropy(0.0, 1.0, ra)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-able values."""
@@ -137,8 +149,7 @@ class JFlow(eqx.Module):
         self.config, self.stars = config or JFlowConfig(), stars
         scale = half_light / 1.1774  # the median distance of a normal in 2-D
         self.tracers = SphericalCNF(scale, self.config.tracers, key=key)
-        anisotropy = Anisotropy(self.config.beta, self.config.anisotropy_radius)
-        self.motions = VelocityEllipsoid(half_light, dispersion, anisotropy, self.config.motions, key=key)
+        self.motions = VelocityEllipsoid(half_light, dispersion, self.config.anisotropy, self.config.motions, key=key)
 
     @eqx.filter_jit
     def sample(self, key: PRNGKeyArray, count: int) -> Float[Array, "count 6"]:
@@ -146,7 +157,7 @@ class JFlow(eqx.Module):
         x = self.tracers.sample(random.fold_in(key, 0), (count,))
         return jnp.concatenate([x, self.motions.draw(random.fold_in(key, 1), x, self.tracers.slope)], axis=1)
 
-    def loss(self, key: PRNGKeyArray, x, y, v, error, *, done=1.0) -> Float[Array, ""]:
+    def loss(self, key: PRNGKeyArray, R, v, error, *, done=1.0) -> Float[Array, ""]:
         """The smeared negative log likelihood of stars, per star, and the prior's.
 
         -1/(N N_K) sum_a sum_b ln [1/N_G sum_c K_h(w_a + eps_b - w_c)], w = (x, y, v_z): eps_b is drawn from the very
@@ -155,7 +166,7 @@ class JFlow(eqx.Module):
 
         Args:
             key: of the draws.
-            x, y: (N,) kpc.
+            R: (N,) distances from the centre on the sky, kpc.
             v, error: (N,) km/s; of a tracer without a velocity the error is `_NO_VELOCITY`.
             done: share of the training behind, for the bandwidth.
         """
@@ -163,7 +174,7 @@ class JFlow(eqx.Module):
         way = jnp.minimum(done / self.config.anneal, 1.0)
         width = begin ** (1 - way) * end**way
         keys = random.split(key, self.config.kernels)
-        likely = jax.vmap(lambda key: self._smeared(width, key, x, y, v, error))(keys).mean()
+        likely = jax.vmap(lambda key: self._smeared(width, key, R, v, error))(keys).mean()
         bends = jax.vmap(self._bend)(lax.stop_gradient(self._radii(key)))
         return -likely + 0.5 * INDEPENDENT / self.stars * ((bends / self.config.bend) ** 2).mean()
 
@@ -182,7 +193,7 @@ class JFlow(eqx.Module):
         strata = (jnp.arange(count) + random.uniform(key, (count,))) / count
         return jax.vmap(self.tracers.radius)(jnp.interp(strata * _STRATA - 0.5, jnp.arange(_STRATA), _QUANTILES))
 
-    def _smeared(self, width, key, x, y, v, error):
+    def _smeared(self, width, key, R, v, error):
         """(N,) logarithm of the draws' smeared density at smeared stars."""
         scale, spread = lax.stop_gradient((self.motions.scale, self.motions.spread))
         a, b, c, d = random.split(key, 4)
@@ -193,14 +204,13 @@ class JFlow(eqx.Module):
             return jnp.where(known, -0.5 * (off**2 / variance + jnp.log(2 * jnp.pi * variance)), 0.0)
 
         if self.config.smearing == "averaged":
-            R, variance = self._places(c)
-            off = jnp.arcsinh(jnp.hypot(x, y) / scale)[:, None] - jnp.arcsinh(R / scale)
-            off = off / width + random.normal(a, (len(x), 1))
+            drawn, variance = self._places(c)
+            off = (jnp.arcsinh(R / scale)[:, None] - jnp.arcsinh(drawn / scale)) / width + random.normal(a, (len(R), 1))
             log_k = -0.5 * (off**2 + jnp.log(2 * jnp.pi * width**2)) + of_velocities(v, variance + error2)
-            return logsumexp(log_k, axis=1) - jnp.log(len(R))
+            return logsumexp(log_k, axis=1) - jnp.log(len(drawn))
         h, h_v = width * scale, width * spread
         drawn = self.sample(c, self.config.radii * self.config.cosines)
-        x, y = x + h * random.normal(a, x.shape), y + h * random.normal(b, y.shape)
+        x, y = R + h * random.normal(a, R.shape), h * random.normal(b, R.shape)  # a sphere may be turned so
         v = v + h_v * random.normal(d, v.shape)
         far = ((x[:, None] - drawn[:, 0]) ** 2 + (y[:, None] - drawn[:, 1]) ** 2) / h**2
         log_k = -0.5 * far - jnp.log(2 * jnp.pi * h**2) + of_velocities(v - drawn[:, 5], h_v**2 + error2)
@@ -213,7 +223,7 @@ class JFlow(eqx.Module):
         mu = (jnp.arange(cosines) + random.uniform(random.fold_in(key, 1), (radii, cosines))) / cosines
         sine2 = 1 - mu**2
         radial = jnp.exp(2 * jax.vmap(self.motions.log_sigma, (0, None))(r, self.tracers.slope))
-        variance = radial[:, None] * (1 - self.motions.anisotropy(r)[:, None] * sine2)
+        variance = radial[:, None] * (1 - self.motions.anisotropy.beta(r)[:, None] * sine2)
         return (r[:, None] * jnp.sqrt(sine2)).ravel(), variance.ravel()
 
     @eqx.filter_jit
@@ -231,7 +241,7 @@ class JFlow(eqx.Module):
         def mass(s):
             r = jnp.exp(s)
             sigma2 = jnp.exp(2 * self.motions.log_sigma(r, slope))
-            return -r * sigma2 / G * (jax.grad(log_pressure)(s) + 2 * self.motions.anisotropy(r))
+            return -r * sigma2 / G * (jax.grad(log_pressure)(s) + 2 * self.motions.anisotropy.beta(r))
 
         def one(r):
             s = jnp.log(r)
@@ -249,7 +259,7 @@ class JFlow(eqx.Module):
         r, weight = self.tracers.line_of_sight(R)
         stars = weight * jnp.exp(self.tracers.log_density(r))
         log_sigma = jax.vmap(self.motions.log_sigma, (0, None))(r.ravel(), self.tracers.slope).reshape(r.shape)
-        along = jnp.exp(2 * log_sigma) * (1 - self.motions.anisotropy(r) * (R[:, None] / r) ** 2)
+        along = jnp.exp(2 * log_sigma) * (1 - self.motions.anisotropy.beta(r) * (R[:, None] / r) ** 2)
         total = stars.sum(-1)
         return {"Sigma": total, "sigma_los": jnp.sqrt((stars * along).sum(-1) / total)}
 
@@ -296,7 +306,7 @@ class JFlowFit:
         """Profiles as quantiles over the members, as rough as these are few.
 
         Args:
-            r: radii, kpc; by default from 0.1 to 10 half-light radii.
+            r: radii, kpc; by default from 0.05 to 10 half-light radii.
             quantiles: between 0 and 1.
 
         Returns:
@@ -306,17 +316,16 @@ class JFlowFit:
         Raises:
             ValueError: for radii that do not rise from above 0.
         """
-        r = np.asarray(self.half_light_radius * np.geomspace(0.1, 10, 80) if r is None else r, float)
+        r = np.asarray(self.half_light_radius * np.geomspace(0.05, 10, 64) if r is None else r, float)
         if r.ndim != 1 or len(r) < 2 or not (r[0] > 0 and (np.diff(r) > 0).all()):
             raise ValueError(f"Expected radii that rise from above 0 kpc, got {checks.shown(r)}; sort them.")
         found = self.members(r)
-        found["beta"] = np.broadcast_to(np.asarray(Anisotropy(self.config.beta, self.config.anisotropy_radius)(r)),
-                                        found["n"].shape)  # fmt: skip
+        found["beta"] = np.broadcast_to(self.config.anisotropy.beta(r), found["n"].shape)
         names = dict(
-            rho=("rho", "Msun kpc-3", "ρ"), M=("mass", "Msun", "M"), v_c=("v_c", "km s-1", "v_c"),
+            rho=("rho", "Msun / kpc3", "ρ"), M=("mass", "Msun", "M"), v_c=("v_c", "km / s", "v_c"),
             slope=("slope", "", "d ln ρ / d ln r"), beta=("beta", "", "β"), n=("n", "kpc-3", "n"),
-            sigma_r=("sigma_r", "km s-1", "σ_r"), Sigma=("Sigma", "kpc-2", "Σ"),
-            sigma_los=("sigma_los", "km s-1", "σ_los"),
+            sigma_r=("sigma_r", "km / s", "σ_r"), Sigma=("Sigma", "kpc-2", "Σ"),
+            sigma_los=("sigma_los", "km / s", "σ_los"),
         )  # fmt: skip
         data = {}
         for name, (source, units, label) in names.items():
@@ -337,21 +346,18 @@ def fit_jflow(
     """Learn a spherical galaxy from x, y and v_z of its stars by JFlow's smeared likelihood (arXiv:2505.00763).
 
     Args:
-        stars: R [kpc], or x and y [kpc] about the centre; v_los [km/s], NaN for tracers without a velocity; and
-            v_los_error [km/s], taken as 0 if it is not there. Members of the galaxy only.
+        stars: members of the galaxy, with the columns that `clearview.dwarfs.fit_dwarf` takes.
         config: what to do; not with ``resume``, which brings its own.
         on_progress: called with `clearview.flows.Progress`; returning False cancels.
         resume: a cancelled fit of the same stars.
 
     Raises:
-        KeyError: if a column is not there.
-        ValueError: for fewer than 30 stars with velocities, stars at one place or of one velocity, errors that are
-            negative or not there where a velocity is, or a ``resume`` of other stars.
+        KeyError, ValueError: as `fit_dwarf`, or for a ``resume`` of other stars.
     """
     began = time.monotonic()
     checks.a(config, (JFlowConfig, type(None)), "a JFlowConfig")
     checks.a(resume, (JFlowFit, type(None)), "a JFlowFit to resume")
-    x, y, v, error = _table(checks.a(stars, Catalog, "a Catalog"))
+    seen = stars_of(stars, foreground=False, radius=None)
     digest = stars.digest()
     if resume is not None:
         if config is not None and config != resume.config:
@@ -359,59 +365,24 @@ def fit_jflow(
         if digest != resume.digest:
             raise ValueError("Expected the stars that the fit began with, got others; train anew.")
     config = resume.config if resume is not None else config or JFlowConfig()
-    half_light = float(np.median(np.hypot(x, y)))
-    known = np.isfinite(error)
-    weight = 1 / (np.var(v[known]) + error[known] ** 2)
-    v = np.where(known, v - np.average(v[known], weights=weight), 0.0)
-    noise = np.average(error[known] ** 2, weights=weight)
-    dispersion = np.sqrt(max(np.average(v[known] ** 2, weights=weight) - noise, 0.05 * np.var(v[known])))
+    known = np.isfinite(seen.v)
+    v, error = np.where(known, seen.v - seen.center, 0.0), np.where(known, seen.error, _NO_VELOCITY)
+    v = np.where(known, v - np.average(v[known], weights=1 / (seen.spread**2 + error[known] ** 2)), 0.0)
     key, members = random.key(config.seed), config.members
-    start = stack([JFlow(half_light, dispersion, len(x), config, key=random.fold_in(key, i)) for i in range(members)])
-    data = tuple(a.astype(np.float32) for a in (x, y, v, np.where(known, error, _NO_VELOCITY)))
+    start = stack([JFlow(seen.half, seen.spread, len(v), config, key=random.fold_in(key, i)) for i in range(members)])
+    data = tuple(a.astype(np.float32) for a in (seen.R, v, error))
     result = optimise(
         start, _loss, data, config.training, key=key, on_progress=on_progress, stage="galaxy", members=members,
         bootstrap=members > 1, annealed=True, resume=resume and resume.result,
     )  # fmt: skip
     message = result.message
     if result.stopped == "finished":
-        message = f"Galaxy finished: {len(x):,} stars, {int(known.sum()):,} of them with velocities."
+        message = f"Galaxy finished: {len(v):,} stars, {int(known.sum()):,} of them with velocities."
     return JFlowFit(
-        config, result.model, half_light, len(x), digest, result.stopped, message, result.history,
+        config, result.model, seen.half, len(v), digest, result.stopped, message, result.history,
         time.monotonic() - began + (0.0 if resume is None else resume.seconds), result,
     )  # fmt: skip
 
 
-def _loss(model, key, x, y, v, error, *, done):
-    return model.loss(key, x, y, v, error, done=done)
-
-
-def _table(stars: Catalog) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """x and y [kpc], v_los and its error [km/s], each (N,); the error is infinite where there is no velocity."""
-    stars.require(["v_los"] if "R" in stars else ["x", "y", "v_los"])
-
-    def column(name):
-        return np.ma.filled(np.ma.asarray(stars[name], float), np.nan)
-
-    if "x" in stars and "y" in stars:
-        x, y = column("x"), column("y")
-    else:
-        x, y = column("R"), np.zeros(len(stars))
-    v = column("v_los")
-    error = column("v_los_error") if "v_los_error" in stars else np.zeros(len(v))
-    placed, known = np.isfinite(x) & np.isfinite(y), np.isfinite(v)
-    if known.sum() < FEWEST or (placed & known).sum() < FEWEST:
-        raise ValueError(
-            f"Expected at least {FEWEST} stars with a place and a velocity, got {(placed & known).sum()}; use more."
-        )
-    x, y, v, error, known = (a[placed] for a in (x, y, v, error, known))
-    if bad := int((~(error[known] >= 0) | np.isinf(error[known])).sum()):
-        raise ValueError(
-            f"Expected errors of 0 or more wherever there is a velocity, got {bad} negative or without a value; cut "
-            "those stars."
-        )
-    R = np.hypot(x, y)
-    if np.quantile(R, 0.9) <= 1e-6 * max(R.max(), 1e-6) or np.ptp(R) == 0:
-        raise ValueError("Expected stars at different distances from the centre, got all at one; check x and y.")
-    if np.std(v[known]) == 0:
-        raise ValueError("Expected stars of different velocities, got all of one; check v_los.")
-    return x, y, v, np.where(known, error, np.inf)
+def _loss(model, key, R, v, error, *, done):
+    return model.loss(key, R, v, error, done=done)

@@ -9,6 +9,7 @@ from jax import lax, random
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from clearview import checks
+from clearview.dwarfs.jeans import Anisotropy
 from clearview.flows import AbstractFlow
 from clearview.flows.networks import dense_layers
 from clearview.flows.transforms import bounded
@@ -183,35 +184,6 @@ class SphericalCNF(AbstractFlow):
         return lax.scan(step, start, jnp.arange(self.config.steps, dtype=r.dtype))[0]
 
 
-@dataclass(frozen=True)
-class Anisotropy:
-    """beta(r) = 1 - sigma_t^2/sigma_r^2, given: a constant, or r^2/(r^2 + radius^2) of Osipkov 1979 and Merritt 1985.
-
-    Attributes:
-        beta: the same everywhere; 0 is isotropic.
-        radius: of Osipkov and Merritt, kpc, or None.
-
-    Raises:
-        ValueError: for a beta of 1 or more, a radius that is not positive, or both given.
-    """
-
-    beta: float = 0.0
-    radius: float | None = None
-
-    def __post_init__(self):
-        checks.numbers(self, beta=(-100, checks.BELOW_1))
-        checks.numbers(self, optional=True, radius=(checks.ABOVE_0, 1e6))
-        if self.radius is not None and self.beta:
-            raise ValueError(
-                f"Expected a constant anisotropy or a radius, got {self.beta:g} and {self.radius:g} kpc; choose one."
-            )
-
-    def __call__(self, r):
-        """beta at r [kpc]."""
-        r = jnp.asarray(r)
-        return jnp.full_like(r, self.beta) if self.radius is None else r**2 / (r**2 + self.radius**2)
-
-
 class VelocityEllipsoid(eqx.Module):
     """p(v | x), a Gaussian about zero with sigma_r along r and sigma_r (1 - beta)^(1/2) across it.
 
@@ -252,4 +224,4 @@ class VelocityEllipsoid(eqx.Module):
         sigma = jnp.exp(jax.vmap(self.log_sigma, (0, None))(r, slope))
         v = sigma[:, None] * random.normal(key, x.shape, x.dtype)
         along = (v * x).sum(-1, keepdims=True) / r[:, None] ** 2 * x
-        return along + jnp.sqrt(1 - self.anisotropy(r))[:, None] * (v - along)
+        return along + jnp.sqrt(1 - self.anisotropy.beta(r))[:, None] * (v - along)

@@ -1,0 +1,477 @@
+"""The fast route from stars on the sky to the dark halo: a radial flow, Jeans' equation, and a Markov chain.
+
+As GravSphere (Read & Steger 2017, arXiv:1701.04833) it leaves the halo free and marginalises over all else; unlike it,
+every star counts by itself, with its own error and its own chance of being a member.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.optimize import minimize
+
+import clearview
+from clearview import checks
+from clearview.catalogs import Catalog
+from clearview.dwarfs import hmc
+from clearview.dwarfs.jeans import pressure
+from clearview.dwarfs.model import Likelihood, Model, Scales
+from clearview.dwarfs.stars import Seen, stars_of
+from clearview.flows import Progress
+from clearview.flows.checkpoint import described, load, save
+from clearview.flows.fit import HISTORY, OnProgress
+from clearview.halos import D_UNIT, J_UNIT, d_factor, j_factor
+
+try:
+    from jax import enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+except ImportError:  # before jax 0.8
+    from jax.experimental import enable_x64  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
+
+Kind = Literal["given", "constant", "osipkov-merritt", "free"]
+RHAT, ENOUGH = 1.03, 400
+"""Above the first, or with fewer effective draws, chains have not converged."""
+
+
+@dataclass(frozen=True)
+class DwarfConfig:
+    """What is known of a dwarf beforehand, and how long to draw.
+
+    Attributes:
+        anisotropy: "given" takes ``beta``, or the radius; "constant" and "osipkov-merritt" learn one number; "free"
+            learns beta at the centre, far out, and where and how fast it changes.
+        beta: 1 - sigma_t^2 / sigma_r^2, if given.
+        anisotropy_radius: of Osipkov and Merritt, kpc, if given; None takes ``beta``.
+        tracer_slope: gamma of the stars at the centre, n ~ r^-gamma; None learns it.
+        foreground: whether some stars are no members: even on the sky, Gaussian in velocity.
+        radius: of the field on the sky, kpc, beyond which no star could be seen; None is no limit, or with a
+            ``foreground`` the outermost star.
+        distance: kpc; without it there are no J- and D-factors.
+        angle: of these, deg.
+        binned: True replaces the stars' likelihood by dispersions in bins, see `clearview.dwarfs.fit_binned`.
+        chains: Markov chains.
+        warmup: draws of each that are thrown away.
+        draws: that are kept.
+        seed: of the random numbers.
+    """
+
+    anisotropy: Kind = "given"
+    beta: float = 0.0
+    anisotropy_radius: float | None = None
+    tracer_slope: float | None = None
+    foreground: bool = False
+    radius: float | None = None
+    distance: float | None = None
+    angle: float = 0.5
+    binned: bool = False
+    chains: int = 24
+    warmup: int = 240
+    draws: int = 240
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.anisotropy not in get_args(Kind):
+            raise ValueError(
+                f"Expected an anisotropy among {', '.join(get_args(Kind))}, got {checks.shown(self.anisotropy)}; "
+                "choose one."
+            )
+        positive = (checks.ABOVE_0, 1e6)
+        checks.numbers(self, beta=(-1e3, checks.BELOW_1), angle=(checks.ABOVE_0, 89.0))
+        checks.numbers(self, optional=True, anisotropy_radius=positive, tracer_slope=(0, 2), radius=positive)
+        checks.numbers(self, optional=True, distance=positive)
+        checks.numbers(self, whole=True, chains=(4, 1000), warmup=(50, 10**6), draws=(50, 10**6), seed=checks.SEEDS)
+        for name in ("foreground", "binned"):
+            checks.a(getattr(self, name), bool, f"{name} as True or False")
+        if self.anisotropy != "given" and self.anisotropy_radius is not None:
+            raise ValueError(f"Expected no anisotropy_radius where it is {self.anisotropy}, got one; leave it out.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `from_dict` takes them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DwarfConfig":
+        """The config that `to_dict` told.
+
+        Raises:
+            TypeError, ValueError: for what tells none.
+        """
+        return checks.from_plain(cls, values)
+
+
+class CoreOrCusp(NamedTuple):
+    """What the stars say of the halo's slope at one radius.
+
+    Attributes:
+        probability: that it is shallower than ``threshold``.
+        prior: the same, before the data.
+        bayes_factor: odds of the first over those of the second: above 1 for a core.
+        slope: 2.5, 16, 50, 84 and 97.5 % of d ln rho / d ln r.
+        radius: kpc.
+        threshold: between core and cusp.
+        message: one sentence.
+    """
+
+    probability: float
+    prior: float
+    bayes_factor: float
+    slope: np.ndarray
+    radius: float
+    threshold: float
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class DwarfFit:
+    """A dwarf's halo, stars and anisotropy, as draws of their posterior.
+
+    Attributes:
+        config: what was done.
+        scales: rough numbers of the stars that the parameters are measured in.
+        draws: (S, D) parameters of `clearview.dwarfs.model.Model`, float32; every one is standard normal before the
+            data.
+        membership: (N,) probability of each star to be a member; 1 without a foreground.
+        stars: how many had a velocity.
+        digest: of the stars.
+        rhat: largest split R-hat of the parameters.
+        effective: fewest effective draws of them.
+        acceptance: mean acceptance of the chains.
+        stopped: "finished" or "cancelled".
+        message: in words.
+        seconds: that it took.
+    """
+
+    config: DwarfConfig
+    scales: Scales
+    draws: np.ndarray = field(repr=False)
+    membership: np.ndarray = field(repr=False)
+    stars: int
+    digest: str
+    rhat: float
+    effective: float
+    acceptance: float
+    stopped: str
+    message: str
+    seconds: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the chains agree and are long enough."""
+        return self.stopped == "finished" and self.rhat <= RHAT and self.effective >= ENOUGH
+
+    @property
+    def half_light_radius(self) -> float:
+        """Rough half-light radius, kpc: the median R of the stars, with a foreground of those near the peak."""
+        return self.scales.half
+
+    @cached_property
+    def model(self) -> Model:
+        """What the parameters mean."""
+        return _model_of(self.config, self.scales)
+
+    @cached_property
+    def _states(self) -> dict[str, np.ndarray]:
+        if not len(self.draws):
+            raise ValueError("Expected a finished fit, got one that was cancelled before any draw; run it again.")
+        model = self.model
+        step = max(1, len(self.draws) // 1500)
+
+        def of(w):
+            state = model.state(w)
+            variance, surface = model.seen(state)
+            p = pressure(model.sphere, jnp.exp(state.ln_n), state.inside, state.anisotropy)
+            r = model.sphere.r
+            return {
+                "ln_rho": state.ln_rho, "ln_M": jnp.log(state.inside), "ln_n": state.ln_n,
+                "slope": model.slope(w, r), "beta": state.anisotropy.beta(r) * jnp.ones_like(r),
+                "ln_sigma_r": 0.5 * (jnp.log(p) - state.ln_n), "ln_sigma_los": 0.5 * jnp.log(variance),
+                "ln_Sigma": jnp.log(surface),
+            }  # fmt: skip
+
+        with enable_x64(True):
+            w = jnp.asarray(self.draws[::step], float)
+            return {name: np.asarray(v) for name, v in jax.jit(jax.vmap(of))(w).items()}
+
+    def _at(self, name: str, r) -> np.ndarray:
+        """(S, M) draws of a quantity of `_states` at r (M,), kpc; at R of what is seen on the sky."""
+        sphere = self.model.sphere
+        grid = sphere.R if name in ("ln_sigma_los", "ln_Sigma") else sphere.r
+        r = np.asarray(r, float)
+        if r.ndim != 1 or not r.size or not ((grid[0] <= r) & (r <= grid[-1] * (1 + 1e-9))).all():
+            raise ValueError(f"Expected radii (N,) from {grid[0]:.2g} to {grid[-1]:.3g} kpc, got others; cut them.")
+        return np.stack([np.interp(np.log(r), np.log(grid), row) for row in self._states[name]])
+
+    def density(self, r) -> np.ndarray:
+        """(S, M) draws of rho [Msun/kpc^3] at r (M,) [kpc]."""
+        return np.exp(self._at("ln_rho", r))
+
+    def mass(self, r) -> np.ndarray:
+        """(S, M) draws of the mass [Msun] within r (M,) [kpc]."""
+        return np.exp(self._at("ln_M", r))
+
+    def slope(self, r) -> np.ndarray:
+        """(S, M) draws of d ln rho / d ln r at r (M,) [kpc]."""
+        return self._at("slope", r)
+
+    def field(self, r=None, *, quantiles=(0.025, 0.16, 0.5, 0.84, 0.975)) -> xr.Dataset:
+        """Every profile with its quantiles.
+
+        Args:
+            r: (M,) kpc, of the sphere and of the sky; by default 64 from 0.05 to 10 half-light radii.
+            quantiles: (Q,) between 0 and 1.
+
+        Returns:
+            Variables of (quantile, r): rho [Msun/kpc^3], M [Msun], v_c [km/s], slope, beta, sigma_r [km/s], n [kpc^-3]
+            and, of (quantile, R), Sigma [kpc^-2] (both of one star in all) and sigma_los [km/s]; of (quantile) J
+            [GeV^2 cm^-5] and D [GeV cm^-2] within ``config.angle`` if the distance is known.
+        """
+        half, grid = self.scales.half, self.model.sphere
+        r = half * np.geomspace(0.05, 10, 64) if r is None else np.asarray(r, float)
+        R = r[r <= grid.R[-1]] if r.ndim == 1 else r
+        q = [checks.number("one of the quantiles", value, 0, 1) for value in quantiles]
+        rho, mass = self.density(r), self.mass(r)
+        found: dict[str, tuple[str, Any, str, str]] = {
+            "rho": ("r", rho, "Msun / kpc3", "density"),
+            "M": ("r", mass, "Msun", "mass within r"),
+            "v_c": ("r", np.sqrt(clearview.units.G * mass / r), "km / s", "circular velocity"),
+            "slope": ("r", self.slope(r), "", "d ln rho / d ln r"),
+            "beta": ("r", self._at("beta", r), "", "anisotropy"),
+            "sigma_r": ("r", np.exp(self._at("ln_sigma_r", r)), "km / s", "radial dispersion"),
+            "n": ("r", np.exp(self._at("ln_n", r)), "kpc-3", "density of stars"),
+            "Sigma": ("R", np.exp(self._at("ln_Sigma", R)), "kpc-2", "stars on the sky"),
+            "sigma_los": ("R", np.exp(self._at("ln_sigma_los", R)), "km / s", "line-of-sight dispersion"),
+        }
+        variables: dict[str, Any] = {
+            name: (("quantile", axis), np.quantile(values, q, axis=0), {"units": unit, "long_name": label})
+            for name, (axis, values, unit, label) in found.items()
+        }
+        for name, (values, unit) in self._factors().items():
+            label = f"{name}-factor within {self.config.angle:g} deg"
+            variables[name] = ("quantile", np.quantile(values, q), {"units": unit, "long_name": label})
+        coords = {
+            "r": ("r", r, {"units": "kpc", "long_name": "r"}), "quantile": ("quantile", q, {"units": ""}),
+            "R": ("R", R, {"units": "kpc", "long_name": "R on the sky"}),
+        }  # fmt: skip
+        attributes = {
+            "stars": self.stars, "digest": self.digest, "message": self.message, "half_light_radius": half,
+            "anisotropy": self.config.anisotropy, "clearview_version": clearview.__version__,
+        }  # fmt: skip
+        return xr.Dataset(variables, coords, attributes)
+
+    def _factors(self) -> dict[str, tuple[np.ndarray, str]]:
+        """Draws of J and D, whose halo ends at 400 half-light radii."""
+        if self.config.distance is None:
+            return {}
+        r, rho = self.model.sphere.r, np.exp(self._states["ln_rho"])
+        told = (r, rho, self.config.distance, self.config.angle)
+        return {"J": (j_factor(*told), J_UNIT), "D": (d_factor(*told), D_UNIT)}
+
+    def core_or_cusp(self, radius: float = 0.15, threshold: float = -0.7) -> CoreOrCusp:
+        """Whether the density is flat at ``radius`` [kpc]: a statement on the dark matter, whatever the stars' slope.
+
+        The prior's probability is told beside the posterior's, and the factor between their odds, which is what the
+        stars add (as in Savage and Dickey's ratio).
+
+        Raises:
+            ValueError: for a radius outside the grid, or a fit without draws.
+        """
+        checks.number("threshold", threshold, -3, 0)
+        slopes = self.slope(np.array([checks.number("radius", radius, checks.ABOVE_0)]))[:, 0]
+        rng = np.random.default_rng(0)
+        with enable_x64(True):
+            w = jnp.asarray(rng.standard_normal((20_000, self.model.size)))
+            before = np.asarray(jax.vmap(lambda w: self.model.slope(w, np.array([radius])))(w))[:, 0]
+        # Half a draw keeps the odds finite: so many draws tell no more.
+        p, prior = ((np.sum(s > threshold) + 0.5) / (len(s) + 1) for s in (slopes, before))
+        factor = float(p / (1 - p) / (prior / (1 - prior)))
+        low, middle, high = np.quantile(slopes, [0.16, 0.5, 0.84])
+        side = "a core" if factor > 1 else "a cusp"
+        more = max(factor, 1 / factor)
+        words = "barely more than before" if more < 3 else "likely" if more < 10 else "strongly"
+        return CoreOrCusp(
+            float(p), float(prior), factor, np.quantile(slopes, [0.025, 0.16, 0.5, 0.84, 0.975]), radius, threshold,
+            f"The slope of the density at {radius:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f}): "
+            f"{side}, {words}, as the probability of one shallower than {threshold:g} is {p:.2f}, and was {prior:.2f} "
+            f"before the data (Bayes factor {factor:.2g}).",
+        )  # fmt: skip
+
+    def save(self, path, *, overwrite: bool = False) -> None:
+        """Write to one file; `load_dwarf` reads it.
+
+        Raises:
+            FileExistsError: if the path exists and ``overwrite`` is not set.
+            ValueError: for a fit that was cancelled.
+        """
+        if self.stopped != "finished":
+            raise ValueError(f"Expected a finished fit to save, got one that was {self.stopped}; run it again.")
+        told = {name: getattr(self, name) for name in _TOLD}
+        header = {
+            "config": self.config.to_dict(), "scales": self.scales._asdict(), "draws": list(self.draws.shape),
+            "members": len(self.membership), **told,
+        }  # fmt: skip
+        save(path, "dwarf", header, [self.draws, self.membership], overwrite=overwrite)
+
+
+_TOLD = ("stars", "digest", "rhat", "effective", "acceptance", "stopped", "message", "seconds")
+
+
+def load_dwarf(path) -> DwarfFit:
+    """What `DwarfFit.save` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is foreign or damaged.
+    """
+    header, (draws, membership) = load(
+        path, "dwarf", lambda h: [jnp.zeros(h["draws"], jnp.float32), jnp.zeros(h["members"], jnp.float32)]
+    )
+    with described(path):
+        config, scales = DwarfConfig.from_dict(header["config"]), Scales(**header["scales"])
+        told = {name: header[name] for name in _TOLD}
+        return DwarfFit(config, scales, np.asarray(draws), np.asarray(membership), **told)
+
+
+def _model_of(config: DwarfConfig, scales: Scales) -> Any:
+    if config.binned:
+        from clearview.dwarfs.baseline import BinnedModel
+
+        return BinnedModel(config, scales)
+    return Model(config, scales)
+
+
+def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress: OnProgress = None) -> DwarfFit:
+    """Fit the dark halo of a dwarf galaxy.
+
+    Args:
+        stars: R [kpc], or x and y, about the centre; v_los [km/s] (or radial_velocity, or vz), NaN for stars with a
+            place alone, and v_los_error. The velocities' stars are as fair a sample of the galaxy as the others.
+        config: what is known.
+        on_progress: called with `Progress`; returning False cancels, and what was drawn so far is returned.
+
+    Raises:
+        TypeError, KeyError, ValueError: as `clearview.dwarfs.stars.stars_of`, before any long work; and if the stars
+            turn out to be nearly all foreground.
+    """
+    config = DwarfConfig() if config is None else config
+    checks.a(config, DwarfConfig, "a DwarfConfig")
+    began = time.monotonic()
+    seen = stars_of(stars, foreground=config.foreground, radius=config.radius)
+    edge = float(seen.R.max()) * (1 + 1e-6) if config.foreground and config.radius is None else config.radius
+    known = np.isfinite(seen.v)
+    scales = Scales(seen.half, seen.center, seen.spread, edge, bool((~known).any()))
+    told = [name for name in ("R", "x", "y", "v_los", "radial_velocity", "vz") if name in stars]
+    digest = stars.digest(told)
+
+    def tell(stage, fraction):
+        if on_progress is None:
+            return True
+        seconds = time.monotonic() - began
+        left = seconds * (1 / fraction - 1) if fraction > 0.1 else None
+        history = pd.DataFrame(columns=HISTORY)
+        told = Progress(stage, round(100 * fraction), 100, seconds, left, np.nan, np.nan, history, fraction)
+        return on_progress(told) is not False
+
+    def result(chains: hmc.Chains | None, membership):
+        seconds = time.monotonic() - began
+        if chains is None or chains.stopped == "cancelled" or not len(chains.draws):
+            size = _model_of(config, scales).size
+            draws = np.zeros((0, size)) if chains is None else chains.draws.reshape(-1, size)
+            return DwarfFit(
+                config, scales, draws.astype(np.float32), membership, int(known.sum()), digest, np.inf, 0.0,
+                0.0, "cancelled", f"Dwarf: cancelled after {len(draws):,} draws.", seconds,
+            )  # fmt: skip
+        rhat = float(hmc.split_rhat(chains.draws).max())
+        size = float(hmc.effective_size(chains.draws).min())
+        draws = chains.draws.reshape(-1, chains.draws.shape[-1]).astype(np.float32)
+        well = rhat <= RHAT and size >= ENOUGH
+        message = (
+            f"Dwarf: {int(known.sum()):,} stars with velocities, {int((~known).sum()):,} without; {len(draws):,} draws, "
+            f"worth {size:,.0f}, R-hat {rhat:.3f}"
+            + ("." if well else f": the chains have not converged; raise warmup and draws above {config.draws}.")
+        )
+        return DwarfFit(
+            config, scales, draws, membership, int(known.sum()), digest, rhat, size, chains.acceptance, "finished",
+            message, seconds,
+        )  # fmt: skip
+
+    everyone = np.ones(len(seen.R), np.float32)
+    with enable_x64(True):
+        log_prob = _likelihood_of(config, scales, seen)
+        if not tell("optimum", 0.0):
+            return result(None, everyone)
+        found = _optimum(log_prob, config, tell)
+        if found is None:
+            return result(None, everyone)
+        best, covariance = found
+        if config.foreground and (members := float(log_prob.membership(jnp.asarray(best))[: known.sum()].sum())) < 10:
+            raise ValueError(
+                f"Expected members of a galaxy among the stars, got about {members:.0f} beside a foreground of "
+                f"{known.sum() - members:,.0f}; choose stars nearer to it."
+            )
+        rng = np.random.default_rng([config.seed, 1])
+        start = best + 1.5 * rng.standard_normal((config.chains, len(best))) @ np.linalg.cholesky(covariance).T
+        chains = hmc.sample(
+            log_prob, start, covariance, warmup=config.warmup, draws=config.draws, seed=config.seed,
+            on_step=lambda done, total: tell("chains", 0.1 + 0.9 * done / total),
+        )  # fmt: skip
+        membership = everyone
+        if config.foreground and len(chains.draws):
+            flat = chains.draws.reshape(-1, chains.draws.shape[-1])
+            some = flat[:: max(1, len(flat) // 200)]
+            each = np.asarray(jax.jit(jax.vmap(log_prob.membership))(jnp.asarray(some))).mean(0)
+            membership = np.empty(len(seen.R), np.float32)
+            membership[known], membership[~known] = np.split(each, [known.sum()])
+    return result(chains, membership)
+
+
+def _likelihood_of(config, scales, seen: Seen) -> Any:
+    if config.binned:
+        from clearview.dwarfs.baseline import Binned
+
+        return Binned(_model_of(config, scales), seen)
+    return Likelihood(_model_of(config, scales), seen)
+
+
+def _optimum(log_prob: Any, config: DwarfConfig, tell):
+    """The parameters of the highest posterior, and the covariance of a Gaussian there; None if cancelled."""
+    gradient = jax.jit(jax.value_and_grad(lambda w: -log_prob(w)))
+    size = log_prob.model.size
+
+    class Cancelled(Exception):
+        pass
+
+    def both(w):
+        value, slope = gradient(jnp.asarray(w))
+        return float(value), np.asarray(slope)
+
+    def look(_):
+        if not tell("optimum", 0.03):
+            raise Cancelled
+
+    try:
+        tried = [np.zeros(size)]
+        if config.foreground:  # half members, or most of them
+            first = sum(list(log_prob.model.sizes.values())[:-1]) + 2
+            for value in (-1.5, 1.5):
+                tried.append(np.zeros(size))
+                tried[-1][first:] = value
+        found = [minimize(both, w, jac=True, method="L-BFGS-B", callback=look) for w in tried]
+    except Cancelled:
+        return None
+    best = min(found, key=lambda f: f.fun).x
+    if not tell("optimum", 0.08):
+        return None
+    step = 1e-4
+    moved = jnp.asarray(np.concatenate([best + step * np.eye(size), best - step * np.eye(size)]))
+    slopes = np.asarray(jax.jit(jax.vmap(jax.grad(lambda w: -log_prob(w))))(moved))
+    hessian = (slopes[:size] - slopes[size:]) / (2 * step)
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    # The prior alone has a curvature of 1: what is below comes from the far side of a hill.
+    return best, (vectors / np.maximum(values, 0.7)) @ vectors.T

@@ -1,0 +1,111 @@
+"""Jeans' equation in spherical symmetry: from a halo, the stars' density and their anisotropy to what is seen.
+
+    d(n s^2)/dr + 2 beta n s^2 / r = -n G M / r^2,   s the radial velocity dispersion (Binney & Mamon 1982),
+    Sigma sigma_los^2 = 2 integral (1 - beta R^2/r^2) n s^2 r dr / sqrt(r^2 - R^2).
+
+All is linear in n s^2, so that on a fixed grid of radii every integral is a matrix: that of the cubic spline in ln r
+through the values there, integrated by Gauss's rule after r = R cosh(t), which takes the root's singularity away.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from clearview.units import G
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
+
+
+class Anisotropy(NamedTuple):
+    """beta(r) = inner + (outer - inner) x^sharpness / (1 + x^sharpness), x = r / radius (Baes & van Hese 2007).
+
+    Equal inner and outer are a constant; (0, 1, r_a, 2) is that of Osipkov and Merritt.
+
+    Attributes:
+        inner, outer: 1 - sigma_t^2 / sigma_r^2 at the centre and far out.
+        radius: of the change, kpc.
+        sharpness: of the change.
+    """
+
+    inner: Any = 0.0
+    outer: Any = 0.0
+    radius: Any = 1.0
+    sharpness: Any = 2.0
+
+    def beta(self, r):
+        """(...) at r [kpc]."""
+        power = (r / self.radius) ** self.sharpness
+        return self.inner + (self.outer - self.inner) * power / (1 + power)
+
+    def ln_kernel(self, r):
+        """(...) 2 * integral of beta d ln r: the logarithm of the integrating factor of Jeans' equation."""
+        power = (r / self.radius) ** self.sharpness
+        return 2 * self.inner * jnp.log(r) + 2 * (self.outer - self.inner) / self.sharpness * jnp.log1p(power)
+
+
+class Sphere(NamedTuple):
+    """A grid of radii and what integrates along it.
+
+    Attributes:
+        r: (M,) kpc, even in the logarithm.
+        R: (K,) kpc on the sky.
+        inwards: (M, M) takes values to their integrals over ln r from r[0].
+        outwards: (M, M) the same, from r to r[-1].
+        abel: (K, M) takes a density to its projection.
+        abel_ratio: (K, M) the same, of the density times R^2/r^2.
+        abel_ratio2: (K, M) the same, times R^4/r^4.
+    """
+
+    r: Any
+    R: Any
+    inwards: Any
+    outwards: Any
+    abel: Any
+    abel_ratio: Any
+    abel_ratio2: Any
+
+    @classmethod
+    def of(cls, R, *, low: float, high: float, size: int = 160) -> "Sphere":
+        """A grid of ``size`` radii from ``low`` to ``high`` [kpc], seen at R (K,) [kpc] between them."""
+        r = np.geomspace(low, high, size)
+        R, t = np.asarray(R, float), np.log(r)
+        basis = CubicSpline(t, np.eye(size))
+        inwards = basis.antiderivative()(t)
+        # r = R cosh(s): z = R sinh(s).
+        far = np.arccosh(high / R)[:, None]
+        s = far / 2 * (_NODES + 1)
+        radii = R[:, None] * np.cosh(s)
+        # Splines go through density * r^2, which changes less.
+        at = basis(np.log(radii)) * r**2 / radii[..., None] ** 2
+        weight = far * _WEIGHTS * radii
+        ratio = (R[:, None] / radii) ** 2
+        abel, first, second = (np.einsum("kq,kqm->km", weight * ratio**i, at) for i in range(3))
+        return cls(r, R, inwards, inwards[-1] - inwards, abel, first, second)
+
+
+def mass(sphere: Sphere, rho):
+    """(..., M) Msun within r of a density (..., M) [Msun/kpc^3], whose first power law goes on to the centre."""
+    shell = 4 * np.pi * sphere.r**3 * rho
+    power = jnp.log(shell[..., 1] / shell[..., 0]) / np.log(sphere.r[1] / sphere.r[0])
+    return shell @ sphere.inwards.T + (shell[..., 0] / jnp.maximum(power, 0.05))[..., None]
+
+
+def pressure(sphere: Sphere, n, inside, anisotropy: Anisotropy):
+    """(..., M) n sigma_r^2 of stars of density n (..., M) in the mass ``inside`` (..., M) [Msun]."""
+    ln_g = anisotropy.ln_kernel(sphere.r)
+    g = jnp.exp(ln_g - jnp.max(ln_g, -1, keepdims=True))  # of a strong outer beta it would overflow
+    pulled = g * n * G * inside / sphere.r
+    # Beyond the grid the integrand falls on as a power law.
+    power = jnp.log(pulled[..., -2] / pulled[..., -1]) / np.log(sphere.r[-1] / sphere.r[-2])
+    beyond = (pulled[..., -1] / jnp.maximum(power, 0.5))[..., None]
+    return (pulled @ sphere.outwards.T + beyond) / g
+
+
+def variance_los(sphere: Sphere, n, inside, anisotropy: Anisotropy):
+    """(..., K) sigma_los^2 [(km/s)^2] at R, and the projected density Sigma (..., K)."""
+    p = pressure(sphere, n, inside, anisotropy)
+    seen = p @ sphere.abel.T - (anisotropy.beta(sphere.r) * p) @ sphere.abel_ratio.T
+    surface = n @ sphere.abel.T
+    return seen / surface, surface

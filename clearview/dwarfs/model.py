@@ -1,0 +1,245 @@
+"""The prior and the likelihood of a dwarf: every parameter is a standard normal one before the data.
+
+The halo's logarithmic slope is free at knots in ln r, tied to its neighbours by a Gaussian process, wide enough for a
+core and for a cusp; the stars' density is a `RadialFlow`, and Jeans' equation makes of both what is seen.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from scipy.interpolate import CubicSpline
+
+from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, variance_los
+from clearview.dwarfs.radial import KNOTS, RadialFlow
+from clearview.units import G
+
+SLOPES = np.geomspace(0.06, 20.0, 9)
+"""Radii in half-light radii at which the halo's slope is free; it is constant beyond."""
+
+_LENGTH, _SPREAD = 1.3, 0.75  # of the Gaussian process, in ln r and in slope
+_SHARP = 3.0  # of the softplus that keeps the slope from rising outwards
+PIVOT = 1.7  # half-light radii within which the mass is best known (Walker et al. 2009; Wolf et al. 2010)
+_GAMMA = 1.6  # largest slope of the stars at the centre
+
+
+def prior_slope(x):
+    """Median of -d ln rho / d ln r at x half-light radii: between core and cusp inside, that of a halo outside."""
+    return 0.6 + 2.2 * x / (x + 6.0)
+
+
+class Scales(NamedTuple):
+    """Numbers that the parameters are measured in: rough values from the stars.
+
+    Attributes:
+        half: half-light radius, kpc.
+        center: systemic velocity, km/s.
+        spread: dispersion, km/s.
+        field: radius of the field on the sky, kpc; None if there is no end.
+        photometric: whether some stars have no velocity.
+    """
+
+    half: float
+    center: float
+    spread: float
+    field: float | None
+    photometric: bool
+
+
+class State(NamedTuple):
+    """A galaxy, on the grid of a `Sphere`: ln rho [Msun/kpc^3], M [Msun], ln n [1/kpc^3], and the rest."""
+
+    ln_rho: Any
+    inside: Any
+    ln_n: Any
+    anisotropy: Anisotropy
+    flow: RadialFlow
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """From parameters (D,) to a galaxy and to ln(probability).
+
+    Attributes:
+        config: a `DwarfConfig`.
+        scales: of the stars.
+    """
+
+    config: Any
+    scales: Scales
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many parameters there are of each kind, in their order."""
+        config = self.config
+        return {
+            "mass": 1, "slopes": len(SLOPES), "tracer": 1 + len(KNOTS) + (config.tracer_slope is None),
+            "anisotropy": {"given": 0, "constant": 1, "osipkov-merritt": 1, "free": 4}[config.anisotropy],
+            "velocity": 1, "foreground": (3 + self.scales.photometric) if config.foreground else 0,
+        }  # fmt: skip
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return sum(self.sizes.values())
+
+    def parts(self, w) -> dict[str, Any]:
+        """The parameters (..., D) by kind."""
+        ends = np.cumsum([0, *self.sizes.values()])
+        return {name: w[..., i:j] for name, i, j in zip(self.sizes, ends, ends[1:], strict=False)}
+
+    @cached_property
+    def sphere(self) -> Sphere:
+        """The grid that everything is integrated on, seen at the radii where stars may be."""
+        half = self.scales.half
+        edge = self.scales.field or 60 * half
+        return Sphere.of(np.geomspace(1e-3 * half, edge, 48), low=3e-4 * half, high=400 * half, size=150)
+
+    @cached_property
+    def _basis(self):
+        """Slopes at the knots, as hats on the grid, and their integrals from the pivot."""
+        t = np.log(self.sphere.r / self.scales.half)
+        hats = np.stack([np.interp(t, np.log(SLOPES), row) for row in np.eye(len(SLOPES))], 1)
+        fine = np.linspace(t[0], t[-1], 20001)
+        integrals = []
+        for row in np.eye(len(SLOPES)):
+            y = np.interp(fine, np.log(SLOPES), row)
+            total = np.concatenate([[0], np.cumsum((y[1:] + y[:-1]) / 2) * (fine[1] - fine[0])])
+            integrals.append(np.interp(t, fine, total) - np.interp(0.0, fine, total))
+        return hats, np.stack(integrals, 1)
+
+    @cached_property
+    def _process(self):
+        gap = np.log(SLOPES)[:, None] - np.log(SLOPES)
+        covariance = np.exp(-0.5 * (gap / _LENGTH) ** 2) + 1e-3 * np.eye(len(SLOPES))
+        return _SPREAD * np.linalg.cholesky(covariance), prior_slope(SLOPES)
+
+    def knots(self, w):
+        """(..., K) -d ln rho / d ln r at the knots."""
+        root, mean = self._process
+        return jax.nn.softplus(_SHARP * (mean + self.parts(w)["slopes"] @ root.T)) / _SHARP
+
+    def slope(self, w, r):
+        """(..., M) d ln rho / d ln r at r (M,) [kpc]."""
+        t = np.log(np.asarray(r) / self.scales.half)
+        return -self.knots(w) @ np.stack([np.interp(t, np.log(SLOPES), row) for row in np.eye(len(SLOPES))])
+
+    def anisotropy(self, w) -> Anisotropy:
+        """beta(r), of one galaxy."""
+        config, half, p = self.config, self.scales.half, self.parts(w)["anisotropy"]
+        if config.anisotropy == "given":
+            if config.anisotropy_radius is not None:
+                return Anisotropy(0.0, 1.0, config.anisotropy_radius)
+            return Anisotropy(config.beta, config.beta)
+        if config.anisotropy == "osipkov-merritt":
+            return Anisotropy(0.0, 1.0, half * jnp.exp(0.7 + 1.2 * p[0]))
+        # beta / (2 - beta) lies between -1, all tangential, and 1, all radial (Read, Walker & Steger 2018).
+        if config.anisotropy == "constant":
+            even = jnp.tanh(0.45 * p[0])
+            beta = 2 * even / (1 + even)
+            return Anisotropy(beta, beta)
+        inner, outer = jnp.tanh(0.25 * p[0]), jnp.tanh(0.15 + 0.5 * p[1])
+        return Anisotropy(
+            2 * inner / (1 + inner), 2 * outer / (1 + outer), half * jnp.exp(0.7 * p[2]), 2 * jnp.exp(0.25 * p[3])
+        )
+
+    def flow(self, w) -> RadialFlow:
+        """The stars' density."""
+        p = self.parts(w)["tracer"]
+        steps = jnp.exp(jnp.cumsum(0.3 * p[1 : 1 + len(KNOTS)]))
+        fixed = self.config.tracer_slope
+        gamma = _GAMMA * jax.nn.sigmoid(1.3 * p[-1] - 1.3) if fixed is None else jnp.asarray(fixed, w.dtype)
+        return RadialFlow(jnp.log(self.scales.half) + 0.5 * p[0], jnp.concatenate([1 - gamma[None] / 3, steps]))
+
+    def state(self, w) -> State:
+        """The galaxy of the parameters w (D,)."""
+        sphere, parts = self.sphere, self.parts(w)
+        ln_rho = -(self._basis[1] @ self.knots(w))
+        inside = mass(sphere, jnp.exp(ln_rho))
+        ln_r = np.log(sphere.r)
+        pivot = jnp.exp(jnp.interp(np.log(PIVOT * self.scales.half), ln_r, jnp.log(inside)))
+        # Wolf et al. 2010 (arXiv:0908.2995): four dispersions squared times the half-light radius over G.
+        wanted = 4 * PIVOT * self.scales.spread**2 * self.scales.half / G
+        scale = jnp.log(wanted) + 1.5 * parts["mass"][0] - jnp.log(pivot)
+        flow = self.flow(w)
+        return State(ln_rho + scale, inside * jnp.exp(scale), flow.log_density(sphere.r), self.anisotropy(w), flow)
+
+    def seen(self, state: State):
+        """(K,) sigma_los^2 and Sigma, of one star within the field, at the radii on the sky."""
+        sphere = self.sphere
+        variance, surface = variance_los(sphere, jnp.exp(state.ln_n), state.inside, state.anisotropy)
+        if self.scales.field is not None:
+            t = np.log(sphere.R)
+            weights = CubicSpline(t, np.eye(len(t))).antiderivative()(t[-1]) * 2 * np.pi * sphere.R**2
+            surface = surface / (surface @ weights + np.pi * sphere.R[0] ** 2 * surface[0])
+        return variance, surface
+
+    def background(self, w) -> dict[str, Any]:
+        """Part of the foreground among stars with and without velocities, its mean [km/s] and spread [km/s]."""
+        p = self.parts(w)["foreground"]
+        fractions = jax.nn.sigmoid(1.5 * p[..., 2:] - 1.0)
+        return {
+            "with": fractions[..., 0], "without": fractions[..., -1],
+            "mean": self.scales.center + 100.0 * p[..., 0], "spread": 80.0 * jnp.exp(0.7 * p[..., 1]),
+        }  # fmt: skip
+
+    def center(self, w):
+        """Systemic velocity, km/s."""
+        return self.scales.center + 2 * self.scales.spread * self.parts(w)["velocity"][..., 0]
+
+
+class Likelihood:
+    """ln(probability) of the stars at parameters w (D,), and of each that it is a member.
+
+    Args:
+        model: what makes of w what is seen.
+        seen: the stars.
+    """
+
+    def __init__(self, model: Model, seen):
+        self.model = model
+        known = np.isfinite(seen.v)
+        spline = CubicSpline(np.log(model.sphere.R), np.eye(len(model.sphere.R)))
+        self.known = known
+        self.with_v, self.without = (spline(np.log(seen.R[rows])) for rows in (known, ~known))
+        self.v, self.error2 = seen.v[known], seen.error[known] ** 2
+        field = model.scales.field
+        self.ln_even = 0.0 if field is None else -np.log(np.pi * field**2)
+
+    def __call__(self, w):
+        """ln of the posterior, but for a constant."""
+        both, sky = self._terms(w)
+        if not self.model.config.foreground:
+            return both[0].sum() + sky[0].sum() - 0.5 * (w**2).sum()
+        return jnp.logaddexp(*both).sum() + jnp.logaddexp(*sky).sum() - 0.5 * (w**2).sum()
+
+    def _terms(self, w):
+        """ln of the densities of members and of the foreground, of stars with and without velocities."""
+        model = self.model
+        variance, surface = model.seen(model.state(w))
+        ln_surface, ln_variance = jnp.log(surface), jnp.log(variance)
+        center = model.center(w)
+        total = jnp.exp(self.with_v @ ln_variance) + self.error2
+        ln_both = self.with_v @ ln_surface + _ln_gauss(self.v - center, total)
+        ln_sky = self.without @ ln_surface
+        if not model.config.foreground:
+            return (ln_both,), (ln_sky,)
+        other = model.background(w)
+        ln_other = self.ln_even + _ln_gauss(self.v - other["mean"], other["spread"] ** 2 + self.error2)
+        return (
+            (jnp.log1p(-other["with"]) + ln_both, jnp.log(other["with"]) + ln_other),
+            (jnp.log1p(-other["without"]) + ln_sky, jnp.log(other["without"]) + self.ln_even + 0 * ln_sky),
+        )
+
+    def membership(self, w):
+        """(N,) probability of being a member, with velocities first."""
+        parts = [jnp.exp(a - logsumexp(jnp.stack([a, b]), axis=0)) for a, b in self._terms(w)]
+        return jnp.concatenate(parts)
+
+
+def _ln_gauss(x, variance):
+    return -0.5 * (x**2 / variance + jnp.log(2 * np.pi * variance))
