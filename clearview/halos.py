@@ -192,8 +192,8 @@ def along_sight(r, values, distance: float, angle: float) -> np.ndarray:
     """Integral of a spherical density over the lines of sight within an angle, over the distance squared.
 
     Args:
-        r: (M,) kpc, rising; as even in its logarithm as `numpy.geomspace` gives it. Within r[0] the power law of the
-            first two values goes on; nothing lies beyond r[-1].
+        r: (M,) kpc, rising; as even in its logarithm as `numpy.geomspace` gives it. Within r[0] the first
+            value stays, so that steep cusps have an end; nothing lies beyond r[-1].
         values: (..., M) density, per kpc^3.
         distance: of the centre, kpc; the whole profile is small against it.
         angle: radius of the cone, deg.
@@ -211,14 +211,11 @@ def along_sight(r, values, distance: float, angle: float) -> np.ndarray:
     fine = np.unique(np.concatenate([np.geomspace(r[0], r[-1], 4000), R * (1 + np.geomspace(1e-6, 1, 400))]))
     fine = fine[fine <= r[-1]]
     inside = np.sqrt(np.clip(1 - (R / fine) ** 2, 0, None))
-    t = np.log(r)
     flat = np.log(np.maximum(values, 1e-300)).reshape(-1, len(r))
     out = np.empty(len(flat))
     for i, row in enumerate(flat):
-        shell = fine**3 * np.exp(np.interp(np.log(fine), t, row)) * np.where(fine > R, 1 - inside, 1.0)
-        power = 3 + (row[1] - row[0]) / (t[1] - t[0])
-        centre = r[0] ** 3 * np.exp(row[0]) / power if power > 0 else np.inf
-        out[i] = np.trapezoid(shell, np.log(fine)) + (centre if r[0] < R else 0.0)
+        shell = fine**3 * np.exp(np.interp(np.log(fine), np.log(r), row)) * np.where(fine > R, 1 - inside, 1.0)
+        out[i] = np.trapezoid(shell, np.log(fine)) + (r[0] ** 3 * np.exp(row[0]) / 3 if r[0] < R else 0.0)
     return 4 * np.pi / distance**2 * out.reshape(values.shape[:-1])
 
 

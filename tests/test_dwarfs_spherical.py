@@ -172,7 +172,7 @@ def test_fit_of_a_mock_and_its_field():
     fit = fit_jflow(stars, SMALL)
     assert fit.stopped == "finished"
     assert "1,200 stars, 800 of them" in fit.message
-    field = fit.field(truth.half_light_radius * np.array([0.5, 1.0, 1.7]), (0.16, 0.5, 0.84))
+    field = fit.field(truth.half_light_radius * np.array([0.5, 1.0, 1.7]), quantiles=(0.16, 0.5, 0.84))
     assert field["rho"].dims == ("quantile", "r")
     assert field["sigma_los"].dims == ("quantile", "R")
     assert field["rho"].units == "Msun / kpc3"

@@ -1,6 +1,6 @@
 """Dwarf spheroidal galaxies: from where their stars are and how fast they come, the dark halo around them."""
 
-from clearview.dwarfs.fit import CoreOrCusp, DwarfConfig, DwarfFit, fit_dwarf, load_dwarf
+from clearview.dwarfs.fit import CoreOrCusp, DwarfConfig, DwarfFit, fit_binned, fit_dwarf, load_dwarf
 from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, pressure, variance_los
 from clearview.dwarfs.radial import RadialFlow, fit_radial
 from clearview.dwarfs.score import GalaxyScoreConfig, GalaxyScoreFit, fit_galaxy_score
@@ -22,6 +22,7 @@ __all__ = [
     "SphericalCNF",
     "SphericalConfig",
     "VelocityEllipsoid",
+    "fit_binned",
     "fit_dwarf",
     "fit_galaxy_score",
     "fit_jflow",

@@ -22,6 +22,7 @@ import clearview
 from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.dwarfs import hmc
+from clearview.dwarfs.baseline import Binned, BinnedModel, held_fast
 from clearview.dwarfs.jeans import pressure
 from clearview.dwarfs.model import Likelihood, Model, Scales
 from clearview.dwarfs.stars import Seen, stars_of
@@ -55,7 +56,7 @@ class DwarfConfig:
             ``foreground`` the outermost star.
         distance: kpc; without it there are no J- and D-factors.
         angle: of these, deg.
-        binned: True replaces the stars' likelihood by dispersions in bins, see `clearview.dwarfs.fit_binned`.
+        binned: True replaces the stars' likelihood by dispersions in bins, see `fit_binned`.
         chains: Markov chains.
         warmup: draws of each that are thrown away.
         draws: that are kept.
@@ -72,8 +73,8 @@ class DwarfConfig:
     angle: float = 0.5
     binned: bool = False
     chains: int = 24
-    warmup: int = 240
-    draws: int = 240
+    warmup: int = 200
+    draws: int = 120
     seed: int = 0
 
     def __post_init__(self):
@@ -91,6 +92,8 @@ class DwarfConfig:
             checks.a(getattr(self, name), bool, f"{name} as True or False")
         if self.anisotropy != "given" and self.anisotropy_radius is not None:
             raise ValueError(f"Expected no anisotropy_radius where it is {self.anisotropy}, got one; leave it out.")
+        if self.binned and (self.foreground or self.radius is not None):
+            raise ValueError("Expected members in the whole plane to bin, got a foreground or a radius; leave it out.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `from_dict` takes them."""
@@ -334,16 +337,13 @@ def load_dwarf(path) -> DwarfFit:
     )
     with described(path):
         config, scales = DwarfConfig.from_dict(header["config"]), Scales(**header["scales"])
+        scales = scales._replace(flow=tuple(scales.flow))
         told = {name: header[name] for name in _TOLD}
         return DwarfFit(config, scales, np.asarray(draws), np.asarray(membership), **told)
 
 
 def _model_of(config: DwarfConfig, scales: Scales) -> Any:
-    if config.binned:
-        from clearview.dwarfs.baseline import BinnedModel
-
-        return BinnedModel(config, scales)
-    return Model(config, scales)
+    return (BinnedModel if config.binned else Model)(config, scales)
 
 
 def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress: OnProgress = None) -> DwarfFit:
@@ -366,6 +366,8 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     edge = float(seen.R.max()) * (1 + 1e-6) if config.foreground and config.radius is None else config.radius
     known = np.isfinite(seen.v)
     scales = Scales(seen.half, seen.center, seen.spread, edge, bool((~known).any()))
+    if config.binned:
+        scales = scales._replace(flow=held_fast(seen))
     told = [name for name in ("R", "x", "y", "v_los", "radial_velocity", "vz") if name in stars]
     digest = stars.digest(told)
 
@@ -392,8 +394,8 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
         draws = chains.draws.reshape(-1, chains.draws.shape[-1]).astype(np.float32)
         well = rhat <= RHAT and size >= ENOUGH
         message = (
-            f"Dwarf: {int(known.sum()):,} stars with velocities, {int((~known).sum()):,} without; {len(draws):,} draws, "
-            f"worth {size:,.0f}, R-hat {rhat:.3f}"
+            f"Dwarf: {int(known.sum()):,} stars with velocities, {int((~known).sum()):,} without; "
+            f"{len(draws):,} draws, worth {size:,.0f}, R-hat {rhat:.3f}"
             + ("." if well else f": the chains have not converged; raise warmup and draws above {config.draws}.")
         )
         return DwarfFit(
@@ -404,9 +406,10 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     everyone = np.ones(len(seen.R), np.float32)
     with enable_x64(True):
         log_prob = _likelihood_of(config, scales, seen)
+        gradient = _gradient_of(log_prob, config.chains)
         if not tell("optimum", 0.0):
             return result(None, everyone)
-        found = _optimum(log_prob, config, tell)
+        found = _optimum(gradient, log_prob.model, config, tell)
         if found is None:
             return result(None, everyone)
         best, covariance = found
@@ -418,7 +421,7 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
         rng = np.random.default_rng([config.seed, 1])
         start = best + 1.5 * rng.standard_normal((config.chains, len(best))) @ np.linalg.cholesky(covariance).T
         chains = hmc.sample(
-            log_prob, start, covariance, warmup=config.warmup, draws=config.draws, seed=config.seed,
+            gradient, start, covariance, warmup=config.warmup, draws=config.draws, seed=config.seed,
             on_step=lambda done, total: tell("chains", 0.1 + 0.9 * done / total),
         )  # fmt: skip
         membership = everyone
@@ -431,46 +434,75 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     return result(chains, membership)
 
 
+def fit_binned(stars: Catalog, config: DwarfConfig | None = None, *, on_progress: OnProgress = None) -> DwarfFit:
+    """`fit_dwarf` by dispersions in bins, as of `clearview.dwarfs.baseline`: the usual way, to compare with.
+
+    Raises:
+        TypeError, KeyError, ValueError: as `fit_dwarf`, and for a foreground, which bins cannot tell.
+    """
+    return fit_dwarf(stars, dataclasses.replace(config or DwarfConfig(), binned=True), on_progress=on_progress)
+
+
 def _likelihood_of(config, scales, seen: Seen) -> Any:
-    if config.binned:
-        from clearview.dwarfs.baseline import Binned
-
-        return Binned(_model_of(config, scales), seen)
-    return Likelihood(_model_of(config, scales), seen)
+    return (Binned if config.binned else Likelihood)(_model_of(config, scales), seen)
 
 
-def _optimum(log_prob: Any, config: DwarfConfig, tell):
+def _gradient_of(log_prob: Any, chains: int) -> hmc.Gradient:
+    """ln(probability) and slopes at points (C, D), of any number, compiled for ``chains`` of them at a time."""
+    compiled = jax.jit(jax.vmap(jax.value_and_grad(log_prob)))
+
+    def gradient(w):
+        parts = []
+        for first in range(0, len(w), chains):
+            some = w[first : first + chains]
+            padded = np.concatenate([some, np.repeat(some[-1:], chains - len(some), 0)])
+            parts.append([np.asarray(a)[: len(some)] for a in compiled(padded)])
+        return np.concatenate([v for v, _ in parts]), np.concatenate([s for _, s in parts])
+
+    return gradient
+
+
+def _optimum(gradient: hmc.Gradient, model: Any, config: DwarfConfig, tell):
     """The parameters of the highest posterior, and the covariance of a Gaussian there; None if cancelled."""
-    gradient = jax.jit(jax.value_and_grad(lambda w: -log_prob(w)))
-    size = log_prob.model.size
+    size = model.size
 
     class Cancelled(Exception):
         pass
 
     def both(w):
-        value, slope = gradient(jnp.asarray(w))
-        return float(value), np.asarray(slope)
+        value, slope = gradient(w[None])
+        return -float(value[0]), -slope[0]
 
     def look(_):
         if not tell("optimum", 0.03):
             raise Cancelled
 
+    # With a stiff halo and stiff stars first: a free halo may take the foreground for its own.
+    sizes = model.sizes
+    stiff = np.concatenate([np.full(n, 25.0 * (name in ("slopes", "tracer"))) for name, n in sizes.items()])
+    stiff[sizes["mass"] + sizes["slopes"] : sizes["mass"] + sizes["slopes"] + 1] = 0.0  # the stars' scale is free
+
+    def stiffly(w):
+        value, slope = both(w)
+        return value + (stiff * w**2).sum(), slope + 2 * stiff * w
+
     try:
         tried = [np.zeros(size)]
-        if config.foreground:  # half members, or most of them
-            first = sum(list(log_prob.model.sizes.values())[:-1]) + 2
-            for value in (-1.5, 1.5):
+        if config.foreground:  # some members, or most of them
+            for value in (-1.0, 1.5):
                 tried.append(np.zeros(size))
-                tried[-1][first:] = value
-        found = [minimize(both, w, jac=True, method="L-BFGS-B", callback=look) for w in tried]
+                tried[-1][size - sizes["foreground"] + 2 :] = value
+        found = []
+        for w in tried:
+            first = minimize(stiffly, w, jac=True, method="L-BFGS-B", callback=look, options={"maxiter": 60})
+            found.append(minimize(both, first.x, jac=True, method="L-BFGS-B", callback=look))
     except Cancelled:
         return None
     best = min(found, key=lambda f: f.fun).x
     if not tell("optimum", 0.08):
         return None
     step = 1e-4
-    moved = jnp.asarray(np.concatenate([best + step * np.eye(size), best - step * np.eye(size)]))
-    slopes = np.asarray(jax.jit(jax.vmap(jax.grad(lambda w: -log_prob(w))))(moved))
+    slopes = -gradient(np.concatenate([best + step * np.eye(size), best - step * np.eye(size)]))[1]
     hessian = (slopes[:size] - slopes[size:]) / (2 * step)
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     # The prior alone has a curvature of 1: what is below comes from the far side of a hill.

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax, random
 
 TARGET = 0.8  # part of the proposals that is to be accepted
 _LENGTH = math.pi / 2  # of a trajectory: a quarter of a turn of a Gaussian with unit covariance
 _MOST = 24  # steps of a trajectory
+
+Gradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Chains(NamedTuple):
@@ -29,82 +28,82 @@ class Chains(NamedTuple):
 
 
 def sample(
-    log_prob: Callable[[Any], Any], start, covariance, *, warmup: int, draws: int, seed: int,
+    gradient: Gradient, start, covariance, *, warmup: int, draws: int, seed: int,
     on_step: Callable[[int, int], object] | None = None,
 ) -> Chains:  # fmt: skip
-    """Draw from exp(log_prob) by leapfrog trajectories of random length.
+    """Draw by leapfrog trajectories of random length, all chains side by side.
+
+    The steps are taken in NumPy, so that nothing but the gradient is compiled, and that once.
 
     Args:
-        log_prob: of one point (D,); differentiable by JAX.
+        gradient: gives of points (C, D) the ln(probability) (C,) and its slope (C, D).
         start: (C, D) where the chains begin.
-        covariance: (D, D) first guess of that of the posterior; in the middle of the warm-up it is measured.
+        covariance: (D, D) first guess of that of the posterior; in the warm-up it is measured.
         warmup: trajectories that are thrown away.
         draws: that are kept, of each chain.
         seed: of the random numbers.
         on_step: called with the trajectories done and their number; returning False cancels.
     """
-    gradient = jax.vmap(jax.value_and_grad(log_prob))
-
-    @jax.jit
-    def trajectory(key, w, value, slope, root, step, steps):
-        k_p, k_u = random.split(key)
-        p = random.normal(k_p, w.shape, w.dtype)
-
-        def leap(_, state):
-            w, p, value, slope = state
-            p = p + 0.5 * step * slope @ root
-            w = w + step * p @ root.T
-            value, slope = gradient(w)
-            return w, p + 0.5 * step * slope @ root, value, slope
-
-        w2, p2, value2, slope2 = lax.fori_loop(0, steps, leap, (w, p, value, slope))
-        gain = value2 - value + 0.5 * ((p**2).sum(1) - (p2**2).sum(1))
-        chance = jnp.exp(jnp.minimum(jnp.where(jnp.isfinite(gain), gain, -jnp.inf), 0.0))
-        accept = random.uniform(k_u, chance.shape, chance.dtype) < chance
-        kept = [jnp.where(accept if a.ndim == 1 else accept[:, None], a, b) for a, b in (
-            (w2, w), (value2, value), (slope2, slope),
-        )]  # fmt: skip
-        return *kept, chance.mean()
-
     rng = np.random.default_rng(seed)
-    w = jnp.asarray(start)
-    value, slope = jax.jit(gradient)(w)
-    root = jnp.asarray(np.linalg.cholesky(covariance))
+    w, value, slope = _begin(gradient, np.array(start))
+    root = np.linalg.cholesky(covariance)
     ln_step, mean_step, bias, number = math.log(0.5), math.log(0.5), 0.0, 0
-    key, total = random.key(seed), warmup + draws
+    total, stopped = warmup + draws, "finished"
     kept, early, accepted = [], [], []
     for i in range(total):
         step = math.exp(ln_step if i < warmup else mean_step)
         # A random length, the same for all chains, comes back nowhere (Hoffman, Radul & Sountsov 2021).
         steps = int(np.clip(math.ceil(2 * rng.random() * _LENGTH / step), 1, _MOST))
-        w, value, slope, chance = trajectory(random.fold_in(key, i), w, value, slope, root, step, steps)
-        chance = float(chance)
+        # Some trajectories of each chain have short steps, for the places where the others are too long.
+        each = step * np.where(rng.random((len(w), 1)) < 0.15, 0.3, 1.0)
+        p = rng.standard_normal(w.shape)
+        w2, p2, value2, slope2 = w, p, value, slope
+        with np.errstate(all="ignore"):  # a trajectory may run away, and is refused then
+            for _ in range(steps):
+                p2 = p2 + 0.5 * each * slope2 @ root
+                w2 = w2 + each * p2 @ root.T
+                value2, slope2 = gradient(w2)
+                p2 = p2 + 0.5 * each * slope2 @ root
+            gain = value2 - value + 0.5 * ((p**2).sum(1) - (p2**2).sum(1))
+            chance = np.exp(np.minimum(np.where(np.isfinite(gain), gain, -np.inf), 0.0))
+        accept = rng.random(len(w)) < chance
+        w, slope = np.where(accept[:, None], w2, w), np.where(accept[:, None], slope2, slope)
+        value, mean = np.where(accept, value2, value), float(chance.mean())
         if i < warmup:
             # Dual averaging (Hoffman & Gelman 2014, arXiv:1111.4246).
             number += 1
-            bias += (TARGET - chance - bias) / (number + 10)
-            ln_step = -math.sqrt(number) / 0.05 * bias
-            ln_step = float(np.clip(ln_step, math.log(1e-3), math.log(1.5)))
+            bias += (TARGET - mean - bias) / (number + 10)
+            ln_step = float(np.clip(-math.sqrt(number) / 0.05 * bias, math.log(1e-3), math.log(1.5)))
             weight = number**-0.75
             mean_step = weight * ln_step + (1 - weight) * mean_step
             if i >= warmup // 5:
-                early.append(np.asarray(w))
+                early.append(w)
             if i in (warmup // 2, (3 * warmup) // 4):
                 points = np.concatenate(early[len(early) // 3 :])
                 shape = np.cov(points.T)
-                shape = 0.95 * shape + 0.05 * np.diag(np.diag(shape)) + 1e-10 * np.eye(len(shape))
-                root = jnp.asarray(np.linalg.cholesky(shape))
+                root = np.linalg.cholesky(0.95 * shape + 0.05 * np.diag(np.diag(shape)) + 1e-10 * np.eye(len(shape)))
                 number, bias = 0, 0.0
         else:
-            kept.append(np.asarray(w))
-            accepted.append(chance)
+            kept.append(w)
+            accepted.append(mean)
         if on_step is not None and on_step(i + 1, total) is False:
-            return Chains(np.stack(kept) if kept else np.zeros((0, *w.shape)), _mean(accepted), "cancelled")
-    return Chains(np.stack(kept), _mean(accepted), "finished")
+            stopped = "cancelled"
+            break
+    made = np.stack(kept) if kept else np.zeros((0, *w.shape))
+    return Chains(made, float(np.mean(accepted)) if kept else float("nan"), stopped)
 
 
-def _mean(values) -> float:
-    return float(np.mean(values)) if values else float("nan")
+def _begin(gradient: Gradient, w):
+    """Chains that begin far down, where every step is too long, are moved towards the best one."""
+    value, slope = gradient(w)
+    for _ in range(20):
+        depth = np.max(np.where(np.isfinite(value), value, -np.inf)) - value
+        far = ~(depth < w.shape[1] + 10)
+        if not far.any():
+            break
+        w[far] = 0.5 * (w[np.argmin(np.where(np.isfinite(depth), depth, np.inf))] + w[far])
+        value, slope = gradient(w)
+    return w, value, slope
 
 
 def split_rhat(draws) -> np.ndarray:

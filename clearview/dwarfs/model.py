@@ -22,7 +22,8 @@ SLOPES = np.geomspace(0.06, 20.0, 9)
 """Radii in half-light radii at which the halo's slope is free; it is constant beyond."""
 
 _LENGTH, _SPREAD = 1.3, 0.75  # of the Gaussian process, in ln r and in slope
-_SHARP = 3.0  # of the softplus that keeps the slope from rising outwards
+_SHARP = 3.0  # of the softplus that keeps the density from rising outwards
+_STEEPEST = np.where(SLOPES < 1, 2.6, 4.0)  # with 3 and more the mass of the centre has no end
 PIVOT = 1.7  # half-light radii within which the mass is best known (Walker et al. 2009; Wolf et al. 2010)
 _GAMMA = 1.6  # largest slope of the stars at the centre
 
@@ -41,6 +42,7 @@ class Scales(NamedTuple):
         spread: dispersion, km/s.
         field: radius of the field on the sky, kpc; None if there is no end.
         photometric: whether some stars have no velocity.
+        flow: ln of the scale and the steps of the stars' profile where it is held fast.
     """
 
     half: float
@@ -48,6 +50,7 @@ class Scales(NamedTuple):
     spread: float
     field: float | None
     photometric: bool
+    flow: tuple[float, ...] = ()
 
 
 class State(NamedTuple):
@@ -121,7 +124,8 @@ class Model:
     def knots(self, w):
         """(..., K) -d ln rho / d ln r at the knots."""
         root, mean = self._process
-        return jax.nn.softplus(_SHARP * (mean + self.parts(w)["slopes"] @ root.T)) / _SHARP
+        free = jax.nn.softplus(_SHARP * (mean + self.parts(w)["slopes"] @ root.T)) / _SHARP
+        return _STEEPEST - jax.nn.softplus(_SHARP * (_STEEPEST - free)) / _SHARP
 
     def slope(self, w, r):
         """(..., M) d ln rho / d ln r at r (M,) [kpc]."""

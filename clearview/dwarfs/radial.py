@@ -5,8 +5,6 @@ says the same of a sphere, and its density, mass and projection need no integrat
 so that a rotation changes nothing.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -299,10 +299,20 @@ class JFlowFit:
         found = {name: np.asarray(values, float) for part in parts for name, values in part.items()}
         with np.errstate(invalid="ignore", divide="ignore"):
             found["v_c"] = np.sqrt(G * found["mass"] / np.asarray(r))
-            found["slope"] = np.gradient(np.log(found["rho"]), np.log(np.asarray(r)), axis=1)
+            found["slope"] = np.full_like(found["rho"], np.nan)
+            if len(r) > 1:
+                found["slope"] = np.gradient(np.log(found["rho"]), np.log(np.asarray(r)), axis=1)
         return found
 
-    def field(self, r=None, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
+    def density(self, r) -> np.ndarray:
+        """(members, N) mass density at r (N,) [kpc], Msun/kpc^3."""
+        return self.members(r)["rho"]
+
+    def mass(self, r) -> np.ndarray:
+        """(members, N) mass within r (N,) [kpc], Msun."""
+        return self.members(r)["mass"]
+
+    def field(self, r=None, *, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
         """Profiles as quantiles over the members, as rough as these are few.
 
         Args:

@@ -54,10 +54,7 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
     v_name = next((name for name in ("v_los", "radial_velocity", "vz") if name in stars), "v_los")
     e_name = "v_los_error" if v_name == "vz" else f"{v_name}_error"
     stars.require([*(["R"] if "R" in stars else ["x", "y"]), v_name, e_name])
-    if "R" in stars:
-        R = _kpc(stars, "R")
-    else:
-        R = np.hypot(*(_kpc(stars, name) for name in ("x", "y")))
+    R = _kpc(stars, "R") if "R" in stars else np.hypot(_kpc(stars, "x"), _kpc(stars, "y"))
     v, error = (_values(stars, name) for name in (v_name, e_name))
     if wrong := int((~np.isfinite(R)).sum() + (R < 0).sum()):
         raise ValueError(f"Expected finite R of at least 0, got {wrong:,} stars without; remove them.")
@@ -73,17 +70,17 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
     if wrong := int((error[known] < 0).sum()):
         raise ValueError(f"Expected {e_name} above 0, got {wrong:,} negative ones; correct them.")
     if wrong := int((error[known] == 0).sum()):
-        raise ValueError(
-            f"Expected {e_name} above 0, got {wrong:,} that are 0; give what the spectrograph reaches, such as 0.1 km/s."
-        )
+        raise ValueError(f"Expected {e_name} above 0, got {wrong:,} that are 0; give what the spectrograph reaches.")
     if "is_member" in stars and not np.asarray(stars["is_member"], bool).any():
         raise ValueError("Expected members of the galaxy, got stars that is_member calls none; choose others.")
     if np.ptp(R) <= 1e-9 * R.max() or np.unique(R).size < FEWEST / 2:
         raise ValueError(
-            f"Expected stars at different distances from the centre, got {np.unique(R).size} of them; give R, or x and y."
+            f"Expected stars at different distances from the centre, got {np.unique(R).size}; give R, or x and y."
         )
     if radius is not None and (wrong := int((radius < R).sum())):
-        raise ValueError(f"Expected stars within the field of {radius:g} kpc, got {wrong:,} outside; cut or enlarge it.")
+        raise ValueError(
+            f"Expected stars within the field of {radius:g} kpc, got {wrong:,} outside; cut or enlarge it."
+        )
     if not np.ptp(v[known]) > 0:
         raise ValueError("Expected different velocities, got all the same; correct the column.")
     center, total = _narrowest(v[known])

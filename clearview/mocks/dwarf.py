@@ -277,7 +277,7 @@ def mock_dwarf(
         foreground: part of all stars that are no members, even on the sky.
         foreground_velocity, foreground_spread: mean and standard deviation of their v_los, km/s.
         photometric: further stars, whose v_los is NaN.
-        radius: of the field on the sky, kpc; None sees all members, and the foreground within 8 half-light radii.
+        radius: of the field on the sky, kpc; None is without end, or with a foreground 8 half-light radii.
 
     Returns:
         A catalogue with x, y, z [kpc] and vx, vy, vz [km/s] about the centre (z and vz of the foreground are NaN, and
@@ -306,9 +306,9 @@ def mock_dwarf(
     rng = np.random.default_rng(seed)
     all_stars = n + photometric
     strangers = round(foreground * all_stars)
-    x, v = _members(truth, all_stars - strangers, radius, rng)
-    field = radius if radius is not None else 8 * truth.half_light_radius
-    place, turn = field * np.sqrt(rng.random(strangers)), 2 * np.pi * rng.random(strangers)
+    field = 8 * truth.half_light_radius if radius is None and strangers else radius
+    x, v = _members(truth, all_stars - strangers, field, rng)
+    place, turn = (field or 0.0) * np.sqrt(rng.random(strangers)), 2 * np.pi * rng.random(strangers)
     unknown = np.full((strangers, 3), np.nan)
     others = np.stack([place * np.cos(turn), place * np.sin(turn), unknown[:, 0]], 1)
     x, v = np.concatenate([x, others]), np.concatenate([v, unknown])
@@ -329,7 +329,7 @@ def mock_dwarf(
     parameters = dict(
         n=n, seed=seed, velocity_error=errors, systemic_velocity=systemic_velocity, foreground=foreground,
         foreground_velocity=foreground_velocity, foreground_spread=foreground_spread, photometric=photometric,
-        radius=radius, dwarf=told,
+        radius=field, dwarf=told,
     )  # fmt: skip
     return Catalog.from_phase_space(
         x[order], v[order], columns=columns, meta={"source": "mock_dwarf", "mock": parameters}

@@ -1,0 +1,107 @@
+"""The usual way, to compare with: dispersions in bins, a broken power law, and the same Markov chain.
+
+After GravSphere (Read & Steger 2017, arXiv:1701.04833): the stars' profile is fitted beforehand and held fast, bins of
+equal numbers of stars give sigma_los(R) with its error, and the halo's slope is constant between 1/4, 1/2, 1, 2 and 4
+half-light radii, with an even prior on [0, 2.9]. There are no virial shape parameters, and the slope need not rise.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from clearview.dwarfs.model import Model
+from clearview.dwarfs.radial import RadialFlow, fit_radial
+from clearview.dwarfs.stars import Seen
+
+EDGES = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+"""In half-light radii: where the slope of the broken power law changes."""
+
+
+class BinnedModel(Model):
+    """A broken power law, and one profile of the stars that the fit puts in ``scales``."""
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """How many parameters there are of each kind, in their order."""
+        return {**super().sizes, "slopes": len(EDGES) + 1, "tracer": 0, "velocity": 0}
+
+    @cached_property
+    def _basis(self):
+        t = np.log(self.sphere.r / self.scales.half)
+        edges = np.concatenate([[-np.inf], np.log(EDGES), [np.inf]])
+        hats = ((t[:, None] > edges[:-1]) & (t[:, None] <= edges[1:])).astype(float)
+
+        def inside(x):  # of the hats, from 0 to x
+            return np.clip(x[:, None], edges[:-1], edges[1:]) - np.clip(0.0, edges[:-1], edges[1:])
+
+        return hats, inside(t)
+
+    def knots(self, w):
+        """(..., K) -d ln rho / d ln r between the edges."""
+        return 2.9 * jax.scipy.stats.norm.cdf(self.parts(w)["slopes"])
+
+    def slope(self, w, r):
+        """(..., M) d ln rho / d ln r at r (M,) [kpc]."""
+        which = np.searchsorted(EDGES, np.asarray(r) / self.scales.half)
+        return -self.knots(w)[..., which]
+
+    def flow(self, w) -> RadialFlow:
+        """The stars' density, held fast."""
+        ln_scale, *steps = self.scales.flow
+        return RadialFlow(jnp.asarray(ln_scale, w.dtype), jnp.asarray(steps, w.dtype))
+
+
+class Binned:
+    """ln(probability) of the dispersions of bins.
+
+    Args:
+        model: what makes of the parameters what is seen.
+        seen: the stars.
+        fewest: stars of a bin.
+    """
+
+    def __init__(self, model: Any, seen: Seen, fewest: int = 15):
+        self.model = model
+        known = np.isfinite(seen.v)
+        order = np.argsort(seen.R[known])
+        R, v, error = (a[known][order] for a in (seen.R, seen.v, seen.error))
+        center = _best(v, error)[0]
+        bins = np.array_split(np.arange(len(R)), max(2, min(int(np.sqrt(len(R))), len(R) // fewest)))
+        self.R = np.array([np.median(R[rows]) for rows in bins])
+        self.sigma = np.array([_best(v[rows], error[rows], center)[1] for rows in bins])
+        noise = np.array([np.mean(error[rows] ** 2) for rows in bins])
+        # Of n stars a variance is known to 2 / n of itself, the errors' part too.
+        count = np.array([len(rows) for rows in bins])
+        self.spread = np.sqrt((self.sigma**2 + noise) ** 2 / (2 * count)) / np.maximum(self.sigma, 0.3 * noise**0.5)
+
+    def __call__(self, w):
+        """ln of the posterior, but for a constant."""
+        variance, _ = self.model.seen(self.model.state(w))
+        sigma = jnp.exp(0.5 * jnp.interp(np.log(self.R), np.log(self.model.sphere.R), jnp.log(variance)))
+        return -0.5 * (((sigma - self.sigma) / self.spread) ** 2).sum() - 0.5 * (w**2).sum()
+
+
+def _best(v, error, center=None) -> tuple[float, float]:
+    """Mean and intrinsic dispersion of velocities by maximum likelihood, km/s."""
+
+    def middle(sigma2):
+        weight = 1 / (sigma2 + error**2)
+        return float((weight * v).sum() / weight.sum()) if center is None else center
+
+    def loss(ln_sigma):
+        total = np.exp(2 * ln_sigma) + error**2
+        return float(((v - middle(np.exp(2 * ln_sigma))) ** 2 / total + np.log(total)).sum())
+
+    ln_most = np.log(10 * np.std(v) + 1e-3)
+    found: Any = minimize_scalar(loss, bounds=(ln_most - 8, ln_most), method="bounded")
+    return middle(np.exp(2 * found.x)), float(np.exp(found.x))
+
+
+def held_fast(seen: Seen) -> tuple[float, ...]:
+    """ln of the scale and the steps of the stars' profile of the highest likelihood."""
+    flow, _ = fit_radial(seen.R)
+    return (float(flow.ln_scale), *np.asarray(flow.steps, float).tolist())
