@@ -180,12 +180,7 @@ class JFlow(eqx.Module):
 
     def _bend(self, r):
         """d^2 ln sigma_r/d(ln r)^2, the tracers' cusp apart."""
-
-        def slope(s):
-            return jax.jvp(lambda s: self.motions.log_sigma(jnp.exp(s)), (s,), (jnp.ones_like(s),))[1]
-
-        s = jnp.log(r)
-        return jax.jvp(slope, (s,), (jnp.ones_like(s),))[1]
+        return _rising(lambda s: _rising(lambda s: self.motions.log_sigma(jnp.exp(s)), s)[1], jnp.log(r))[1]
 
     def _radii(self, key):
         """Radii of draws of n, stratified."""
@@ -241,11 +236,11 @@ class JFlow(eqx.Module):
         def mass(s):
             r = jnp.exp(s)
             sigma2 = jnp.exp(2 * self.motions.log_sigma(r, slope))
-            return -r * sigma2 / G * (jax.grad(log_pressure)(s) + 2 * self.motions.anisotropy.beta(r))
+            return -r * sigma2 / G * (_rising(log_pressure, s)[1] + 2 * self.motions.anisotropy.beta(r))
 
         def one(r):
             s = jnp.log(r)
-            inside, rise = jax.value_and_grad(mass)(s)
+            inside, rise = _rising(mass, s)
             return {
                 "n": jnp.exp(self.tracers._log_density(r)), "sigma_r": jnp.exp(self.motions.log_sigma(r, slope)),
                 "mass": inside, "rho": rise / (4 * jnp.pi * r**3),
@@ -392,6 +387,13 @@ def fit_jflow(
         config, result.model, seen.half, len(v), digest, result.stopped, message, result.history,
         time.monotonic() - began + (0.0 if resume is None else resume.seconds), result,
     )  # fmt: skip
+
+
+def _rising(function, at):
+    """A function of one number, and its derivative, carried forwards: backwards through the flow's integration takes
+    far longer to compile.
+    """
+    return jax.jvp(function, (at,), (jnp.ones_like(at),))
 
 
 def _loss(model, key, R, v, error, *, done):
