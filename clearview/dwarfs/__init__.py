@@ -3,8 +3,32 @@
 from clearview.dwarfs.fit import CoreOrCusp, DwarfConfig, DwarfFit, fit_binned, fit_dwarf, load_dwarf
 from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, pressure, variance_los
 from clearview.dwarfs.radial import RadialFlow, fit_radial
+from clearview.dwarfs.score import GalaxyScoreConfig, GalaxyScoreFit, fit_galaxy_score
+from clearview.dwarfs.smeared import JFlow, JFlowConfig, JFlowFit, fit_jflow
+from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
 
 __all__ = [
-    "Anisotropy", "CoreOrCusp", "DwarfConfig", "DwarfFit", "RadialFlow", "Sphere", "fit_binned", "fit_dwarf",
-    "fit_radial", "load_dwarf", "mass", "pressure", "variance_los",
-]  # fmt: skip
+    "Anisotropy",
+    "CoreOrCusp",
+    "DwarfConfig",
+    "DwarfFit",
+    "GalaxyScoreConfig",
+    "GalaxyScoreFit",
+    "JFlow",
+    "JFlowConfig",
+    "JFlowFit",
+    "RadialFlow",
+    "Sphere",
+    "SphericalCNF",
+    "SphericalConfig",
+    "VelocityEllipsoid",
+    "fit_binned",
+    "fit_dwarf",
+    "fit_galaxy_score",
+    "fit_jflow",
+    "fit_radial",
+    "load_dwarf",
+    "mass",
+    "pressure",
+    "variance_los",
+]

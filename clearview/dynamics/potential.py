@@ -152,7 +152,7 @@ def fit_potential(
     prior = tide_prior(series, rate, config)
     some = np.random.default_rng(0).permutation(np.flatnonzero(inner))[:50_000]
     x, g, drift = stars.x[some], stars.g[some], stars.drift[some]
-    along = np.concatenate([np.asarray(_project(series, *part)) for part in chunks(x, g)])
+    along = np.concatenate([np.asarray(project(series, *part)) for part in chunks(x, g)])
     # Much weight at first: the size of the residuals is wanted, and c is only where the exact equations begin.
     start, unit, _ = star_by_star(along, drift, prior, weight=0.1 * len(x), outlier=config.outlier)
     series = eqx.tree_at(lambda s: s.coefficients, series, jnp.asarray(start, jnp.float32))
@@ -291,7 +291,7 @@ def star_by_star(
 
 @eqx.filter_jit
 @in_full
-def _project(series, x, g):
+def project(series, x, g):
     return jax.vmap(lambda x, g: series.functions(x, 1) @ g)(x, g)
 
 

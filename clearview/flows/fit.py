@@ -283,9 +283,13 @@ def loss_of_model(model, key, data, condition=None):
 def optimise(
     model, loss: Callable, data: tuple[np.ndarray, ...], config: FitConfig, *, key: PRNGKeyArray,
     on_progress: OnProgress = None, on_model: OnModel = None, resume: Fit | None = None, stage: str = "fit",
-    members: int | None = None, bootstrap: bool = False,
+    members: int | None = None, bootstrap: bool = False, annealed: bool = False,
 ) -> Fit:  # fmt: skip
-    """Minimise ``loss(model, key, *batch)`` over rows of ``data`` with Adam; see `fit` and `fit_ensemble`."""
+    """Minimise ``loss(model, key, *batch)`` over rows of ``data`` with Adam; see `fit` and `fit_ensemble`.
+
+    An ``annealed`` loss changes on the way: it takes the keyword ``done``, the share of the steps behind it, and stars
+    held out are judged as at the end, with ``done=1``.
+    """
     stars = Batches(data, config, key, stage, members, bootstrap)
     batch_size, per_epoch, total = stars.batch_size, stars.per_epoch, stars.total
     judged = bool(stars.validation[0].size)
@@ -298,12 +302,13 @@ def optimise(
     def vmapped(function, axes):
         return function if members is None else jax.vmap(function, axes, spmd_axis_name=devices.axis)
 
-    def value(params, key, batch):
-        return loss(eqx.combine(params, static), key, *map(devices.split, batch))
+    def value(params, key, batch, done=1.0):
+        told = {"done": done} if annealed else {}
+        return loss(eqx.combine(params, static), key, *map(devices.split, batch), **told)
 
-    def learn(params, average, optimiser, rows, data, key, first):
+    def learn(params, average, optimiser, rows, data, key, first, done):
         chosen = lax.dynamic_slice_in_dim(rows, first, batch_size)
-        current, gradient = jax.value_and_grad(value)(params, key, tuple(d[chosen] for d in data))
+        current, gradient = jax.value_and_grad(value)(params, key, tuple(d[chosen] for d in data), done)
         update, optimiser = adam.update(gradient, optimiser)
         params = optax.apply_updates(params, update)
         return params, jax.tree.map(lambda a, p: a + kept * (p - a), average, params), optimiser, current
@@ -316,9 +321,10 @@ def optimise(
         def one(carry):
             params, average, optimiser, step, summed = carry
             now = random.fold_in(key, step)
-            params, average, optimiser, current = vmapped(learn, (0, 0, 0, 0, each, None, None))(
-                params, average if config.average else params, optimiser, rows, data, now, (step - origin) * batch_size
-            )
+            params, average, optimiser, current = vmapped(learn, (0, 0, 0, 0, each, None, None, None))(
+                params, average if config.average else params, optimiser, rows, data, now,
+                (step - origin) * batch_size, step / total,
+            )  # fmt: skip
             return params, average if config.average else (), optimiser, step + 1, summed + current
 
         start = (state.params, state.average, state.optimiser, state.step, jnp.zeros_like(state.best_loss))

@@ -5,7 +5,8 @@
     python tests/benchmarks/dwarfs.py --catalog PATH --labels PATH                   the same, with a table of truth
 
 A seed is ``--realisations`` galaxies of each case, and other stars in each. Anisotropy is known but for ``free_``;
-``baseline_`` bins the velocities, as GravSphere does. Of each, with the number of stars with velocities at the end:
+``baseline_`` bins the velocities, as GravSphere does; ``jflow_`` (--methods jflow) is JFlow's smeared likelihood. Of
+each, with the number of stars with velocities at the end:
 
     rho_error_    median of |ln(rho / truth)| from 0.5 to 2 projected half-light radii; rho_outside_ from 0.1 to 0.5 and
                   from 2 to 5
@@ -31,7 +32,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from clearview.catalogs import Catalog
-from clearview.dwarfs import DwarfConfig, fit_binned, fit_dwarf
+from clearview.dwarfs import DwarfConfig, JFlowConfig, fit_binned, fit_dwarf, fit_jflow
+from clearview.flows import FitConfig
 from clearview.halos import Zhao
 from clearview.mocks import CORE, CUSP, TRACER, dwarf_truth_of, mock_dwarf
 
@@ -98,15 +100,17 @@ def judged(fit, truth, half):
     low, middle, high = np.quantile(rho, [0.16, 0.5, 0.84], axis=0)
     m_low, m_middle, m_high = np.quantile(mass, [0.16, 0.5, 0.84])
     true, m_true, slope = truth.density(r), float(truth.mass(1.7 * half)), float(truth.slope(RADIUS))
-    told = fit.core_or_cusp(RADIUS, THRESHOLD)
+    has_chains = hasattr(fit, "core_or_cusp")  # JFlow has members
+    right = (fit.core_or_cusp(RADIUS, THRESHOLD).bayes_factor > 1) == (slope > THRESHOLD) if has_chains else np.nan
     beta = fit.field(r, quantiles=[0.5])["beta"].values[0]
     return {
         "rho_error": np.abs(np.log(middle / true)),
         "rho_outside": np.abs(np.log(np.median(fit.density(far), 0) / truth.density(far))),
         "mass_error": [abs(np.log(m_middle / m_true))], "mass_bias": [np.log(m_middle / m_true)],
         "coverage": (low < true) & (true < high), "mass_coverage": [m_low < m_true < m_high],
-        "core_cusp_right": [(told.bayes_factor > 1) == (slope > THRESHOLD)], "beta_error": np.abs(beta - truth.beta(r)),
-        "band": np.log(high / low) / 2, "seconds": [fit.seconds], "unconverged": [not fit.converged],
+        "core_cusp_right": [right], "beta_error": np.abs(beta - truth.beta(r)),
+        "band": np.log(high / low) / 2, "seconds": [fit.seconds],
+        "unconverged": [not fit.converged if has_chains else np.nan],
     }  # fmt: skip
 
 
@@ -117,6 +121,11 @@ def run(seed, args):
         rows: dict[str, list] = {}
         for name, stars, truth, half, ra in (of_file if args.catalog else mocks)(seed, size, args):
             for prefix in args.methods:
+                if prefix == "jflow":
+                    training = FitConfig(min_steps=20) if args.tiny else JFlowConfig().training
+                    found = judged(fit_jflow(stars, JFlowConfig(anisotropy_radius=ra, training=training)), truth, half)
+                    rows.setdefault(prefix, []).append(found)
+                    continue
                 method = fit_binned if prefix == "baseline" else fit_dwarf
                 if prefix == "free" or (args.catalog and args.ra is None):
                     config = DwarfConfig(anisotropy="free", **budget)
@@ -141,7 +150,7 @@ def arguments(parser):
     parser.add_argument("--realisations", type=int, default=5, help="galaxies of each case")
     parser.add_argument("--sizes", type=lambda s: [int(n) for n in s.split(",")], default=[1000, 100, 10_000])
     parser.add_argument("--cases", type=names, default=["core", "cusp", "core_om"], help=", ".join(CASES))
-    parser.add_argument("--methods", type=names, default=["known", "free", "baseline"])
+    parser.add_argument("--methods", type=names, default=["known", "free", "baseline"], help="or jflow")
     parser.add_argument("--catalog", help="Parquet file of stars")
     parser.add_argument("--labels", help="Parquet file of the truth")
     parser.add_argument("--halo", type=lambda s: [float(v) for v in s.split(",")], default=[4e8, 1.0, 1.0, 3.0, 0.0],

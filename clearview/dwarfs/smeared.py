@@ -1,0 +1,400 @@
+"""JFlow (arXiv:2505.00763): a spherical galaxy learnt from x, y and v_z alone, by comparing smeared stars and draws."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jax import lax, random
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.stats import chi
+
+import clearview
+from clearview import checks
+from clearview.catalogs import Catalog
+from clearview.dwarfs.jeans import Anisotropy
+from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
+from clearview.dwarfs.stars import stars_of
+from clearview.flows import Fit, FitConfig, optimise
+from clearview.flows.ensemble import stack
+from clearview.flows.fit import HISTORY, OnProgress
+from clearview.units import G
+
+SMEARING = ("averaged", "plain")
+
+INDEPENDENT = 5
+"""Radii at which sigma_r is expected to bend independently: stars cover about so many e-folds."""
+
+QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+_NO_VELOCITY = 1e30  # as the error, km/s: training data must be finite
+
+_STRATA = 4096
+_QUANTILES = chi(3).ppf((np.arange(_STRATA) + 0.5) / _STRATA).astype(np.float32)
+"""Of the radius of a standard normal in 3-D."""
+
+
+@dataclass(frozen=True)
+class JFlowConfig:
+    """How `fit_jflow` learns.
+
+    Attributes:
+        tracers: of n(r).
+        motions: of sigma_r(r).
+        beta: the velocity anisotropy, given, the same everywhere.
+        anisotropy_radius: of Osipkov and Merritt, kpc, instead.
+        smearing: "plain", the paper's sum over kernels in x, y and v_z; or "averaged", of draws replaced by their mean
+            over what symmetry leaves open, the azimuth on the sky and the velocity at a place, and of kernels in
+            asinh(R/R_h), R_h being the median distance R from the centre on the sky: far fewer draws for the same
+            noise, no smearing of velocities, and stars far out are smeared more.
+        bandwidth: of the kernel at the start and at the end; in units of R_h and of the velocity dispersion.
+        anneal: share of the training in which the bandwidth falls, geometrically; it stays from there on.
+        bend: standard deviation that is expected of d^2 ln sigma_r/d(ln r)^2, at `INDEPENDENT` radii. Density is a
+            second derivative: without such a prior it follows the noise of the velocities.
+        radii, cosines: of draws at each step, fresh; their product is N_G.
+        kernels: N_K, smeared copies of each star.
+        members: trained side by side, each of a bootstrap of the stars if there are several.
+        training: of all.
+        seed: of all random numbers.
+
+    Raises:
+        ValueError: for no such smearing, or a number out of bounds.
+    """
+
+    tracers: SphericalConfig = field(default_factory=SphericalConfig)
+    motions: SphericalConfig = field(default_factory=lambda: SphericalConfig(16))
+    beta: float = 0.0
+    anisotropy_radius: float | None = None
+    smearing: str = "averaged"
+    bandwidth: tuple[float, ...] = (0.5, 0.1)
+    anneal: float = 0.5
+    bend: float = 0.1
+    radii: int = 128
+    cosines: int = 8
+    kernels: int = 1
+    members: int = 4
+    training: FitConfig = field(
+        default_factory=lambda: FitConfig(
+            epochs=1, min_steps=1200, batch_size=256, learning_rate=1e-2, b2=0.99, validation=0.0, average=0.1
+        )
+    )
+    seed: int = 0
+
+    def __post_init__(self):
+        checks.parts(self)
+        checks.numbers(self, beta=(-100, checks.BELOW_1))
+        checks.numbers(self, optional=True, anisotropy_radius=(checks.ABOVE_0, 1e6))
+        if self.anisotropy_radius is not None and self.beta:
+            raise ValueError(
+                f"Expected a constant anisotropy or a radius, got {self.beta:g} and {self.anisotropy_radius:g} kpc; "
+                "choose one."
+            )
+        if self.smearing not in SMEARING:
+            raise ValueError(
+                f"Expected smearing among {', '.join(SMEARING)}, got {checks.shown(self.smearing)}; choose one."
+            )
+        ends = tuple(self.bandwidth) if isinstance(self.bandwidth, tuple | list) else ()
+        if len(ends) != 2:
+            raise ValueError(
+                f"Expected bandwidth as that at the start and at the end, got {checks.shown(self.bandwidth)}; give two."
+            )
+        ends = tuple(float(checks.number("bandwidth", end, checks.ABOVE_0, 100)) for end in ends)
+        object.__setattr__(self, "bandwidth", ends)
+        checks.numbers(self, anneal=(checks.ABOVE_0, 1), bend=(checks.ABOVE_0, checks.MOST))
+        checks.numbers(self, whole=True, radii=(8, 10**6), cosines=(1, 10**6), kernels=(1, 1000), members=(1, 1000))
+        checks.numbers(self, whole=True, seed=checks.SEEDS)
+
+    @property
+    def anisotropy(self) -> Anisotropy:
+        """beta(r)."""
+        ra = self.anisotropy_radius
+        return Anisotropy(self.beta, self.beta) if ra is None else Anisotropy(0.0, 1.0, ra)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-able values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "JFlowConfig":
+        """The inverse of `to_dict`; see `clearview.checks.from_plain`."""
+        return checks.from_plain(cls, values)
+
+
+class JFlow(eqx.Module):
+    """A spherical galaxy: n(r) and p(v | r), and the mass that holds it together.
+
+    Attributes:
+        tracers: n(r), kpc.
+        motions: the Gaussian of the velocities, km/s.
+        config: how it learns.
+        stars: how many it learns from, against which the prior is weighed.
+    """
+
+    tracers: SphericalCNF
+    motions: VelocityEllipsoid
+    config: JFlowConfig = eqx.field(static=True)
+    stars: int = eqx.field(static=True)
+
+    def __init__(
+        self, half_light: float, dispersion: float, stars: int, config: JFlowConfig | None = None, *, key: PRNGKeyArray
+    ):
+        self.config, self.stars = config or JFlowConfig(), stars
+        scale = half_light / 1.1774  # the median distance of a normal in 2-D
+        self.tracers = SphericalCNF(scale, self.config.tracers, key=key)
+        self.motions = VelocityEllipsoid(half_light, dispersion, self.config.anisotropy, self.config.motions, key=key)
+
+    @eqx.filter_jit
+    def sample(self, key: PRNGKeyArray, count: int) -> Float[Array, "count 6"]:
+        """Stars x, y, z [kpc], vx, vy, vz [km/s]."""
+        x = self.tracers.sample(random.fold_in(key, 0), (count,))
+        return jnp.concatenate([x, self.motions.draw(random.fold_in(key, 1), x, self.tracers.slope)], axis=1)
+
+    def loss(self, key: PRNGKeyArray, R, v, error, *, done=1.0) -> Float[Array, ""]:
+        """The smeared negative log likelihood of stars, per star, and the prior's.
+
+        -1/(N N_K) sum_a sum_b ln [1/N_G sum_c K_h(w_a + eps_b - w_c)], w = (x, y, v_z): eps_b is drawn from the very
+        kernel, so that both sides are smeared alike and the least is at the truth. Errors of the velocities
+        smear the stars already, so they widen only the kernel.
+
+        Args:
+            key: of the draws.
+            R: (N,) distances from the centre on the sky, kpc.
+            v, error: (N,) km/s; of a tracer without a velocity the error is `_NO_VELOCITY`.
+            done: share of the training behind, for the bandwidth.
+        """
+        begin, end = self.config.bandwidth
+        way = jnp.minimum(done / self.config.anneal, 1.0)
+        width = begin ** (1 - way) * end**way
+        keys = random.split(key, self.config.kernels)
+        likely = jax.vmap(lambda key: self._smeared(width, key, R, v, error))(keys).mean()
+        bends = jax.vmap(self._bend)(lax.stop_gradient(self._radii(key)))
+        return -likely + 0.5 * INDEPENDENT / self.stars * ((bends / self.config.bend) ** 2).mean()
+
+    def _bend(self, r):
+        """d^2 ln sigma_r/d(ln r)^2, the tracers' cusp apart."""
+        return _rising(lambda s: _rising(lambda s: self.motions.log_sigma(jnp.exp(s)), s)[1], jnp.log(r))[1]
+
+    def _radii(self, key):
+        """Radii of draws of n, stratified."""
+        count = self.config.radii
+        strata = (jnp.arange(count) + random.uniform(key, (count,))) / count
+        return jax.vmap(self.tracers.radius)(jnp.interp(strata * _STRATA - 0.5, jnp.arange(_STRATA), _QUANTILES))
+
+    def _smeared(self, width, key, R, v, error):
+        """(N,) logarithm of the draws' smeared density at smeared stars."""
+        scale, spread = lax.stop_gradient((self.motions.scale, self.motions.spread))
+        a, b, c, d = random.split(key, 4)
+        known = (error < _NO_VELOCITY)[:, None]
+        error2, v = jnp.where(known, error[:, None], 1.0) ** 2, jnp.where(known, v[:, None], 0.0)
+
+        def of_velocities(off, variance):
+            return jnp.where(known, -0.5 * (off**2 / variance + jnp.log(2 * jnp.pi * variance)), 0.0)
+
+        if self.config.smearing == "averaged":
+            drawn, variance = self._places(c)
+            off = (jnp.arcsinh(R / scale)[:, None] - jnp.arcsinh(drawn / scale)) / width + random.normal(a, (len(R), 1))
+            log_k = -0.5 * (off**2 + jnp.log(2 * jnp.pi * width**2)) + of_velocities(v, variance + error2)
+            return logsumexp(log_k, axis=1) - jnp.log(len(drawn))
+        h, h_v = width * scale, width * spread
+        drawn = self.sample(c, self.config.radii * self.config.cosines)
+        x, y = R + h * random.normal(a, R.shape), h * random.normal(b, R.shape)  # a sphere may be turned so
+        v = v + h_v * random.normal(d, v.shape)
+        far = ((x[:, None] - drawn[:, 0]) ** 2 + (y[:, None] - drawn[:, 1]) ** 2) / h**2
+        log_k = -0.5 * far - jnp.log(2 * jnp.pi * h**2) + of_velocities(v - drawn[:, 5], h_v**2 + error2)
+        return logsumexp(log_k, axis=1) - jnp.log(len(drawn))
+
+    def _places(self, key):
+        """Distances on the sky of draws of n, stratified, and the variance of v_z at each place."""
+        radii, cosines = self.config.radii, self.config.cosines
+        r = self._radii(random.fold_in(key, 0))
+        mu = (jnp.arange(cosines) + random.uniform(random.fold_in(key, 1), (radii, cosines))) / cosines
+        sine2 = 1 - mu**2
+        radial = jnp.exp(2 * jax.vmap(self.motions.log_sigma, (0, None))(r, self.tracers.slope))
+        variance = radial[:, None] * (1 - self.motions.anisotropy.beta(r)[:, None] * sine2)
+        return (r[:, None] * jnp.sqrt(sine2)).ravel(), variance.ravel()
+
+    @eqx.filter_jit
+    def profiles(self, r: Float[Array, " N"]) -> dict[str, Float[Array, " N"]]:
+        """Of radii [kpc]: n [kpc^-3], sigma_r [km/s], and by Jeans' equation M [Msun] and rho [Msun/kpc^3].
+
+        d(n sigma^2)/dr + 2 beta n sigma^2/r = -n G M/r^2 and rho = dM/dr/(4 pi r^2), both by automatic
+        differentiation; where the stars do not say otherwise they may come out negative.
+        """
+        slope = self.tracers.slope
+
+        def log_pressure(s):
+            return self.tracers._log_density(jnp.exp(s)) + 2 * self.motions.log_sigma(jnp.exp(s), slope)
+
+        def mass(s):
+            r = jnp.exp(s)
+            sigma2 = jnp.exp(2 * self.motions.log_sigma(r, slope))
+            return -r * sigma2 / G * (_rising(log_pressure, s)[1] + 2 * self.motions.anisotropy.beta(r))
+
+        def one(r):
+            s = jnp.log(r)
+            inside, rise = _rising(mass, s)
+            return {
+                "n": jnp.exp(self.tracers._log_density(r)), "sigma_r": jnp.exp(self.motions.log_sigma(r, slope)),
+                "mass": inside, "rho": rise / (4 * jnp.pi * r**3),
+            }  # fmt: skip
+
+        return jax.vmap(one)(r)
+
+    @eqx.filter_jit
+    def seen(self, R: Float[Array, " N"]) -> dict[str, Float[Array, " N"]]:
+        """Of distances R [kpc] on the sky: Sigma [kpc^-2] and the dispersion sigma_los of v_z [km/s]."""
+        r, weight = self.tracers.line_of_sight(R)
+        stars = weight * jnp.exp(self.tracers.log_density(r))
+        log_sigma = jax.vmap(self.motions.log_sigma, (0, None))(r.ravel(), self.tracers.slope).reshape(r.shape)
+        along = jnp.exp(2 * log_sigma) * (1 - self.motions.anisotropy.beta(r) * (R[:, None] / r) ** 2)
+        total = stars.sum(-1)
+        return {"Sigma": total, "sigma_los": jnp.sqrt((stars * along).sum(-1) / total)}
+
+
+@dataclass
+class JFlowFit:
+    """A galaxy learnt by `fit_jflow`.
+
+    Attributes:
+        config: how.
+        model: a `JFlow` whose arrays have the members on their first axis.
+        half_light_radius: median distance of the stars on the sky, kpc.
+        stars: how many were learnt from.
+        digest: of the catalogue.
+        stopped: "finished", "cancelled" or "diverged".
+        message: one sentence about how it ended.
+        history: losses, columns stage, step, train, validation.
+        seconds: that it took.
+        result: of `clearview.flows.optimise`, to go on from.
+    """
+
+    config: JFlowConfig
+    model: JFlow
+    half_light_radius: float
+    stars: int
+    digest: str
+    stopped: str
+    message: str
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
+    seconds: float = 0.0
+    result: Fit | None = None
+
+    def members(self, r) -> dict[str, np.ndarray]:
+        """(members, N) profiles at r (N,) [kpc]: see `JFlow.profiles` and `JFlow.seen`; slope is d ln rho/d ln r."""
+        r = jnp.asarray(r, jnp.float32)
+        parts = [eqx.filter_vmap(lambda m, f=f: f(m, r))(self.model) for f in (JFlow.profiles, JFlow.seen)]
+        found = {name: np.asarray(values, float) for part in parts for name, values in part.items()}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found["v_c"] = np.sqrt(G * found["mass"] / np.asarray(r))
+            found["slope"] = np.full_like(found["rho"], np.nan)
+            if len(r) > 1:
+                found["slope"] = np.gradient(np.log(found["rho"]), np.log(np.asarray(r)), axis=1)
+        return found
+
+    def density(self, r) -> np.ndarray:
+        """(members, N) mass density at r (N,) [kpc], Msun/kpc^3."""
+        return self.members(r)["rho"]
+
+    def mass(self, r) -> np.ndarray:
+        """(members, N) mass within r (N,) [kpc], Msun."""
+        return self.members(r)["mass"]
+
+    def field(self, r=None, *, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
+        """Profiles as quantiles over the members, as rough as these are few.
+
+        Args:
+            r: radii, kpc; by default from 0.05 to 10 half-light radii.
+            quantiles: between 0 and 1.
+
+        Returns:
+            rho [Msun/kpc^3], M [Msun], v_c [km/s], slope, beta, n [kpc^-3], sigma_r [km/s] over (quantile, r), and
+            Sigma [kpc^-2], sigma_los [km/s] over (quantile, R). NaN where a member finds a negative mass.
+
+        Raises:
+            ValueError: for radii that do not rise from above 0.
+        """
+        r = np.asarray(self.half_light_radius * np.geomspace(0.05, 10, 64) if r is None else r, float)
+        if r.ndim != 1 or len(r) < 2 or not (r[0] > 0 and (np.diff(r) > 0).all()):
+            raise ValueError(f"Expected radii that rise from above 0 kpc, got {checks.shown(r)}; sort them.")
+        found = self.members(r)
+        found["beta"] = np.broadcast_to(self.config.anisotropy.beta(r), found["n"].shape)
+        names = dict(
+            rho=("rho", "Msun / kpc3", "ρ"), M=("mass", "Msun", "M"), v_c=("v_c", "km / s", "v_c"),
+            slope=("slope", "", "d ln ρ / d ln r"), beta=("beta", "", "β"), n=("n", "kpc-3", "n"),
+            sigma_r=("sigma_r", "km / s", "σ_r"), Sigma=("Sigma", "kpc-2", "Σ"),
+            sigma_los=("sigma_los", "km / s", "σ_los"),
+        )  # fmt: skip
+        data = {}
+        for name, (source, units, label) in names.items():
+            along = "R" if name in ("Sigma", "sigma_los") else "r"
+            values = np.quantile(found[source], quantiles, axis=0)
+            data[name] = (("quantile", along), values, {"units": units, "long_name": label})
+        axes = {name: (name, r, {"units": "kpc", "long_name": name}) for name in ("r", "R")}
+        told = dict(
+            source="JFlowFit", stars=self.stars, data_digest=self.digest, members=self.config.members,
+            seed=self.config.seed, clearview_version=clearview.__version__,
+        )  # fmt: skip
+        return xr.Dataset(data, {**axes, "quantile": list(quantiles)}, told)
+
+
+def fit_jflow(
+    stars: Catalog, config: JFlowConfig | None = None, *, on_progress: OnProgress = None, resume: JFlowFit | None = None
+) -> JFlowFit:
+    """Learn a spherical galaxy from x, y and v_z of its stars by JFlow's smeared likelihood (arXiv:2505.00763).
+
+    Args:
+        stars: members of the galaxy, with the columns that `clearview.dwarfs.fit_dwarf` takes.
+        config: what to do; not with ``resume``, which brings its own.
+        on_progress: called with `clearview.flows.Progress`; returning False cancels.
+        resume: a cancelled fit of the same stars.
+
+    Raises:
+        KeyError, ValueError: as `fit_dwarf`, or for a ``resume`` of other stars.
+    """
+    began = time.monotonic()
+    checks.a(config, (JFlowConfig, type(None)), "a JFlowConfig")
+    checks.a(resume, (JFlowFit, type(None)), "a JFlowFit to resume")
+    seen = stars_of(stars, foreground=False, radius=None)
+    digest = stars.digest()
+    if resume is not None:
+        if config is not None and config != resume.config:
+            raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
+        if digest != resume.digest:
+            raise ValueError("Expected the stars that the fit began with, got others; train anew.")
+    config = resume.config if resume is not None else config or JFlowConfig()
+    known = np.isfinite(seen.v)
+    v, error = np.where(known, seen.v - seen.center, 0.0), np.where(known, seen.error, _NO_VELOCITY)
+    v = np.where(known, v - np.average(v[known], weights=1 / (seen.spread**2 + error[known] ** 2)), 0.0)
+    key, members = random.key(config.seed), config.members
+    start = stack([JFlow(seen.half, seen.spread, len(v), config, key=random.fold_in(key, i)) for i in range(members)])
+    data = tuple(a.astype(np.float32) for a in (seen.R, v, error))
+    result = optimise(
+        start, _loss, data, config.training, key=key, on_progress=on_progress, stage="galaxy", members=members,
+        bootstrap=members > 1, annealed=True, resume=resume and resume.result,
+    )  # fmt: skip
+    message = result.message
+    if result.stopped == "finished":
+        message = f"Galaxy finished: {len(v):,} stars, {int(known.sum()):,} of them with velocities."
+    return JFlowFit(
+        config, result.model, seen.half, len(v), digest, result.stopped, message, result.history,
+        time.monotonic() - began + (0.0 if resume is None else resume.seconds), result,
+    )  # fmt: skip
+
+
+def _rising(function, at):
+    """A function of one number, and its derivative, carried forwards: backwards through the flow's integration takes
+    far longer to compile.
+    """
+    return jax.jvp(function, (at,), (jnp.ones_like(at),))
+
+
+def _loss(model, key, R, v, error, *, done):
+    return model.loss(key, R, v, error, done=done)
