@@ -221,7 +221,8 @@ def _learn(x, v, radius: float, config: GalaxyScoreConfig, on_progress: OnProgre
     p = Standardised(MAF(3, 3, config.learner, key=keys[1]), v.mean(0), v.std(0))
 
     def half(begun: float):
-        return on_progress and (lambda told: on_progress(told._replace(fraction=begun + told.fraction / 2)))
+        tell = on_progress
+        return tell and (lambda told: tell(told._replace(fraction=begun + told.fraction / 2)))
 
     first = flows.fit(n, x, config.training, key=keys[2], on_progress=half(0.0), stage="positions")
     if first.stopped != "finished":

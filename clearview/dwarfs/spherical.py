@@ -1,6 +1,7 @@
 """A spherical density as a continuous flow, and Gaussian velocities about its centre; both learnt, both smooth."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -138,7 +139,7 @@ class SphericalCNF(AbstractFlow):
     def line_of_sight(self, R: Float[Array, "*batch"]) -> tuple[Float[Array, "*batch K"], Float[Array, " K"]]:
         """Radii along the lines of sight at R [kpc] on the sky, and their weights in an integral along these, kpc."""
         scale = lax.stop_gradient(self.scale)
-        s, step = jnp.linspace(*(jnp.log(end) for end in REACH), DEPTHS, retstep=True)
+        s, step = jnp.linspace(jnp.log(REACH[0]), jnp.log(REACH[1]), DEPTHS, retstep=True)
         depth = scale * jnp.exp(s)
         # Up to the first depth all is taken to stay as it is there.
         weight = (2 * step * depth).at[0].add((2 - step) * depth[0])
@@ -210,7 +211,7 @@ class VelocityEllipsoid(eqx.Module):
         sizes = [1, *[self.config.width] * self.config.depth, 1]
         self.weights, self.biases = dense_layers(key, sizes, number=1, spread=0.5)
 
-    def log_sigma(self, r: Float[Array, ""], slope=0.0) -> Float[Array, ""]:
+    def log_sigma(self, r: Float[Array, ""], slope: Any = 0.0) -> Float[Array, ""]:
         """ln of sigma_r [km/s] at one radius [kpc], for tracers of that slope at the centre."""
         scale, spread = lax.stop_gradient((self.scale, self.spread))
         level = _level(r / (self.config.core * scale))
@@ -218,7 +219,7 @@ class VelocityEllipsoid(eqx.Module):
         cusp = jnp.log(jnp.maximum(r / scale, 1e-15)) - _level(r / scale)
         return jnp.log(spread) + log_sigma + 0.5 * slope * cusp
 
-    def draw(self, key: PRNGKeyArray, x: Float[Array, "N 3"], slope=0.0) -> Float[Array, "N 3"]:
+    def draw(self, key: PRNGKeyArray, x: Float[Array, "N 3"], slope: Any = 0.0) -> Float[Array, "N 3"]:
         """One velocity [km/s] at each place [kpc]."""
         r = jnp.sqrt(jnp.maximum((x**2).sum(-1), 1e-30))
         sigma = jnp.exp(jax.vmap(self.log_sigma, (0, None))(r, slope))
