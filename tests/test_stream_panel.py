@@ -208,6 +208,9 @@ def test_train_scores_the_region_under_the_slider(stars, made):
     assert panel.view.frame["title"] == "50 stars of highest score"
     panel.bar.which.value = next(run for run in panel.runs if run != first)
     assert panel.settings["center"] == 0.0  # also that which was trained last
+    assert panel._scores(panel.settings) is panel.fit
+    panel.config = dataclasses.replace(panel.config, seed=5)
+    assert "no scores of this region yet" in panel.status
 
 
 def test_a_picture_still_being_drawn_of_other_stars_leaves_nothing_behind(panel, stars, monkeypatch):

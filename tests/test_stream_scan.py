@@ -560,4 +560,8 @@ def test_sentinels_are_no_photometry_and_names_are_identifiers(stars):
     found = scan_patch(clearview.Catalog.from_table(QTable(table)), COUNTS)
     assert first_is_the_stream(found, stars)[0] < 6
     assert str(found.members[0]["source_id"][0]).startswith("Gaia DR3")
+    masked = np.ma.masked_less(np.arange(len(stars), dtype=np.uint64), 10_000)
+    ids = scan_patch(stars.with_columns({"source_id": masked}), COUNTS).members[0]["source_id"]
+    assert ids.min() == -1
+    assert ids.max() >= 10_000
     assert found.center is None

@@ -498,7 +498,7 @@ class StreamPanel(SelectingPanel):
         """Those of the region under the slider, by the method of the moment."""
         region, fits = self._region(settings), [self.fit, *self.runs.values()]
         for fit in fits:
-            if fit is not None and fit.region == region and fit.config.method == self._config.method:
+            if fit is not None and fit.region == region and _learnt_by(fit.config) == _learnt_by(self._config):
                 return None if self.catalog.digest(DIGEST) != fit.data_digest else fit
         return None
 
@@ -702,6 +702,12 @@ def _known(catalog) -> list[tuple[str, np.ndarray, np.ndarray]]:
         if np.isfinite(motion).any():
             found.append((name, np.stack([x, y], 1)[:-1], np.nanmedian(motion, axis=1)))
     return found
+
+
+def _learnt_by(config) -> tuple:
+    """What scores depend on."""
+    cuts = config.fiducial
+    return config.method, config.seed, config.folds, config.sky, cuts.color_column, cuts.magnitude_column
 
 
 def _staged(progress, whole: bool = True):
