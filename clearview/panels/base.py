@@ -2,7 +2,7 @@
 
 import html
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -122,6 +122,18 @@ class Panel(W.VBox):
         )
         # where there is no room beside the controls, the picture stands above them
         return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap-reverse"))
+
+    def in_columns(self, left: Sequence[W.Widget]) -> W.Widget:
+        """Controls on the left, and the views in two columns where there is room, with what stands below them."""
+        wide = self.view.width + 158
+        columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
+        right = W.VBox(
+            [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),
+             *self.below, self._status],
+            layout=W.Layout(flex="1 1 0", min_width=f"{wide}px", max_width=f"{2 * wide}px"),
+        )  # fmt: skip
+        controls = W.VBox(list(left), layout=W.Layout(width="316px", flex="none"))
+        return W.HBox([controls, right], layout=W.Layout(flex_flow="row wrap-reverse"))
 
     def draw(self, settings: Mapping[str, Any], detail: float) -> Any:
         """The picture of ``settings`` (as `settings` gives them); ``detail`` below 1 may be coarse.

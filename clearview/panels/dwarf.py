@@ -147,15 +147,7 @@ class DwarfPanel(base.Panel):
     def arrange(self) -> W.Widget:
         shown = list(self.controls.values())
         shown.insert(list(self.controls).index("colour"), W.HTML(small("Colour of the stars")))
-        left = W.VBox([*shown, self.bar, self.share], layout=W.Layout(width="316px", flex="none"))
-        wide = self.view.width + 158
-        columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
-        right = W.VBox(
-            [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),
-             *self.below, self._status],
-            layout=W.Layout(flex="1 1 0", min_width=f"{wide}px", max_width=f"{2 * wide}px"),
-        )  # fmt: skip
-        return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap-reverse"))
+        return self.in_columns([*shown, self.bar, self.share])
 
     def update(self) -> None:
         controls, config = self.controls, self._config

@@ -204,15 +204,7 @@ class StreamPanel(SelectingPanel):
             if hasattr(control.style if hasattr(control, "style") else None, "description_width"):
                 control.style.description_width = "116px"
         shown.insert(shown.index(self.controls["stars"]) + 1, self._cuts)
-        left = W.VBox([*shown, self.bar, self.scanner, self.share], layout=W.Layout(width="316px", flex="none"))
-        wide = self.view.width + 158
-        columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
-        right = W.VBox(
-            [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),
-             *self.below, self._status],
-            layout=W.Layout(flex="1 1 0", min_width=f"{wide}px", max_width=f"{2 * wide}px"),
-        )  # fmt: skip
-        return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap-reverse"))
+        return self.in_columns([*shown, self.bar, self.scanner, self.share])
 
     def update(self) -> None:
         super().update()
