@@ -188,6 +188,7 @@ def test_fit_of_a_mock_and_its_field():
     assert (field["n"].sel(quantile=0.16) <= field["n"].sel(quantile=0.84)).all()
 
 
+@pytest.mark.slow
 def test_cancelled_and_resumed_is_as_undisturbed():
     stars = mock_dwarf(200, 6)
     short = dataclasses.replace(SMALL, training=dataclasses.replace(SMALL.training, min_steps=20))
