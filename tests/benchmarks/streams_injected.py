@@ -12,6 +12,8 @@ members that hold 40 per cent of the stream's stars, the median over what was fo
 of each strength.
 
 `--method cathode` (or anode, cwola) adds lines among the stars of highest score; the default counts all stars.
+`--plot FILE.png` draws the share found against the strength of the stream, and the purity of the most probable members
+against the share of the stream's stars that they hold: median and quartiles of the streams found.
 """
 
 import time
@@ -23,6 +25,7 @@ from clearview.mocks import inject, mock_patch, random_stream
 from clearview.streams import Anode, Cathode, Cwola, Null, Patch, ScanConfig, scan_patch
 
 CENTER = (148.6, 24.2)
+HELD = np.linspace(0.05, 0.95, 19)
 STRENGTHS = {"05": 0.005, "02": 0.002, "01": 0.001}
 METHODS = {"none": None, "anode": Anode(), "cwola": Cwola(), "cathode": Cathode()}
 
@@ -41,7 +44,7 @@ def empty(seeds, n, config):
 
 
 def found(stars, scan, stream, threshold):
-    """Whether the stream is among the candidates, and the purity at 40 per cent of its stars."""
+    """Whether the stream is among the candidates, and the purity where so much of its stars is `HELD`, else NaN."""
     origin = np.asarray(stars["origin"])
     total = np.sum(origin == 1)
     for row, members in zip(scan.candidates, scan.members, strict=True):
@@ -51,10 +54,10 @@ def found(stars, scan, stream, threshold):
         true = origin[np.asarray(members["row"])] == 1
         tilt = abs((row["angle"] - stream.angle + 90) % 180 - 90)
         if true[p > 0.5].sum() > total / 2 and tilt < 10:
-            order = np.argsort(-p)
-            k = np.searchsorted(np.cumsum(true[order]), 0.4 * total) + 1
-            return True, float(true[order][:k].mean())
-    return False, np.nan
+            right = np.cumsum(true[np.argsort(-p)])
+            k = np.searchsorted(right, HELD * total)
+            return True, np.where(k < len(right), right[np.minimum(k, len(right) - 1)] / (k + 1), np.nan)
+    return False, np.full(len(HELD), np.nan)
 
 
 def run(seed, arguments):
@@ -66,7 +69,7 @@ def run(seed, arguments):
     threshold = empty(range(first, first + patches), n, config).threshold(0.05)
     rate, limit = empty(range(first + 1000, first + 1000 + patches), n, config).per_patch(threshold)
     result = {"threshold": threshold, "false_per_patch": rate, "false_per_patch_upper_95": limit}
-    purities = []
+    at_40, purities = int(np.argmin(np.abs(HELD - 0.4))), []
     for number, (name, fraction) in enumerate(STRENGTHS.items()):
         hits, own = [], []
         for i in range(1 if arguments.tiny else arguments.injections):
@@ -75,15 +78,45 @@ def run(seed, arguments):
             stream = random_stream(catalog, 10 * fraction if arguments.tiny else fraction, seed=at)
             catalog = inject(catalog, stream, seed=at)
             stars = Patch(*CENTER).of(catalog)
-            hit, purity = found(stars, scan_patch(stars, config), stream, threshold)
+            hit, curve = found(stars, scan_patch(stars, config), stream, threshold)
             hits.append(hit)
-            own += [purity] if hit else []
+            own += [curve[at_40]] if hit else []
+            arguments.curves.setdefault(fraction, []).append((hit, curve))
         result[f"found_{name}"] = float(np.mean(hits))
         result[f"purity_at_40_{name}"] = float(np.median(own)) if own else 0.0
         purities += own
     result["purity_at_40"] = float(np.median(purities)) if purities else 0.0
+    if arguments.plot and seed == arguments.first + arguments.seeds - 1:
+        plot(arguments)
     result["seconds_per_patch"] = (time.monotonic() - tick) / (2 * patches + 3 * len(hits))
     return result
+
+
+def plot(arguments):
+    """Efficiency and purity."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (share, pure) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    strengths = sorted(arguments.curves)
+    hits = [[hit for hit, _ in arguments.curves[s]] for s in strengths]
+    rate, n = np.array([np.mean(h) for h in hits]), np.array([len(h) for h in hits])
+    share.errorbar(100 * np.array(strengths), rate, np.sqrt(rate * (1 - rate) / n), fmt="o-", capsize=3)
+    share.set(xscale="log", ylim=(0, 1.05), xlabel="stream's stars, % of its signal region", ylabel="streams found")
+    share.set_xticks([100 * s for s in strengths], [f"{100 * s:g}" for s in strengths])
+    share.minorticks_off()
+    for s in strengths:
+        curves = np.array([curve for hit, curve in arguments.curves[s] if hit]).reshape(-1, len(HELD))
+        kept = np.isfinite(curves).mean(0) > 0.5 if len(curves) else np.zeros(len(HELD), bool)
+        if kept.any():
+            low, middle, high = np.nanquantile(curves[:, kept], [0.25, 0.5, 0.75], axis=0)
+            line = pure.plot(HELD[kept], middle, label=f"{100 * s:g} %")[0]
+            pure.fill_between(HELD[kept], low, high, color=line.get_color(), alpha=0.2, lw=0)
+    pure.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="share of the stream's stars held", ylabel="purity")
+    pure.legend(title="stream's stars")
+    figure.savefig(arguments.plot, dpi=150)
 
 
 def arguments(parser):
@@ -91,6 +124,8 @@ def arguments(parser):
     parser.add_argument("--stars", type=int, default=200_000)
     parser.add_argument("--patches", type=int, default=20, help="empty ones for the threshold, as many for its rate")
     parser.add_argument("--injections", type=int, default=10, help="of each strength")
+    parser.add_argument("--plot", help="a figure of efficiency and purity")
+    parser.set_defaults(curves={})
 
 
 if __name__ == "__main__":
