@@ -255,7 +255,7 @@ def _tables(
         along, across = along_and_across(view.x[own], view.y[own], theta, line.r)
         table: dict[str, Any] = {"row": own.astype(np.int32)}
         if "source_id" in stars:
-            ids = np.ma.asarray(stars["source_id"][own])
+            ids: Any = np.ma.asarray(stars["source_id"][own])
             ids = ids.astype(np.int64) if ids.dtype.kind == "u" else ids  # -1 stands for none
             table["source_id"] = ids.filled(-1 if ids.dtype.kind in "iu" else "")
         table |= {name: np.asarray(stars[name][own], float) for name in ("ra", "dec") if name in stars}
