@@ -69,6 +69,7 @@ def test_exact_gradients_give_the_force_and_the_density():
     assert rho[0] == pytest.approx(3 * (SIGMA / S) ** 2 / (4 * np.pi * G), rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learner", [ScoreConfig(24, 2, "sliced"), FlowConfig(2, 16)])
 def test_fit(learner):
     """Both routes end with a force that points inwards, if so shortly trained not yet with all of it, and can be

@@ -171,6 +171,7 @@ SMALL = JFlowConfig(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_fit_of_a_mock_and_its_field():
     stars = mock_dwarf(800, 5, tracer=PLUMMER, velocity_error=1.0, photometric=400)
     truth = dwarf_truth_of(stars)
