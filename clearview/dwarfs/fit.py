@@ -47,7 +47,8 @@ class DwarfConfig:
 
     Attributes:
         anisotropy: "given" takes ``beta``, or the radius; "constant" and "osipkov-merritt" learn one number; "free"
-            learns beta at the centre, far out, and where and how fast it changes.
+            learns beta at the centre, far out, and where and how fast it changes. In tests/benchmarks/dwarfs.py the
+            learnt "free" one took most cores with radial anisotropy for cusps, with bands that were too narrow.
         beta: 1 - sigma_t^2 / sigma_r^2, if given.
         anisotropy_radius: of Osipkov and Merritt, kpc, if given; None takes ``beta``.
         tracer_slope: gamma of the stars at the centre, n ~ r^-gamma; None learns it.
@@ -302,7 +303,8 @@ class DwarfFit:
             float(p), float(prior), factor, np.quantile(slopes, [0.025, 0.16, 0.5, 0.84, 0.975]), radius, threshold,
             f"The slope of the density at {radius:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f}): "
             f"{side}, {words}, as the probability of one shallower than {threshold:g} is {p:.2f}, and was {prior:.2f} "
-            f"before the data (Bayes factor {factor:.2g}).",
+            f"before the data (Bayes factor {factor:.2g})."
+            + ("" if self.config.anisotropy == "given" else " A learnt anisotropy takes some cores for cusps."),
         )  # fmt: skip
 
     def save(self, path, *, overwrite: bool = False) -> None:

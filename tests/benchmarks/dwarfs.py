@@ -146,7 +146,9 @@ def run(seed, args):
 
 
 def arguments(parser):
-    names = lambda s: s.split(",")  # noqa: E731
+    def names(s):
+        return s.split(",")
+
     parser.add_argument("--realisations", type=int, default=5, help="galaxies of each case")
     parser.add_argument("--sizes", type=lambda s: [int(n) for n in s.split(",")], default=[1000, 100, 10_000])
     parser.add_argument("--cases", type=names, default=["core", "cusp", "core_om"], help=", ".join(CASES))
