@@ -217,6 +217,7 @@ def test_what_is_no_catalogue():
         (dict(chains=2), "chains"),
         (dict(seed=-1), "seed"),
         (dict(tracer_slope=3.0), "tracer_slope"),
+        (dict(moments=3), "moments 2 or 4"),
     ],
 )
 def test_bad_settings(arguments, sentence):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from clearview.dwarfs import Anisotropy, RadialFlow, Sphere, fit_radial, mass, pressure, variance_los
+from clearview.dwarfs import Anisotropy, RadialFlow, Sphere, fit_radial, mass, moments_los, pressure
 from clearview.dwarfs.hmc import effective_size, sample, split_rhat
+from clearview.dwarfs.model import ln_losvd
 from clearview.halos import Soliton, Zhao
-from clearview.mocks import CORE, CUSP, PLUMMER, TRACER, DwarfTruth
+from clearview.mocks import CORE, CUSP, PLUMMER, TRACER, DwarfTruth, mock_dwarf
 
 R = np.geomspace(0.005, 3, 30)
+SEVERAL = Anisotropy(-0.2, np.array([0.3, -0.1, 0.5]), np.array([0.1, 0.3, 1.0]))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def test_jeans_is_the_truth(sphere, truth):
         ra = truth.anisotropy
         anisotropy = Anisotropy() if ra is None else Anisotropy(0.0, 1.0, ra)
         sigma_r = np.sqrt(pressure(sphere, n, inside, anisotropy) / n)
-        variance, surface = variance_los(sphere, n, inside, anisotropy)
+        variance, _, surface = moments_los(sphere, n, inside, anisotropy)
     np.testing.assert_allclose(inside, truth.mass(sphere.r), rtol=2e-4)
     seen = (sphere.r > 0.003) & (sphere.r < 10)
     np.testing.assert_allclose(sigma_r[seen], truth.sigma_r(sphere.r[seen]), rtol=2e-4)
@@ -42,7 +44,7 @@ def test_jeans_is_the_truth(sphere, truth):
 
 
 @pytest.mark.parametrize(
-    "anisotropy", [Anisotropy(0.3, 0.3), Anisotropy(-0.4, 0.6, 0.3, 1.5), Anisotropy(0.0, 1.0, 0.25)]
+    "anisotropy", [Anisotropy(0.3, 0.3), Anisotropy(-0.4, 0.6, 0.3, 1.5), Anisotropy(0.0, 1.0, 0.25), SEVERAL]
 )
 def test_any_anisotropy_satisfies_jeans_equation(anisotropy):
     sphere = Sphere.of(R[:2], low=1e-4, high=100.0, size=800)
@@ -57,6 +59,49 @@ def test_any_anisotropy_satisfies_jeans_equation(anisotropy):
     left = np.gradient(p, np.log(r), edge_order=2) + 2 * beta * p
     seen = (r > 0.01) & (r < 5)
     np.testing.assert_allclose(left[seen], -pulled[seen], rtol=0.02)  # of the differences
+
+
+@pytest.mark.parametrize(("halo", "ra"), [(CORE, None), (CORE, 0.25), (CUSP, 0.25)])
+def test_the_fourth_moment_is_that_of_drawn_stars(halo, ra):
+    stars = mock_dwarf(150_000, 7, halo=halo, anisotropy=ra, velocity_error=0.0)
+    at, v = stars["R"], stars["v_los"]
+    edges = np.array([0.05, 0.15, 0.3, 0.6])
+    fine = np.sort(np.concatenate([np.linspace(a, b, 9)[1:-1] for a, b in zip(edges, edges[1:], strict=False)]))
+    sphere = Sphere.of(fine, low=1e-4, high=100.0)
+    anisotropy = Anisotropy() if ra is None else Anisotropy(0.0, 1.0, ra)
+    with jax.enable_x64(True):
+        _, fourth, surface = moments_los(sphere, TRACER.density(sphere.r), halo.mass(sphere.r), anisotropy)
+    for own, there, weight in zip(*(np.split(np.asarray(a), 3) for a in (fine, fourth, surface * fine)), strict=True):
+        drawn = v[(at > own[0] - (own[1] - own[0])) & (at < own[-1] + (own[1] - own[0]))] ** 4
+        error = drawn.std() / np.sqrt(len(drawn))
+        assert np.average(there, weights=weight) == pytest.approx(drawn.mean(), abs=3.5 * error, rel=0.02)
+
+
+@pytest.mark.parametrize("anisotropy", [Anisotropy(-0.4, 0.6, 0.3, 1.5), Anisotropy(0.5, -0.5, 0.2, 3.0), SEVERAL])
+def test_the_fourth_moment_obeys_the_virial_theorem(anisotropy):
+    # Merrifield & Kent 1990: integral Sigma <v^4> R dR = 2/5 integral n (5 - 2 beta) s^2 G M r dr, whatever the rest.
+    R = np.geomspace(1e-3, 60, 300)
+    sphere = Sphere.of(R, low=1e-4, high=1000.0, size=400)
+    n, inside = TRACER.density(sphere.r), CORE.mass(sphere.r)
+    with jax.enable_x64(True):
+        _, fourth, surface = moments_los(sphere, n, inside, anisotropy)
+        p, beta = pressure(sphere, n, inside, anisotropy), anisotropy.beta(sphere.r)
+    left = integrate.trapezoid(surface * fourth * R**2, np.log(R))
+    right = 0.4 * integrate.trapezoid((5 - 2 * beta) * p * 4.30091e-6 * inside * sphere.r**2, np.log(sphere.r))
+    assert float(left) == pytest.approx(float(right), rel=2e-3)
+
+
+@pytest.mark.parametrize("excess", [-0.9, -0.3, 0.0, 0.3, 2.0, 4.0])
+def test_velocities_have_the_moments_asked_for(excess):
+    v = np.linspace(-150, 150, 60_001)
+    with jax.enable_x64(True):
+        density = np.exp(np.asarray(ln_losvd(v, 9.0, np.full_like(v, excess))))
+        slope = jax.grad(ln_losvd, argnums=2)(4.0, 9.0, excess)
+    moments = [integrate.trapezoid(density * v**k, v) for k in (0, 2, 4)]
+    assert moments[0] == pytest.approx(1, abs=1e-6)
+    assert moments[1] == pytest.approx(9, rel=1e-6)
+    assert moments[2] / 81 - 3 == pytest.approx(excess, abs=0.06 * abs(excess) + 1e-6)
+    assert np.isfinite(slope)
 
 
 def test_a_plummer_sphere_is_a_flow():

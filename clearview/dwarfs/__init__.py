@@ -1,7 +1,7 @@
 """Dwarf spheroidal galaxies: from where their stars are and how fast they come, the dark halo around them."""
 
 from clearview.dwarfs.fit import CoreOrCusp, DwarfConfig, DwarfFit, fit_binned, fit_dwarf, load_dwarf
-from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, pressure, variance_los
+from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, moments_los, pressure
 from clearview.dwarfs.radial import RadialFlow, fit_radial
 from clearview.dwarfs.score import GalaxyScoreConfig, GalaxyScoreFit, fit_galaxy_score
 from clearview.dwarfs.smeared import JFlow, JFlowConfig, JFlowFit, fit_jflow
@@ -29,6 +29,6 @@ __all__ = [
     "fit_radial",
     "load_dwarf",
     "mass",
+    "moments_los",
     "pressure",
-    "variance_los",
 ]

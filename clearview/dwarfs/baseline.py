@@ -80,7 +80,7 @@ class Binned:
 
     def __call__(self, w):
         """ln of the posterior, but for a constant."""
-        variance, _ = self.model.seen(self.model.state(w))
+        variance, *_ = self.model.seen(self.model.state(w))
         sigma = jnp.exp(0.5 * jnp.interp(np.log(self.R), np.log(self.model.sphere.R), jnp.log(variance)))
         return -0.5 * (((sigma - self.sigma) / self.spread) ** 2).sum() - 0.5 * (w**2).sum()
 

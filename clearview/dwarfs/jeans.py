@@ -3,6 +3,15 @@
     d(n s^2)/dr + 2 beta n s^2 / r = -n G M / r^2,   s the radial velocity dispersion (Binney & Mamon 1982),
     Sigma sigma_los^2 = 2 integral (1 - beta R^2/r^2) n s^2 r dr / sqrt(r^2 - R^2).
 
+Where the density of stars, seen as a function of potential and radius, is a product of one function of each (Dejonghe
+1986; An & Evans 2011), all the higher moments follow from the same beta; that of 4 is
+
+    d(n <v_r^4>)/dr + 2 beta n <v_r^4> / r = -3 n s^2 G M / r^2,
+    Sigma <v_los^4> = 2 integral (1 - 2 beta R^2/r^2 + (beta (1 + beta) / 2 - beta' / 4) R^4/r^4) n <v_r^4> r dr / sqrt(...)
+
+with beta' = d beta / d ln r. Systems of constant beta, of Osipkov and Merritt and of Baes and van Hese are such; with
+beta' = 0 the projection is that of Lokas 2002 (arXiv:astro-ph/0112023).
+
 All is linear in n s^2, so that on a fixed grid of radii every integral is a matrix: that of the cubic spline in ln r
 through the values there, integrated by Gauss's rule after r = R cosh(t), which takes the root's singularity away.
 """
@@ -19,14 +28,16 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 
 
 class Anisotropy(NamedTuple):
-    """beta(r) = inner + (outer - inner) x^sharpness / (1 + x^sharpness), x = r / radius (Baes & van Hese 2007).
+    """beta(r) = inner + sum_k (outer_k - outer_(k-1)) x^sharpness / (1 + x^sharpness), x = r / radius_k.
 
-    Equal inner and outer are a constant; (0, 1, r_a, 2) is that of Osipkov and Merritt.
+    One change is that of Baes & van Hese 2007, of which (0, 1, r_a, 2) is Osipkov and Merritt's; equal inner and outer
+    are a constant.
 
     Attributes:
-        inner, outer: 1 - sigma_t^2 / sigma_r^2 at the centre and far out.
-        radius: of the change, kpc.
-        sharpness: of the change.
+        inner: 1 - sigma_t^2 / sigma_r^2 at the centre.
+        outer: beyond each radius, a number or (K,); outer_0 is ``inner``.
+        radius: of the changes, kpc, a number or (K,).
+        sharpness: of all changes.
     """
 
     inner: Any = 0.0
@@ -34,15 +45,26 @@ class Anisotropy(NamedTuple):
     radius: Any = 1.0
     sharpness: Any = 2.0
 
+    def _steps(self, r):
+        """The changes (K,), and (r / radius)^sharpness (..., K)."""
+        outer = jnp.atleast_1d(jnp.asarray(self.outer))
+        steps = jnp.diff(outer, prepend=jnp.asarray(self.inner, outer.dtype))
+        return steps, (jnp.asarray(r)[..., None] / jnp.atleast_1d(jnp.asarray(self.radius))) ** self.sharpness
+
     def beta(self, r):
         """(...) at r [kpc]."""
-        power = (r / self.radius) ** self.sharpness
-        return self.inner + (self.outer - self.inner) * power / (1 + power)
+        steps, power = self._steps(r)
+        return self.inner + (power / (1 + power)) @ steps
+
+    def bend(self, r):
+        """(...) d beta / d ln r at r [kpc]."""
+        steps, power = self._steps(r)
+        return (self.sharpness * power / (1 + power) ** 2) @ steps
 
     def ln_kernel(self, r):
         """(...) 2 * integral of beta d ln r: the logarithm of the integrating factor of Jeans' equation."""
-        power = (r / self.radius) ** self.sharpness
-        return 2 * self.inner * jnp.log(r) + 2 * (self.outer - self.inner) / self.sharpness * jnp.log1p(power)
+        steps, power = self._steps(r)
+        return 2 * self.inner * jnp.log(r) + 2 / self.sharpness * jnp.log1p(power) @ steps
 
 
 class Sphere(NamedTuple):
@@ -103,9 +125,13 @@ def pressure(sphere: Sphere, n, inside, anisotropy: Anisotropy):
     return (pulled @ sphere.outwards.T + beyond) / g
 
 
-def variance_los(sphere: Sphere, n, inside, anisotropy: Anisotropy):
-    """(..., K) sigma_los^2 [(km/s)^2] at R, and the projected density Sigma (..., K)."""
+def moments_los(sphere: Sphere, n, inside, anisotropy: Anisotropy):
+    """(..., K) sigma_los^2 [(km/s)^2] and <v_los^4> [(km/s)^4] at R, and the projected density Sigma (..., K)."""
+    beta, bend = anisotropy.beta(sphere.r), anisotropy.bend(sphere.r)
     p = pressure(sphere, n, inside, anisotropy)
-    seen = p @ sphere.abel.T - (anisotropy.beta(sphere.r) * p) @ sphere.abel_ratio.T
+    q = 3 * pressure(sphere, p, inside, anisotropy)
     surface = n @ sphere.abel.T
-    return seen / surface, surface
+    second = p @ sphere.abel.T - (beta * p) @ sphere.abel_ratio.T
+    outer = beta * (1 + beta) / 2 - bend / 4
+    fourth = q @ sphere.abel.T - (2 * beta * q) @ sphere.abel_ratio.T + (outer * q) @ sphere.abel_ratio2.T
+    return second / surface, fourth / surface, surface

@@ -14,7 +14,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from scipy.interpolate import CubicSpline
 
-from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, variance_los
+from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, moments_los
 from clearview.dwarfs.radial import KNOTS, RadialFlow
 from clearview.units import G
 
@@ -25,6 +25,9 @@ _LENGTH, _SPREAD = 1.3, 0.75  # of the Gaussian process, in ln r and in slope
 _SHARP = 3.0  # of the softplus that keeps the density from rising outwards
 _STEEPEST = np.where(SLOPES < 1, 2.6, 4.0)  # with 3 and more the mass of the centre has no end
 PIVOT = 1.7  # half-light radii within which the mass is best known (Walker et al. 2009; Wolf et al. 2010)
+_TURNS = np.array([0.5, 1.5, 5.0])  # half-light radii between which the free anisotropy is nearly constant
+_LOOSE = np.array([[0.25, 0.45, 0.45, 0.45], [0.0, 0.07, 0.07, 0.07]])  # spread and mean of the change there
+_WIDE = 0.25  # part of the wider Gaussian, which is nearest to isotropic and radial mocks with cores and cusps
 _GAMMA = 1.6  # largest slope of the stars at the centre
 
 
@@ -146,10 +149,10 @@ class Model:
             even = jnp.tanh(0.45 * p[0])
             beta = 2 * even / (1 + even)
             return Anisotropy(beta, beta)
-        inner, outer = jnp.tanh(0.25 * p[0]), jnp.tanh(0.2 + 0.8 * p[1])
-        return Anisotropy(
-            2 * inner / (1 + inner), 2 * outer / (1 + outer), half * jnp.exp(0.9 * p[2]), 2 * jnp.exp(0.25 * p[3])
-        )
+        # Each value lies where stars are: a radius of change would leave what is beyond it without any.
+        even = jnp.tanh(jnp.cumsum(_LOOSE[0] * p + _LOOSE[1]))
+        beta = 2 * even / (1 + even)
+        return Anisotropy(beta[0], beta[1:], half * _TURNS)
 
     def flow(self, w) -> RadialFlow:
         """The stars' density."""
@@ -173,14 +176,14 @@ class Model:
         return State(ln_rho + scale, inside * jnp.exp(scale), flow.log_density(sphere.r), self.anisotropy(w), flow)
 
     def seen(self, state: State):
-        """(K,) sigma_los^2 and Sigma, of one star within the field, at the radii on the sky."""
+        """(K,) sigma_los^2, Sigma, of one star within the field, and <v^4>/sigma^4 - 3 at the radii on the sky."""
         sphere = self.sphere
-        variance, surface = variance_los(sphere, jnp.exp(state.ln_n), state.inside, state.anisotropy)
+        variance, fourth, surface = moments_los(sphere, jnp.exp(state.ln_n), state.inside, state.anisotropy)
         if self.scales.field is not None:
             t = np.log(sphere.R)
             weights = CubicSpline(t, np.eye(len(t))).antiderivative()(t[-1]) * 2 * np.pi * sphere.R**2
             surface = surface / (surface @ weights + np.pi * sphere.R[0] ** 2 * surface[0])
-        return variance, surface
+        return variance, surface, fourth / variance**2 - 3
 
     def background(self, w) -> dict[str, Any]:
         """Part of the foreground among stars with and without velocities, its mean [km/s] and spread [km/s]."""
@@ -224,11 +227,16 @@ class Likelihood:
     def _terms(self, w) -> Any:
         """ln of the densities of members and of the foreground, of stars with and without velocities."""
         model = self.model
-        variance, surface = model.seen(model.state(w))
+        variance, surface, excess = model.seen(model.state(w))
         ln_surface, ln_variance = jnp.log(surface), jnp.log(variance)
-        center = model.center(w)
-        total = jnp.exp(self.with_v @ ln_variance) + self.error2
-        ln_both = self.with_v @ ln_surface + _ln_gauss(self.v - center, total)
+        own = jnp.exp(self.with_v @ ln_variance)
+        total, offset = own + self.error2, self.v - model.center(w)
+        if model.config.moments == 4:
+            # Of a Gaussian error nothing is added to the fourth cumulant.
+            ln_v = ln_losvd(offset, total, self.with_v @ excess * (own / total) ** 2)
+        else:
+            ln_v = _ln_gauss(offset, total)
+        ln_both = self.with_v @ ln_surface + ln_v
         ln_sky = self.without @ ln_surface
         if not model.config.foreground:
             return (ln_both,), (ln_sky,)
@@ -243,6 +251,29 @@ class Likelihood:
         """(N,) probability of being a member, with velocities first."""
         parts = [jnp.exp(a - logsumexp(jnp.stack([a, b]), axis=0)) for a, b in self._terms(w)]
         return jnp.concatenate(parts)
+
+
+def ln_losvd(x, variance, excess):
+    """ln density of velocities x [km/s] of that variance and fourth cumulant ``excess`` * variance^2; 0 is a Gaussian.
+
+    Above 0 it is a quarter of a wider Gaussian and the rest of a narrower one, below 0 half of one to each side: the
+    simplest that have a fourth moment of their own (compare Sanders & Evans 2020, arXiv:2009.07858). ``excess`` levels
+    off towards -1.6 and 7, short of where there would be no such density.
+    """
+    # The square roots have no slope at 0: no gradient may see them there.
+    apart = _levelled(jnp.sqrt(jnp.maximum(excess, 1e-8) / (3 * _WIDE * (1 - _WIDE))), 0.9 / _WIDE)
+    wide = jnp.logaddexp(
+        np.log(_WIDE) + _ln_gauss(x, variance * (1 + (1 - _WIDE) * apart)),
+        np.log(1 - _WIDE) + _ln_gauss(x, variance * (1 - _WIDE * apart)),
+    )
+    a = _levelled(jnp.sqrt(jnp.maximum(-excess, 1e-8) / 2), 0.9)
+    y = jnp.abs(x) * jnp.sqrt(a / variance) / (1 - a)
+    narrow = _ln_gauss(x, (1 - a) * variance) - 0.5 * a / (1 - a) + y + jnp.log1p(jnp.exp(-2 * y)) - np.log(2)
+    return jnp.where(excess > 0, wide, narrow)
+
+
+def _levelled(x, most):
+    return x / (1 + (x / most) ** 6) ** (1 / 6)
 
 
 def _ln_gauss(x, variance):
