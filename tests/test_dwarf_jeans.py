@@ -1,5 +1,7 @@
 """The radial flow and Jeans' equation on a grid, against integrals done another way."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +68,7 @@ def test_the_fourth_moment_is_that_of_drawn_stars(halo, ra):
     stars = mock_dwarf(150_000, 7, halo=halo, anisotropy=ra, velocity_error=0.0)
     at, v = stars["R"], stars["v_los"]
     edges = np.array([0.05, 0.15, 0.3, 0.6])
-    fine = np.sort(np.concatenate([np.linspace(a, b, 9)[1:-1] for a, b in zip(edges, edges[1:], strict=False)]))
+    fine = np.sort(np.concatenate([np.linspace(a, b, 9)[1:-1] for a, b in itertools.pairwise(edges)]))
     sphere = Sphere.of(fine, low=1e-4, high=100.0)
     anisotropy = Anisotropy() if ra is None else Anisotropy(0.0, 1.0, ra)
     with jax.enable_x64(True):

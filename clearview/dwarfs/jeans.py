@@ -7,7 +7,8 @@ Where the density of stars, seen as a function of potential and radius, is a pro
 1986; An & Evans 2011), all the higher moments follow from the same beta; that of 4 is
 
     d(n <v_r^4>)/dr + 2 beta n <v_r^4> / r = -3 n s^2 G M / r^2,
-    Sigma <v_los^4> = 2 integral (1 - 2 beta R^2/r^2 + (beta (1 + beta) / 2 - beta' / 4) R^4/r^4) n <v_r^4> r dr / sqrt(...)
+    Sigma <v_los^4> = 2 integral g n <v_r^4> r dr / sqrt(r^2 - R^2),
+    g = 1 - 2 beta R^2/r^2 + (beta (1 + beta) / 2 - beta' / 4) R^4/r^4,
 
 with beta' = d beta / d ln r. Systems of constant beta, of Osipkov and Merritt and of Baes and van Hese are such; with
 beta' = 0 the projection is that of Lokas 2002 (arXiv:astro-ph/0112023).
