@@ -100,8 +100,8 @@ def test_velocities_have_the_moments_asked_for(excess):
         density = np.exp(np.asarray(ln_losvd(v, 9.0, np.full_like(v, excess))))
         slope = jax.grad(ln_losvd, argnums=2)(4.0, 9.0, excess)
     moments = [integrate.trapezoid(density * v**k, v) for k in (0, 2, 4)]
-    assert moments[0] == pytest.approx(1, abs=1e-6)
-    assert moments[1] == pytest.approx(9, rel=1e-6)
+    assert moments[0] == pytest.approx(1, abs=1e-5)
+    assert moments[1] == pytest.approx(9, rel=1e-5)
     assert moments[2] / 81 - 3 == pytest.approx(excess, abs=0.06 * abs(excess) + 1e-6)
     assert np.isfinite(slope)
 
@@ -125,7 +125,7 @@ def test_any_flow_is_a_density(slope):
         sky = integrate.quad(
             lambda t: float(2 * np.pi * np.exp(2 * t) * flow.surface_density(np.exp(t))), -12, 8, limit=300
         )
-        assert sky[0] == pytest.approx(1, abs=1e-6)
+        assert sky[0] == pytest.approx(1, abs=1e-5)
         assert float(flow.slope) == pytest.approx(slope)
         inner = (flow.log_density(1e-5) - flow.log_density(1e-6)) / np.log(10)
         assert inner == pytest.approx(-slope, abs=1e-3)
