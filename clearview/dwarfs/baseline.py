@@ -74,9 +74,10 @@ class Binned:
         self.R = np.array([np.median(R[rows]) for rows in bins])
         self.sigma = np.array([_best(v[rows], error[rows], center)[1] for rows in bins])
         noise = np.array([np.mean(error[rows] ** 2) for rows in bins])
-        # Of n stars a variance is known to 2 / n of itself, the errors' part too.
-        count = np.array([len(rows) for rows in bins])
-        self.spread = np.sqrt((self.sigma**2 + noise) ** 2 / (2 * count)) / np.maximum(self.sigma, 0.3 * noise**0.5)
+        # Of n stars a variance is known to 2 / n of itself, the errors' part too; by the dispersion of all, since each
+        # bin's own would give those the most weight that came out too cold.
+        count, typical = np.array([len(rows) for rows in bins]), np.sqrt(np.mean(self.sigma**2))
+        self.spread = np.sqrt((typical**2 + noise) ** 2 / (2 * count)) / np.maximum(typical, 0.3 * noise**0.5)
 
     def __call__(self, w):
         """ln of the posterior, but for a constant."""

@@ -309,8 +309,7 @@ class DwarfFit:
             float(p), float(prior), factor, np.quantile(slopes, [0.025, 0.16, 0.5, 0.84, 0.975]), radius, threshold,
             f"The slope of the density at {radius:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f}): "
             f"{side}, {words}, as the probability of one shallower than {threshold:g} is {p:.2f}, and was {prior:.2f} "
-            f"before the data (Bayes factor {factor:.2g})."
-            + ("" if self.config.anisotropy == "given" else " A learnt anisotropy takes some cores for cusps."),
+            f"before the data (Bayes factor {factor:.2g}).",
         )  # fmt: skip
 
     def save(self, path, *, overwrite: bool = False) -> None:
