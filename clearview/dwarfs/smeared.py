@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,8 +24,9 @@ from clearview.dwarfs.jeans import Anisotropy
 from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
 from clearview.dwarfs.stars import stars_of
 from clearview.flows import Fit, FitConfig, optimise
-from clearview.flows.ensemble import stack
-from clearview.flows.fit import HISTORY, OnProgress
+from clearview.flows.checkpoint import described, load, save
+from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
+from clearview.halos import factors
 from clearview.units import G
 
 SMEARING = ("averaged", "plain")
@@ -34,6 +35,9 @@ INDEPENDENT = 5
 """Radii at which sigma_r is expected to bend independently: stars cover about so many e-folds."""
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+EDGE = 10
+"""Half-light radii at which the halo ends that J and D are of: few stars tell of what is beyond."""
 
 _NO_VELOCITY = 1e30  # as the error, km/s: training data must be finite
 
@@ -61,6 +65,8 @@ class JFlowConfig:
             second derivative: without such a prior it follows the noise of the velocities.
         radii, cosines: of draws at each step, fresh; their product is N_G.
         kernels: N_K, smeared copies of each star.
+        distance: kpc; without it there are no J- and D-factors.
+        angle: of these, deg.
         members: trained side by side, each of a bootstrap of the stars if there are several.
         training: of all.
         seed: of all random numbers.
@@ -80,6 +86,8 @@ class JFlowConfig:
     radii: int = 128
     cosines: int = 8
     kernels: int = 1
+    distance: float | None = None
+    angle: float = 0.5
     members: int = 4
     training: FitConfig = field(
         default_factory=lambda: FitConfig(
@@ -91,7 +99,9 @@ class JFlowConfig:
     def __post_init__(self):
         checks.parts(self)
         checks.numbers(self, beta=(-100, checks.BELOW_1))
-        checks.numbers(self, optional=True, anisotropy_radius=(checks.ABOVE_0, 1e6))
+        positive = (checks.ABOVE_0, 1e6)
+        checks.numbers(self, optional=True, anisotropy_radius=positive, distance=positive)
+        checks.numbers(self, angle=(checks.ABOVE_0, 89.0))
         if self.anisotropy_radius is not None and self.beta:
             raise ValueError(
                 f"Expected a constant anisotropy or a radius, got {self.beta:g} and {self.anisotropy_radius:g} kpc; "
@@ -259,6 +269,24 @@ class JFlow(eqx.Module):
         return {"Sigma": total, "sigma_los": jnp.sqrt((stars * along).sum(-1) / total)}
 
 
+class InnerSlope(NamedTuple):
+    """What the members of a `JFlowFit` say of the halo's slope at one radius.
+
+    Attributes:
+        share: of the members that find it shallower than ``threshold``. No probability: there is no prior of the slope.
+        slope: (members,) d ln rho/d ln r, rising; NaN, at the end, of those whose density is not positive there.
+        radius: kpc.
+        threshold: between core and cusp.
+        message: in words.
+    """
+
+    share: float
+    slope: np.ndarray
+    radius: float
+    threshold: float
+    message: str
+
+
 @dataclass
 class JFlowFit:
     """A galaxy learnt by `fit_jflow`.
@@ -316,7 +344,9 @@ class JFlowFit:
 
         Returns:
             rho [Msun/kpc^3], M [Msun], v_c [km/s], slope, beta, n [kpc^-3], sigma_r [km/s] over (quantile, r), and
-            Sigma [kpc^-2], sigma_los [km/s] over (quantile, R). NaN where a member finds a negative mass.
+            Sigma [kpc^-2], sigma_los [km/s] over (quantile, R); NaN where a member finds a negative mass. J
+            [GeV^2 cm^-5] and D [GeV cm^-2] over (quantile) within ``config.angle`` if the distance is known, of a halo
+            that ends at `EDGE` half-light radii, and without the places where its density comes out negative.
 
         Raises:
             ValueError: for radii that do not rise from above 0.
@@ -337,12 +367,78 @@ class JFlowFit:
             along = "R" if name in ("Sigma", "sigma_los") else "r"
             values = np.quantile(found[source], quantiles, axis=0)
             data[name] = (("quantile", along), values, {"units": units, "long_name": label})
+        if self.config.distance is not None:
+            sphere = self.half_light_radius * np.geomspace(1e-3, EDGE, 200)
+            densities = np.maximum(self.density(sphere), 0)
+            data |= factors(sphere, densities, self.config.distance, self.config.angle, quantiles)
         axes = {name: (name, r, {"units": "kpc", "long_name": name}) for name in ("r", "R")}
         told = dict(
             source="JFlowFit", stars=self.stars, data_digest=self.digest, members=self.config.members,
             seed=self.config.seed, clearview_version=clearview.__version__,
         )  # fmt: skip
         return xr.Dataset(data, {**axes, "quantile": list(quantiles)}, told)
+
+    def core_or_cusp(self, radius: float = 0.15, threshold: float = -0.7) -> InnerSlope:
+        """Whether the density is flat at ``radius`` [kpc], and what the members disagree about.
+
+        Raises:
+            ValueError: for a radius that is not positive, or a threshold not between -3 and 0.
+        """
+        checks.number("threshold", threshold, -3, 0)
+        # Wide against the noise of single precision, narrow against what the flow can bend in.
+        near = checks.number("radius", radius, checks.ABOVE_0, 1e6) * np.exp([-0.05, 0.0, 0.05])
+        slope = np.sort(self.members(near)["slope"][:, 1])
+        found, several = slope[np.isfinite(slope)], len(slope) > 1
+        share = float(np.mean(slope > threshold))
+        if not len(found):
+            words = f"No fit finds a positive density at {radius:g} kpc, so that it has no slope there."
+        elif not several:
+            words = f"The slope of the density at {radius:g} kpc is {found[0]:.2f} in the one fit, without a spread."
+        else:
+            words = (
+                f"The slope of the density at {radius:g} kpc is {np.median(found):.2f} in the median of {len(found)} "
+                f"of {len(slope)} bootstraps of the stars, and from {found[0]:.2f} to {found[-1]:.2f}; {share:.0%} find "
+                f"it shallower than {threshold:g}. That spread is of the finite number of stars, not of what is "
+                "assumed: the anisotropy, and how smoothly sigma_r bends."
+            )
+        return InnerSlope(share, slope, radius, threshold, words)
+
+    def save(self, path, *, overwrite: bool = False) -> None:
+        """Write to one file; `load_jflow` reads it. What ``resume`` needs is left out.
+
+        Raises:
+            FileExistsError: if the path exists and ``overwrite`` is not set.
+            ValueError: for a fit that is not finished.
+        """
+        if self.stopped != "finished":
+            raise ValueError(f"Expected a finished fit to save, got one that was {self.stopped}; run it again.")
+        told = {name: getattr(self, name) for name in _TOLD}
+        header = {"config": self.config.to_dict(), "history": pack_history(self.history), **told}
+        save(path, "jflow", header, self.model, overwrite=overwrite)
+
+
+_TOLD = ("half_light_radius", "stars", "digest", "stopped", "message", "seconds")
+
+
+def load_jflow(path) -> JFlowFit:
+    """What `JFlowFit.save` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is foreign or damaged.
+    """
+    header, model = load(
+        path, "jflow", lambda h: _start(JFlowConfig.from_dict(h["config"]), h["half_light_radius"], 1.0, h["stars"])
+    )
+    with described(path):
+        config, history = JFlowConfig.from_dict(header["config"]), unpack_history(header["history"])
+        return JFlowFit(config, model, history=history, **{name: header[name] for name in _TOLD})
+
+
+def _start(config: JFlowConfig, half: float, spread: float, stars: int) -> JFlow:
+    """All members before training, as one model."""
+    keys = jnp.stack([random.fold_in(random.key(config.seed), i) for i in range(config.members)])
+    return eqx.filter_vmap(lambda key: JFlow(half, spread, stars, config, key=key))(keys)
 
 
 def fit_jflow(
@@ -374,7 +470,7 @@ def fit_jflow(
     v, error = np.where(known, seen.v - seen.center, 0.0), np.where(known, seen.error, _NO_VELOCITY)
     v = np.where(known, v - np.average(v[known], weights=1 / (seen.spread**2 + error[known] ** 2)), 0.0)
     key, members = random.key(config.seed), config.members
-    start = stack([JFlow(seen.half, seen.spread, len(v), config, key=random.fold_in(key, i)) for i in range(members)])
+    start = _start(config, seen.half, seen.spread, len(v))
     data = tuple(a.astype(np.float32) for a in (seen.R, v, error))
     result = optimise(
         start, _loss, data, config.training, key=key, on_progress=on_progress, stage="galaxy", members=members,
