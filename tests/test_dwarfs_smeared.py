@@ -15,6 +15,7 @@ from clearview.halos import d_factor, j_factor
 from clearview.units import G
 
 HALF = 0.3
+PLACE = dict(distance=80.0, angle=0.2)
 TINY = JFlowConfig(tracers=SphericalConfig(8, 1), motions=SphericalConfig(8, 1), members=3)
 
 
@@ -24,17 +25,17 @@ def untrained(config=TINY, **changes):
     return JFlowFit(config, _start(config, HALF, 9.0, told["stars"]), HALF, **told)
 
 
-def known(sigma=(8.0, 9.0, 10.0), **config):
+def known(**config):
     """A normal n and one sigma: of each member rho = 3 sigma^2/(4 pi G s^2), a core without an end."""
-    fit = untrained(dataclasses.replace(TINY, members=len(sigma), **config))
+    fit = untrained(dataclasses.replace(TINY, **config))
     model = eqx.tree_at(lambda m: (m.tracers.weights, m.motions.weights), fit.model,
                         replace_fn=lambda w: [0 * a for a in w])  # fmt: skip
-    fit.model = eqx.tree_at(lambda m: m.motions.spread, model, np.asarray(sigma, np.float32))
+    fit.model = eqx.tree_at(lambda m: m.motions.spread, model, np.array([8.0, 9.0, 10.0], np.float32))
     return fit
 
 
 def test_save_and_load(tmp_path):
-    fit = untrained(dataclasses.replace(TINY, distance=80.0, beta=0.2))
+    fit = untrained(dataclasses.replace(TINY, **PLACE))
     path = tmp_path / "jflow.clearview"
     fit.save(path)
     back = load_jflow(path)
@@ -67,9 +68,28 @@ def test_files_that_hold_no_fit(tmp_path):
         load_jflow(path)
 
 
+class Made(JFlowFit):
+    """Members whose densities are powers of r, of one sign up to HALF."""
+
+    def members(self, r):
+        r = np.asarray(r, float)
+        rho = np.stack([sign * 1e8 * r**slope for sign, slope in ((1, -1.2), (1, -0.1), (np.sign(r - HALF), -0.5))])
+        with np.errstate(invalid="ignore"):
+            slope = np.gradient(np.log(rho), np.log(r), axis=1)
+        return {"rho": rho, "slope": slope, **dict.fromkeys(REST, np.ones_like(rho))}
+
+
+REST = ("mass", "v_c", "n", "sigma_r", "Sigma", "sigma_los")
+
+
+def made(**config):
+    fit = untrained(dataclasses.replace(TINY, **config))
+    return Made(**{f.name: getattr(fit, f.name) for f in dataclasses.fields(fit)})
+
+
 def test_j_and_d_of_a_known_halo():
-    assert not {"J", "D"} & set(known().field().data_vars)
-    field = known(distance=80.0, angle=0.2).field(quantiles=[0.0, 0.5])
+    assert not {"J", "D"} & set(made().field().data_vars)
+    field = known(**PLACE).field(quantiles=[0.0, 0.5])
     r = np.geomspace(1e-4, EDGE * HALF, 500)
     for quantile, sigma in ((0.0, 8.0), (0.5, 9.0)):
         rho = np.full_like(r, 3 * sigma**2 / (4 * np.pi * G * (HALF / 1.1774) ** 2))
@@ -81,32 +101,34 @@ def test_j_and_d_of_a_known_halo():
 
 
 def test_negative_densities_shine_nowhere():
-    # Radial orbits at one sigma need a negative mass at the centre, of which the square would shine.
-    fit = known(beta=0.9, distance=80.0)
-    r = HALF * np.geomspace(1e-3, EDGE, 200)
-    rho = fit.density(r)
-    assert (rho[:, 0] < 0).all()
-    held = j_factor(r, np.where(rho > 0, rho, 0), 80.0)
-    np.testing.assert_allclose(fit.field(quantiles=[0.5])["J"], np.median(held), rtol=1e-3)
+    low = made(**PLACE).field(quantiles=[0.0])
+    r = np.geomspace(1e-3, EDGE, 500) * HALF
+    rho = np.where(r > HALF, 1e8 * r**-0.5, 0)
+    assert float(low["J"][0]) == pytest.approx(j_factor(r, rho, 80.0, 0.2), rel=0.1)
 
 
 def test_core_or_cusp():
-    told = known().core_or_cusp()
-    np.testing.assert_allclose(told.slope, 0, atol=0.02)
-    assert told.share == 1
-    assert "3 of 3 bootstraps" in told.message
-    assert "100% find it shallower than -0.7" in told.message
-    assert "not of what is assumed" in told.message
-    assert known(sigma=(9.0,)).core_or_cusp().message.endswith("in the one fit, without a spread.")
-    # With radial orbits at one sigma rho = (9/s^2 - 2 beta/r^2) sigma^2/(4 pi G) up to a factor of the first term.
-    radial = known(beta=-0.5).core_or_cusp(0.1)
-    x = 3 * (0.1 * 1.1774 / HALF) ** 2
-    np.testing.assert_allclose(radial.slope, -2 / (1 + x), atol=0.02)
-    assert radial.share == 0
-    none = known(beta=0.9).core_or_cusp(0.01)
-    assert np.isnan(none.slope).all()
-    assert none.share == 0
-    assert "no slope there" in none.message
+    told = made().core_or_cusp()
+    np.testing.assert_allclose(told.slope, [-1.2, -0.1, np.nan], atol=1e-6)
+    assert told.share == pytest.approx(1 / 3)
+    for words in ("0.15 kpc is -0.65", "2 of 3 bootstraps", "-1.20 to -0.10; 33% find", "not of what is assumed"):
+        assert words in told.message
+    assert made().core_or_cusp(0.5, -0.3).share == pytest.approx(1 / 3)
+    assert made().core_or_cusp(0.5).share == pytest.approx(2 / 3)
+    real = known(**PLACE).core_or_cusp()
+    np.testing.assert_allclose(real.slope, 0, atol=0.02)
+    assert real.share == 1
     for wrong in (dict(radius=0.0), dict(radius=np.nan), dict(threshold=1.0)):
         with pytest.raises(ValueError, match="Expected"):
-            known().core_or_cusp(**wrong)
+            made().core_or_cusp(**wrong)
+
+
+def test_core_or_cusp_without_a_spread_or_a_slope(monkeypatch):
+    fit = made()
+    every = fit.members
+    monkeypatch.setattr(fit, "members", lambda r: {k: v[:1] for k, v in every(r).items()})
+    assert fit.core_or_cusp().message.endswith("is -1.20 in the one fit, without a spread.")
+    monkeypatch.setattr(fit, "members", lambda r: {k: v[2:] for k, v in every(r).items()})
+    told = fit.core_or_cusp()
+    assert told.share == 0
+    assert "no slope there" in told.message

@@ -39,6 +39,8 @@ QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 EDGE = 10
 """Half-light radii at which the halo ends that J and D are of: few stars tell of what is beyond."""
 
+_BLOCK = 64
+
 _NO_VELOCITY = 1e30  # as the error, km/s: training data must be finite
 
 _STRATA = 4096
@@ -317,9 +319,11 @@ class JFlowFit:
 
     def members(self, r) -> dict[str, np.ndarray]:
         """(members, N) profiles at r (N,) [kpc]: see `JFlow.profiles` and `JFlow.seen`; slope is d ln rho/d ln r."""
-        r = jnp.asarray(r, jnp.float32)
-        parts = [eqx.filter_vmap(lambda m, f=f: f(m, r))(self.model) for f in (JFlow.profiles, JFlow.seen)]
-        found = {name: np.asarray(values, float) for part in parts for name, values in part.items()}
+        r = np.asarray(r, np.float32)
+        # Blocks of one length, as each would be compiled by itself, which takes far longer than to compute it.
+        blocks = np.pad(r, (0, -len(r) % _BLOCK), mode="edge").reshape(-1, _BLOCK)
+        parts = [_both(self.model, jnp.asarray(block)) for block in blocks]
+        found = {k: np.concatenate([np.asarray(part[k], float) for part in parts], 1)[:, : len(r)] for k in parts[0]}
         with np.errstate(invalid="ignore", divide="ignore"):
             found["v_c"] = np.sqrt(G * found["mass"] / np.asarray(r))
             found["slope"] = np.full_like(found["rho"], np.nan)
@@ -368,7 +372,7 @@ class JFlowFit:
             values = np.quantile(found[source], quantiles, axis=0)
             data[name] = (("quantile", along), values, {"units": units, "long_name": label})
         if self.config.distance is not None:
-            sphere = self.half_light_radius * np.geomspace(1e-3, EDGE, 200)
+            sphere = self.half_light_radius * np.geomspace(1e-3, EDGE, 2 * _BLOCK)
             densities = np.maximum(self.density(sphere), 0)
             data |= factors(sphere, densities, self.config.distance, self.config.angle, quantiles)
         axes = {name: (name, r, {"units": "kpc", "long_name": name}) for name in ("r", "R")}
@@ -483,6 +487,11 @@ def fit_jflow(
         config, result.model, seen.half, len(v), digest, result.stopped, message, result.history,
         time.monotonic() - began + (0.0 if resume is None else resume.seconds), result,
     )  # fmt: skip
+
+
+@eqx.filter_jit
+def _both(members, r):
+    return eqx.filter_vmap(lambda m: m.profiles(r) | m.seen(r))(members)
 
 
 def _rising(function, at):
