@@ -239,6 +239,10 @@ def factors(r, density, distance: float, angle: float, quantiles) -> dict[str, t
     """J and D of several densities (S, M), as variables of an xarray Dataset over quantile; arguments of `j_factor`."""
     found = {"J": (j_factor(r, density, distance, angle), J_UNIT), "D": (d_factor(r, density, distance, angle), D_UNIT)}
     return {
-        name: ("quantile", np.quantile(values, quantiles), {"units": unit, "long_name": f"{name}-factor within {angle:g} deg"})
+        name: (
+            "quantile",
+            np.quantile(values, quantiles),
+            {"units": unit, "long_name": f"{name}-factor within {angle:g} deg"},
+        )
         for name, (values, unit) in found.items()
     }

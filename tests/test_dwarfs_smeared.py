@@ -21,8 +21,9 @@ TINY = JFlowConfig(tracers=SphericalConfig(8, 1), motions=SphericalConfig(8, 1),
 
 def untrained(config=TINY, **changes):
     """A fit whose members differ, without any training."""
-    told = dict(stars=500, digest="none", stopped="finished", message="Made up.", seconds=1.5) | changes
-    return JFlowFit(config, _start(config, HALF, 9.0, told["stars"]), HALF, **told)
+    told = dict(stars=500, digest="none", velocity=7.0, stopped="finished", message="Made up.", seconds=1.5) | changes
+    membership = np.linspace(0, 1, told["stars"], dtype=np.float32)
+    return JFlowFit(config, _start(config, HALF, 9.0, told["stars"]), HALF, membership=membership, **told)
 
 
 def known(**config):
@@ -40,7 +41,9 @@ def test_save_and_load(tmp_path):
     fit.save(path)
     back = load_jflow(path)
     assert back.config == fit.config
-    assert (back.message, back.digest, back.stars, back.seconds) == ("Made up.", "none", 500, 1.5)
+    assert (back.message, back.digest, back.stars, back.velocity, back.seconds) == ("Made up.", "none", 500, 7.0, 1.5)
+    np.testing.assert_array_equal(back.membership, fit.membership)
+    assert back.membership.dtype == np.float32
     for a, b in zip(*(jax.tree.leaves(eqx.filter(f.model, eqx.is_array)) for f in (fit, back)), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)

@@ -25,7 +25,7 @@ from clearview.dwarfs import hmc
 from clearview.dwarfs.baseline import Binned, BinnedModel, held_fast
 from clearview.dwarfs.jeans import pressure
 from clearview.dwarfs.model import Likelihood, Model, Scales
-from clearview.dwarfs.stars import Seen, stars_of
+from clearview.dwarfs.stars import Seen, enough_members, stars_of
 from clearview.flows import Progress
 from clearview.flows.checkpoint import described, load, save
 from clearview.flows.fit import HISTORY, OnProgress
@@ -413,11 +413,8 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
         if found is None:
             return result(None, everyone)
         best, covariance = found
-        if config.foreground and (members := float(log_prob.membership(jnp.asarray(best))[: known.sum()].sum())) < 10:
-            raise ValueError(
-                f"Expected members of a galaxy among the stars, got about {members:.0f} beside a foreground of "
-                f"{known.sum() - members:,.0f}; choose stars nearer to it."
-            )
+        if config.foreground:
+            enough_members(float(log_prob.membership(jnp.asarray(best))[: known.sum()].sum()), int(known.sum()))
         rng = np.random.default_rng([config.seed, 1])
         start = best + 1.5 * rng.standard_normal((config.chains, len(best))) @ np.linalg.cholesky(covariance).T
         chains = hmc.sample(
