@@ -25,7 +25,7 @@ from clearview.dwarfs import hmc
 from clearview.dwarfs.baseline import Binned, BinnedModel, held_fast
 from clearview.dwarfs.jeans import pressure
 from clearview.dwarfs.model import Likelihood, Model, Scales
-from clearview.dwarfs.stars import Seen, enough_members, stars_of
+from clearview.dwarfs.stars import Seen, digest_of, enough_members, stars_of
 from clearview.flows import Progress
 from clearview.flows.checkpoint import described, load, save
 from clearview.flows.fit import HISTORY, OnProgress
@@ -368,8 +368,7 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     scales = Scales(seen.half, seen.center, seen.spread, edge, bool((~known).any()))
     if config.binned:
         scales = scales._replace(flow=held_fast(seen))
-    told = [name for name in ("R", "x", "y", "v_los", "radial_velocity", "vz") if name in stars]
-    digest = stars.digest(told)
+    digest = digest_of(stars)
 
     def tell(stage, fraction):
         if on_progress is None:

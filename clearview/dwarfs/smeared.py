@@ -22,7 +22,7 @@ from clearview import checks
 from clearview.catalogs import Catalog
 from clearview.dwarfs.jeans import Anisotropy
 from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
-from clearview.dwarfs.stars import enough_members, stars_of
+from clearview.dwarfs.stars import digest_of, enough_members, stars_of
 from clearview.flows import Fit, FitConfig, optimise
 from clearview.flows.checkpoint import described, load, save
 from clearview.flows.fit import HISTORY, OnProgress, pack_history, unpack_history
@@ -288,11 +288,6 @@ class JFlow(eqx.Module):
         self, R: Float[Array, " N"], v: Float[Array, " N"], error: Float[Array, " N"]
     ) -> Float[Array, "2 N"]:
         """ln of the density per kpc^2 (and km/s) of members and of the foreground, without smearing; see `loss`."""
-        ln_r = jnp.log(self.motions.scale) + jnp.linspace(jnp.log(1e-4), jnp.log(1e3), 400)
-        r = jnp.exp(ln_r)
-        inside = 1 - jnp.sqrt(jnp.maximum(1 - (self.edge / r) ** 2, 0))
-        shells = 4 * jnp.pi * r**3 * jnp.exp(self.tracers.log_density(r))
-        share = jnp.trapezoid(shells * inside, ln_r) if self._bounded else 1.0
 
         def one(star):
             R, v, error = star
@@ -302,9 +297,18 @@ class JFlow(eqx.Module):
             along = radial * (1 - self.motions.anisotropy.beta(r) * (R / r) ** 2)
             return logsumexp(stars + _of_velocities(v - self.motion, along, error))
 
-        members = lax.map(one, (R, v, error), batch_size=256) - jnp.log(share)
+        members = lax.map(one, (R, v, error), batch_size=256) - jnp.log(self._share())
         others = jnp.full_like(members, -jnp.log(jnp.pi)) - 2 * jnp.log(self.edge)
         return jnp.stack(self._mixed(members, others, v, error))
+
+    def _share(self):
+        """Part of the members that is within the field."""
+        if not self._bounded:
+            return 1.0
+        ln_r = jnp.log(self.motions.scale) + jnp.linspace(jnp.log(1e-4), jnp.log(1e3), 400)
+        inside = 1 - jnp.sqrt(jnp.maximum(1 - (self.edge / jnp.exp(ln_r)) ** 2, 0))
+        shells = 4 * jnp.pi * jnp.exp(3 * ln_r + self.tracers.log_density(jnp.exp(ln_r)))
+        return jnp.trapezoid(shells * inside, ln_r)
 
     def _strata(self, key):
         """(radii,) between 0 and 1, stratified."""
@@ -325,10 +329,12 @@ class JFlow(eqx.Module):
     def profiles(self, r: Float[Array, " N"]) -> dict[str, Float[Array, " N"]]:
         """Of radii [kpc]: n [kpc^-3], sigma_r [km/s], and by Jeans' equation M [Msun] and rho [Msun/kpc^3].
 
+        n and `seen`'s Sigma are of one star within the field, or in all if that has no edge.
+
         d(n sigma^2)/dr + 2 beta n sigma^2/r = -n G M/r^2 and rho = dM/dr/(4 pi r^2), both by automatic
         differentiation; where the stars do not say otherwise they may come out negative.
         """
-        slope = self.tracers.slope
+        slope, share = self.tracers.slope, self._share()
 
         def log_pressure(s):
             return self.tracers._log_density(jnp.exp(s)) + 2 * self.motions.log_sigma(jnp.exp(s), slope)
@@ -342,9 +348,11 @@ class JFlow(eqx.Module):
             s = jnp.log(r)
             inside, rise = _rising(mass, s)
             return {
-                "n": jnp.exp(self.tracers._log_density(r)), "sigma_r": jnp.exp(self.motions.log_sigma(r, slope)),
-                "mass": inside, "rho": rise / (4 * jnp.pi * r**3),
-            }  # fmt: skip
+                "n": jnp.exp(self.tracers._log_density(r)) / share,
+                "sigma_r": jnp.exp(self.motions.log_sigma(r, slope)),
+                "mass": inside,
+                "rho": rise / (4 * jnp.pi * r**3),
+            }
 
         return jax.vmap(one)(r)
 
@@ -356,7 +364,7 @@ class JFlow(eqx.Module):
         log_sigma = jax.vmap(self.motions.log_sigma, (0, None))(r.ravel(), self.tracers.slope).reshape(r.shape)
         along = jnp.exp(2 * log_sigma) * (1 - self.motions.anisotropy.beta(r) * (R[:, None] / r) ** 2)
         total = stars.sum(-1)
-        return {"Sigma": total, "sigma_los": jnp.sqrt((stars * along).sum(-1) / total)}
+        return {"Sigma": total / self._share(), "sigma_los": jnp.sqrt((stars * along).sum(-1) / total)}
 
 
 class InnerSlope(NamedTuple):
@@ -581,7 +589,7 @@ def fit_jflow(
     checks.a(resume, (JFlowFit, type(None)), "a JFlowFit to resume")
     given = resume.config if resume is not None else config or JFlowConfig()
     seen = stars_of(stars, foreground=given.foreground, radius=given.radius)
-    digest = stars.digest()
+    digest = digest_of(stars)
     if resume is not None:
         if config is not None and config != resume.config:
             raise ValueError("Expected no config with resume, got another one; a resumed fit keeps its own.")
