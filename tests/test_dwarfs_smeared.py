@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from clearview.catalogs import Catalog
 from clearview.dwarfs import JFlow, JFlowConfig, JFlowFit, SphericalConfig, fit_jflow, load_jflow
-from clearview.dwarfs.smeared import _NO_VELOCITY, EDGE, _start
+from clearview.dwarfs.smeared import _NO_VELOCITY, EDGE, INDEPENDENT, REACH, _start
 from clearview.dwarfs.stars import enough_members
 from clearview.flows import CheckpointError, FitConfig
 from clearview.flows.checkpoint import save
@@ -282,7 +282,7 @@ def test_fit_of_a_galaxy_before_a_foreground():
 @pytest.mark.slow
 def test_a_foreground_alone_is_refused():
     with pytest.raises(ValueError, match="Expected members of a galaxy among the stars"):
-        fit_jflow(mock_dwarf(400, 11, foreground=1.0), QUICK)
+        fit_jflow(Catalog(bare(mock_dwarf(400, 11, foreground=1.0))), QUICK)
 
 
 def test_too_few_members():
@@ -318,10 +318,13 @@ def untouchable(_):
     ],
 )
 def test_stars_that_no_fit_is_made_of(changes, config, sentence):
-    drawn = mock_dwarf(100, 0)
-    table = Table({name: drawn.quantity(name) for name in ("R", "v_los", "v_los_error")})
+    table = bare(mock_dwarf(100, 0))
     with pytest.raises(ValueError, match=sentence):
         fit_jflow(Catalog(changes(table)), config, on_progress=untouchable)
+
+
+def bare(stars):
+    return Table({name: stars.quantity(name) for name in ("R", "v_los", "v_los_error")})
 
 
 def filled(table, name, value, where=3):
@@ -332,8 +335,23 @@ def filled(table, name, value, where=3):
 
 @pytest.mark.parametrize(
     "wrong", [{"foreground": 1}, {"radius": 0.0}, {"distance": -80.0}, {"distance": np.nan}, {"angle": 0.0},
-              {"bandwidth": (-0.5, 0.1)}, {"bandwidth": (0.5, np.nan)}]
+              {"bandwidth": (-0.5, 0.1)}, {"bandwidth": (0.5, np.nan)},
+              {"falling": 0.0}]
 )  # fmt: skip
 def test_bad_settings(wrong):
     with pytest.raises((ValueError, TypeError), match="Expected"):
         JFlowConfig(**wrong)
+
+
+def test_a_density_that_falls_strays_nowhere(monkeypatch):
+    monkeypatch.setattr(JFlow, "_smeared", lambda *_: jnp.zeros(()))
+    monkeypatch.setattr(JFlow, "_bend", lambda *_: jnp.zeros(()))
+    q2 = (1.1774 * np.geomspace(*REACH, 40)[2:-2]) ** 2
+    for beta in (0.0, 0.9):
+        model = JFlow(HALF, 9.0, 1000, dataclasses.replace(TINY, beta=beta, falling=0.2), key=random.key(0))
+        model = eqx.tree_at(lambda m: (*m.tracers.weights, *m.motions.weights), model, replace_fn=lambda w: 0 * w)
+        found, loss = eqx.filter_jit(lambda m: (m._strayed(), m.loss(random.key(1), *[jnp.ones(9)] * 3)))(model)
+        rise = (3 * q2 - 2 * beta) / np.hypot(q2 - 2 * beta, 0.02)  # d ln M/d ln r of M = r (q^2 - 2 beta)
+        np.testing.assert_allclose(found, np.log1p(np.maximum(-rise, 0) + np.maximum(rise - 3, 0)), atol=0.2)
+        assert (found.max() > 1) == (beta > 0)
+        assert float(loss) == pytest.approx(0.5 * INDEPENDENT / 1000 * float(((found / 0.2) ** 2).mean()), rel=1e-3)
