@@ -145,8 +145,8 @@ def test_core_or_cusp_without_a_spread_or_a_slope(monkeypatch):
     assert "no slope there" in told.message
 
 
-FIELD, SIGMA, AT, SPREAD, SHARES, MOVING = 0.5, 9.0, 30.0, 60.0, (0.4, 0.7), -3.0
-"""Radius, dispersion of members, the foreground's mean and spread, and shares with and without velocities."""
+FIELD, SIGMA, AT, SPREAD, SHARES, MOVING = 0.5, 9.0, 30.0, 40.0, (0.4, 0.7), -30.0
+"""Radius, members' dispersion, the foreground's mean, spread and shares with and without v, systemic velocity."""
 
 
 def mixed_galaxy(**config):
