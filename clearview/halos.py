@@ -233,3 +233,16 @@ def j_factor(r, density, distance: float, angle: float = 0.5) -> np.ndarray:
 def d_factor(r, density, distance: float, angle: float = 0.5) -> np.ndarray:
     """Integral of the density over a cone, GeV cm^-2: what decay shines with; arguments of `j_factor`."""
     return PER_D * along_sight(r, density, distance, angle)
+
+
+def factors(r, density, distance: float, angle: float, quantiles) -> dict[str, tuple[str, np.ndarray, dict[str, str]]]:
+    """J and D of several densities (S, M), as variables of an xarray Dataset over quantile; arguments of `j_factor`."""
+    found = {"J": (j_factor(r, density, distance, angle), J_UNIT), "D": (d_factor(r, density, distance, angle), D_UNIT)}
+    return {
+        name: (
+            "quantile",
+            np.quantile(values, quantiles),
+            {"units": unit, "long_name": f"{name}-factor within {angle:g} deg"},
+        )
+        for name, (values, unit) in found.items()
+    }

@@ -4,7 +4,7 @@ from clearview.dwarfs.fit import CoreOrCusp, DwarfConfig, DwarfFit, fit_binned, 
 from clearview.dwarfs.jeans import Anisotropy, Sphere, mass, moments_los, pressure
 from clearview.dwarfs.radial import RadialFlow, fit_radial
 from clearview.dwarfs.score import GalaxyScoreConfig, GalaxyScoreFit, fit_galaxy_score
-from clearview.dwarfs.smeared import JFlow, JFlowConfig, JFlowFit, fit_jflow
+from clearview.dwarfs.smeared import InnerSlope, JFlow, JFlowConfig, JFlowFit, fit_jflow, load_jflow
 from clearview.dwarfs.spherical import SphericalCNF, SphericalConfig, VelocityEllipsoid
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DwarfFit",
     "GalaxyScoreConfig",
     "GalaxyScoreFit",
+    "InnerSlope",
     "JFlow",
     "JFlowConfig",
     "JFlowFit",
@@ -28,6 +29,7 @@ __all__ = [
     "fit_jflow",
     "fit_radial",
     "load_dwarf",
+    "load_jflow",
     "mass",
     "moments_los",
     "pressure",

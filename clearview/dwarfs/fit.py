@@ -25,11 +25,11 @@ from clearview.dwarfs import hmc
 from clearview.dwarfs.baseline import Binned, BinnedModel, held_fast
 from clearview.dwarfs.jeans import pressure
 from clearview.dwarfs.model import Likelihood, Model, Scales
-from clearview.dwarfs.stars import Seen, stars_of
+from clearview.dwarfs.stars import Seen, digest_of, enough_members, stars_of
 from clearview.flows import Progress
 from clearview.flows.checkpoint import described, load, save
 from clearview.flows.fit import HISTORY, OnProgress
-from clearview.halos import D_UNIT, J_UNIT, d_factor, j_factor
+from clearview.halos import factors
 
 try:
     from jax import enable_x64  # pyright: ignore[reportAttributeAccessIssue]
@@ -262,9 +262,9 @@ class DwarfFit:
             name: (("quantile", axis), np.quantile(values, q, axis=0), {"units": unit, "long_name": label})
             for name, (axis, values, unit, label) in found.items()
         }
-        for name, (values, unit) in self._factors().items():
-            label = f"{name}-factor within {self.config.angle:g} deg"
-            variables[name] = ("quantile", np.quantile(values, q), {"units": unit, "long_name": label})
+        if self.config.distance is not None:  # the halo ends at 400 half-light radii
+            densities = np.exp(self._states["ln_rho"])
+            variables |= factors(grid.r, densities, self.config.distance, self.config.angle, q)
         coords = {
             "r": ("r", r, {"units": "kpc", "long_name": "r"}), "quantile": ("quantile", q, {"units": ""}),
             "R": ("R", R, {"units": "kpc", "long_name": "R on the sky"}),
@@ -274,14 +274,6 @@ class DwarfFit:
             "anisotropy": self.config.anisotropy, "clearview_version": clearview.__version__,
         }  # fmt: skip
         return xr.Dataset(variables, coords, attributes)
-
-    def _factors(self) -> dict[str, tuple[np.ndarray, str]]:
-        """Draws of J and D, whose halo ends at 400 half-light radii."""
-        if self.config.distance is None:
-            return {}
-        r, rho = self.model.sphere.r, np.exp(self._states["ln_rho"])
-        told = (r, rho, self.config.distance, self.config.angle)
-        return {"J": (j_factor(*told), J_UNIT), "D": (d_factor(*told), D_UNIT)}
 
     def core_or_cusp(self, radius: float = 0.15, threshold: float = -0.7) -> CoreOrCusp:
         """Whether the density is flat at ``radius`` [kpc]: a statement on the dark matter, whatever the stars' slope.
@@ -375,8 +367,7 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     scales = Scales(seen.half, seen.center, seen.spread, edge, bool((~known).any()))
     if config.binned:
         scales = scales._replace(flow=held_fast(seen))
-    told = [name for name in ("R", "x", "y", "v_los", "radial_velocity", "vz") if name in stars]
-    digest = stars.digest(told)
+    digest = digest_of(stars)
 
     def tell(stage, fraction):
         if on_progress is None:
@@ -420,11 +411,8 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
         if found is None:
             return result(None, everyone)
         best, covariance = found
-        if config.foreground and (members := float(log_prob.membership(jnp.asarray(best))[: known.sum()].sum())) < 10:
-            raise ValueError(
-                f"Expected members of a galaxy among the stars, got about {members:.0f} beside a foreground of "
-                f"{known.sum() - members:,.0f}; choose stars nearer to it."
-            )
+        if config.foreground:
+            enough_members(float(log_prob.membership(jnp.asarray(best))[: known.sum()].sum()), int(known.sum()))
         rng = np.random.default_rng([config.seed, 1])
         start = best + 1.5 * rng.standard_normal((config.chains, len(best))) @ np.linalg.cholesky(covariance).T
         chains = hmc.sample(

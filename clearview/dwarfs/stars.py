@@ -96,6 +96,24 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
     return Seen(np.maximum(R, 1e-3 * half), v, error, center, float(spread), half)
 
 
+def digest_of(stars: Catalog) -> str:
+    """Digest of the columns that `stars_of` takes."""
+    return stars.digest([name for name in ("R", "x", "y", "v_los", "radial_velocity", "vz") if name in stars])
+
+
+def enough_members(members: float, stars: int) -> None:
+    """Refuse a foreground without a galaxy.
+
+    Raises:
+        ValueError: for fewer than ten members among the stars with velocities.
+    """
+    if members < 10:
+        raise ValueError(
+            f"Expected members of a galaxy among the stars, got about {members:.0f} beside a foreground of "
+            f"{stars - members:,.0f}; choose stars nearer to it."
+        )
+
+
 def _values(stars: Catalog, name: str) -> np.ndarray:
     return np.ma.filled(np.ma.asarray(stars[name], float), np.nan)
 

@@ -13,7 +13,8 @@ each, with the number of stars with velocities at the end:
     mass_error_   median of |ln(M / truth)| within 1.7 half-light radii; mass_bias_ is the mean, with its sign
     coverage_     part of the radii from 0.5 to 2 where the 68 % band holds the truth; coverage of all with known
                   anisotropy; mass_coverage_ the same of M within 1.7
-    core_cusp_right_    part of the galaxies whose Bayes factor at 150 pc is on the side of the true slope
+    core_cusp_right_    part of the galaxies whose Bayes factor at 150 pc (of JFlow most members' slopes) is on the side
+                  of the true slope
     beta_error_   median of |beta - truth| from 0.5 to 2
     seconds_, unconverged_
 
@@ -115,8 +116,8 @@ def judged(fit, truth, half):
     low, middle, high = np.quantile(rho, [0.16, 0.5, 0.84], axis=0)
     m_low, m_middle, m_high = np.quantile(mass, [0.16, 0.5, 0.84])
     true, m_true, slope = truth.density(r), float(truth.mass(1.7 * half)), float(truth.slope(RADIUS))
-    has_chains = hasattr(fit, "core_or_cusp")  # JFlow has members
-    right = (fit.core_or_cusp(RADIUS, THRESHOLD).bayes_factor > 1) == (slope > THRESHOLD) if has_chains else np.nan
+    has_chains, told = hasattr(fit, "converged"), fit.core_or_cusp(RADIUS, THRESHOLD)  # JFlow has members
+    right = (told.bayes_factor > 1 if has_chains else told.share > 0.5) == (slope > THRESHOLD)
     beta = fit.field(r, quantiles=[0.5])["beta"].values[0]
     return {
         "rho_error": np.abs(np.log(middle / true)),
