@@ -21,6 +21,9 @@ PROFILES: dict[str, tuple[str, str, str, str]] = {
 }
 """Along which radius a profile runs, the scale of its values, and the words and unit of its axis."""
 
+POINTS = 7
+"""So many published radii are points, more are a line."""
+
 RADII = {"R": "R on the sky", "r": "r"}
 
 
@@ -31,7 +34,7 @@ def dwarf_profile(
     bins: xr.Dataset | None = None,
     truth: xr.DataArray | None = None,
     references: Mapping[str, xr.DataArray] | None = None,
-    measurements: Sequence[tuple[str, Any]] = (),
+    published: Sequence[Any] = (),
     range: tuple[float, float] | None = None,
     label: str = "",
 ) -> hv.Overlay:
@@ -44,7 +47,9 @@ def dwarf_profile(
             in all, and are drawn as many times as makes them the stars counted.
         truth: (M,) along the same radius, dashed.
         references: further curves by name.
-        measurements: published values, each a name and a table with r, value, minus and plus (errors).
+        published: what others found, such as `clearview.dwarfs.Published` or what `clearview.dwarfs.mass_estimates`
+            gives; those with nothing of this profile are left out. Up to seven radii are points, more a line with its
+            band of 68 %.
         range: of the radius, kpc; by default that of what is drawn.
         label: the title.
 
@@ -57,8 +62,16 @@ def dwarf_profile(
     binned = bins is not None and name in ("Sigma", "sigma_los")
     found = {"fit": None if fit is None else fit[name], "truth": truth, **(references or {})}
     curves = {k: _within(v, name, range) for k, v in found.items() if v is not None}
-    if not curves and not binned and not measurements:
+    others = {one.name: one.values(name) for one in published}
+    others = {k: [np.atleast_1d(np.asarray(v, float)) for v in values] for k, values in others.items() if values}
+    if not curves and not binned and not others:
         raise ValueError(f"Expected something to draw of {name}, got nothing; pass a fit, bins or a truth.")
+    for k in [k for k, values in others.items() if len(values[0]) > POINTS]:
+        r, *values = others.pop(k)
+        banded = xr.DataArray(
+            [values[i] for i in (1, 0, 2)], {"quantile": [0.16, 0.5, 0.84], axis: r}, ["quantile", axis]
+        )
+        curves[k] = _within(banded, name, range)
     along: dict[str, Any] = {"units": "kpc", "long_name": RADII[axis], "scale": "log"}
     values: dict[str, Any] = {"units": unit, "long_name": words, "scale": scale}
     if range is not None:
@@ -88,10 +101,8 @@ def dwarf_profile(
         low = np.where(bins["R_low"].values > 0, bins["R_low"].values, R / 2)  # the centre is off the axis
         strokes = {"x_ends": (low, bins["R_high"].values), "y_ends": tuple(np.asarray(v) for v in ends)}
         drawn.append(bars(*named(R, value), **strokes, label="stars, binned"))
-    for whose, table in measurements:
-        r, value, minus, plus = (np.atleast_1d(np.asarray(table[k], float)) for k in ("r", "value", "minus", "plus"))
-        strokes = {"x_ends": (r / 1.06, r * 1.06), "y_ends": (value - minus, value + plus)}
-        drawn.append(bars(*named(r, value), **strokes, label=whose))
+    for whose, (r, value, low, high) in others.items():
+        drawn.append(bars(*named(r, value), x_ends=(r / 1.06, r * 1.06), y_ends=(low, high), label=whose))
     return hv.Overlay(drawn, label=label)
 
 
