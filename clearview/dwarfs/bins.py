@@ -140,17 +140,17 @@ def gaussian(v, error, weight=None, center=None) -> tuple[float, float, float]:
         weight: (N,) of each star; None counts all.
         center: the mean, if it is known.
     """
-    weight, known = np.ones_like(v) if weight is None else weight, center is not None
-    center = center if known else np.average(v, weights=weight)
-    variance = max(np.average((v - center) ** 2, weights=weight) - np.average(error**2, weights=weight), 1e-6)
+    weight = np.ones_like(v) if weight is None else weight
+    mean = np.average(v, weights=weight) if center is None else center
+    variance = max(np.average((v - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 1e-6)
     for _ in range(100):
         precision = weight / (variance + error**2)
-        center = center if known else (precision * v).sum() / precision.sum()
+        mean = (precision * v).sum() / precision.sum() if center is None else center
         squared = precision / (variance + error**2)
-        variance = max((squared * ((v - center) ** 2 - error**2)).sum() / squared.sum(), 1e-6)
+        variance = max((squared * ((v - mean) ** 2 - error**2)).sum() / squared.sum(), 1e-6)
     spread = np.sqrt(variance)
     information = (weight * 2 * variance / (variance + error**2) ** 2).sum()
-    return float(center), float(spread), float(1 / np.sqrt(max(information, 1e-12)))
+    return float(mean), float(spread), float(1 / np.sqrt(max(information, 1e-12)))
 
 
 def _dispersion(v, error, weight) -> tuple[float, float, float]:

@@ -54,7 +54,7 @@ def dwarf_profile(
         label: the title.
 
     Raises:
-        ValueError: for another name, or nothing to draw.
+        ValueError: for another name, nothing to draw, or two published values of one name.
     """
     if name not in PROFILES:
         raise ValueError(f"Expected a profile among {', '.join(PROFILES)}, got {name!r}; choose one.")
@@ -62,16 +62,19 @@ def dwarf_profile(
     binned = bins is not None and name in ("Sigma", "sigma_los")
     found = {"fit": None if fit is None else fit[name], "truth": truth, **(references or {})}
     curves = {k: _within(v, name, range) for k, v in found.items() if v is not None}
-    others = {one.name: one.values(name) for one in published}
-    others = {k: [np.atleast_1d(np.asarray(v, float)) for v in values] for k, values in others.items() if values}
+    given = [(one.name, one.values(name)) for one in published]
+    others = {k: [np.atleast_1d(np.asarray(v, float)) for v in values] for k, values in given if values is not None}
     if not curves and not binned and not others:
         raise ValueError(f"Expected something to draw of {name}, got nothing; pass a fit, bins or a truth.")
+    if len(others) < sum(values is not None for _, values in given) or set(others) & set(found):
+        raise ValueError(f"Expected published values with a name each, got {', '.join(k for k, _ in given)}; rename "
+                         "those that are the same.")  # fmt: skip
     for k in [k for k, values in others.items() if len(values[0]) > POINTS]:
-        r, *values = others.pop(k)
-        banded = xr.DataArray(
-            [values[i] for i in (1, 0, 2)], {"quantile": [0.16, 0.5, 0.84], axis: r}, ["quantile", axis]
-        )
-        curves[k] = _within(banded, name, range)
+        r, middle, low, high = others.pop(k)
+        q = {"quantile": [0.16, 0.5, 0.84]}
+        banded = _within(xr.DataArray([low, middle, high], {**q, axis: r}, ["quantile", axis]), name, range)
+        if banded.sizes[axis] > 1:
+            curves[k] = banded
     along: dict[str, Any] = {"units": "kpc", "long_name": RADII[axis], "scale": "log"}
     values: dict[str, Any] = {"units": unit, "long_name": words, "scale": scale}
     if range is not None:
