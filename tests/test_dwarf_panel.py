@@ -120,6 +120,7 @@ def test_stars_that_are_no_mock_wait_for_a_fit(stars, made):
 
 
 def test_train_gives_bands_and_a_sentence(panel, stars):
+    before = {k["label"]: k["ink"] for view in panel.views[2:] for k in view.frame["layers"] if k["label"]}
     panel.train()
     assert panel.status == ""
     assert isinstance(panel.fit, DwarfFit)
@@ -131,6 +132,9 @@ def test_train_gives_bands_and_a_sentence(panel, stars):
             r, middle = xy_of(view, "fit", "curve").T
             np.testing.assert_allclose(middle, panel.fit.field(r)[name].sel(quantile=0.5), rtol=1e-6)
     assert "± dispersion of the fit" in labels(panel.views[1])
+    now = {k["label"]: k["ink"] for view in panel.views[2:] for k in view.frame["layers"] if k["label"]}
+    assert before.items() <= now.items()  # no line changes its colour
+    assert now["fit"] not in before.values()
     said = panel.fit.core_or_cusp()
     assert f"{said.probability:.2f}" in words(panel)
     assert re.search(r"The mass within [\d.]+ kpc is [\d.]+ \(\+[\d.]+ −[\d.]+\) × 10[⁰-⁹⁴⁵⁶⁷⁸⁹]+ M⊙", words(panel))
@@ -170,9 +174,11 @@ def test_other_settings_make_the_figure_stale(panel):
 
 def test_fewer_stars_are_some_of_all_and_make_the_figure_stale(panel, stars):
     panel.train()
+    before = panel.view.frame["low"], panel.views[1].frame["range"]
     panel.set(stars=100)
     assert panel.views[0].frame["title"].startswith("100 stars")
     assert "other stars" in panel.stale
+    assert (panel.view.frame["low"], panel.views[1].frame["range"]) == before  # no flicker
     some = {tuple(p) for p in np.frombuffer(panel.view.frame["layers"][0]["xy"]).reshape(-1, 2)}
     panel.set(stars=200)
     more = {tuple(p) for p in np.frombuffer(panel.view.frame["layers"][0]["xy"]).reshape(-1, 2)}

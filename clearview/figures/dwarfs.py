@@ -86,15 +86,19 @@ def dwarf_profile(
             tops.append(float(np.nanmax(bins["sigma_los_high"].values[shown], initial=0.0)))
         values["limits"] = 0.0, 1.3 * max(tops) or 1.0
 
-    def named(r, v) -> tuple[xr.DataArray, xr.DataArray]:
-        return xr.DataArray(r, dims="row", name=axis, attrs=along), xr.DataArray(v, dims="row", name=name, attrs=values)
+    names = ["fit", "truth", *["stars, binned"] * binned, *(k for k, v in given if v is not None), *(references or {})]
+    inks = {k: i for i, k in enumerate(names)}  # the same, whichever of them are shown
+
+    def named(r, v, whose: str) -> tuple[xr.DataArray, xr.DataArray]:
+        how = values | {"ink": inks[whose]}
+        return xr.DataArray(r, dims="row", name=axis, attrs=along), xr.DataArray(v, dims="row", name=name, attrs=how)
 
     drawn: list[Any] = []
     for k, v in curves.items():
         if name == "Sigma" and bins is not None:
             v = _counted(v, bins)
         v = v.rename(name).assign_coords({axis: (axis, v[axis].values, along)})
-        v.attrs = values
+        v.attrs = values | {"ink": inks[k]}
         how: dict[str, Any] = {"label": k, "scale": scale, "along": "log"}
         drawn += layers(quantile_profile(v, **how) if "quantile" in v.dims else profile(v, dashed=k == "truth", **how))
     if bins is not None and binned:
@@ -103,9 +107,9 @@ def dwarf_profile(
         ends = (value - error, value + error) if name == "Sigma" else (bins["sigma_los_low"], bins["sigma_los_high"])
         low = np.where(bins["R_low"].values > 0, bins["R_low"].values, R / 2)  # the centre is off the axis
         strokes = {"x_ends": (low, bins["R_high"].values), "y_ends": tuple(np.asarray(v) for v in ends)}
-        drawn.append(bars(*named(R, value), **strokes, label="stars, binned"))
+        drawn.append(bars(*named(R, value, "stars, binned"), **strokes, label="stars, binned"))
     for whose, (r, value, low, high) in others.items():
-        drawn.append(bars(*named(r, value), x_ends=(r / 1.06, r * 1.06), y_ends=(low, high), label=whose))
+        drawn.append(bars(*named(r, value, whose), x_ends=(r / 1.15, r * 1.15), y_ends=(low, high), label=whose))
     return hv.Overlay(drawn, label=label)
 
 

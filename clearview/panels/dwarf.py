@@ -152,7 +152,7 @@ class DwarfPanel(base.Panel):
 
     def build(self) -> dict[str, Any]:
         size = self.view.width
-        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.62 * size)) for _ in SHOWN))
+        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.75 * size)) for _ in SHOWN))
         self._words = W.HTML(layout=W.Layout(max_width=f"{2 * size + 300}px"))
         self.below = (self._words,)
         controls: dict[str, Any] = {
@@ -413,7 +413,7 @@ class DwarfPanel(base.Panel):
         half, far = (float(v) for v in np.nanquantile(R, [0.5, 0.985]))
         return (half, 1.05 * far) if half > 0 else (0.1, 1.0)
 
-    def _binned(self, catalog):
+    def _binned(self, catalog, slot: str = "bins"):
         """The stars in bins, weighted by membership where it is known; or why there are none."""
         foreground = self.controls["foreground"].value and hasattr(self._config, "foreground")
         weights = _membership(self._own()) if foreground else None
@@ -424,7 +424,7 @@ class DwarfPanel(base.Panel):
             except (KeyError, ValueError) as error:
                 return sentence(error)
 
-        return self._cached("bins", (catalog, weights, str(foreground)), make)
+        return self._cached(slot, (catalog, weights, str(foreground)), make)
 
     def draw(self, settings: Mapping[str, Any], detail: float):
         catalog, fit = self._used(), self.fit
@@ -446,7 +446,10 @@ class DwarfPanel(base.Panel):
             yield blank
             yield blank
         else:
-            yield from self._stars(catalog, field, bins, far, settings)
+            # Colours and axes stay while stars are left out, but for a foreground, whose members only a fit knows.
+            known = _membership(self._own()) is not None
+            whole = bins if known else self._binned(self._whole_catalog, "all bins")
+            yield from self._stars(catalog, field, None if isinstance(whole, str) else whole, far, settings)
         truth = self._curves(ends) if settings["truth"] and self._truth() is not None else {}
         estimates = () if bins is None else self._cached(
             "masses", (bins,), lambda: dwarfs().mass_estimates(
@@ -489,7 +492,7 @@ class DwarfPanel(base.Panel):
             known = int(np.isfinite(v.values).sum())
             beyond = int((np.maximum(np.abs(x.values), np.abs(y.values)) > far).sum())
             more = f", {known:,} with velocities" if known < len(catalog) else ""
-            more += f"; {beyond:,} lie farther out" if beyond else ""
+            more += f"; {beyond:,} {'lies' if beyond == 1 else 'lie'} farther out" if beyond else ""
             x.attrs["limits"] = y.attrs["limits"] = -far, far
             sky = star_map(x, y, colour, limits=limits, label=f"{len(catalog):,} stars{more}")
             yield sky
@@ -497,9 +500,9 @@ class DwarfPanel(base.Panel):
             yield hv.Overlay([text(0.5, 0.5, "no places on the sky")])
         R = xr.DataArray(_radii(catalog), dims="star", name="R", attrs={"units": "kpc", "long_name": "R on the sky"})
         known = np.isfinite(v.values)
-        spread = v.values[known] - center
+        every = _column(self._whole_catalog, _velocity(catalog), "km/s", "").values
         most = np.inf if bins is None else 6 * bins.attrs["spread"]
-        reach = 1.08 * min(float(np.abs(spread).max()), most) if known.any() else 50.0
+        reach = 1.08 * min(float(np.nanmax(np.abs(every - center))), most) if np.isfinite(every).any() else 50.0
         R.attrs["limits"], v.attrs["limits"] = (0.0, far), (center - reach, center + 1.2 * reach)
         parts = layers(star_map(R[known], v[known], colour[known], limits=limits))
         if field is not None:
@@ -562,9 +565,22 @@ def _membership(fit) -> np.ndarray | None:
 
 def _said(fit) -> list[str]:
     """Core or cusp, the mass, the J-factor where the distance is known, and how far to trust them."""
-    at, jeans = PIVOT * fit.half_light_radius, _route(fit.config) == "jeans"
-    parts = [fit.core_or_cusp().message] if jeans else [_slope_of(fit)]
-    low, middle, high = np.quantile(fit.mass(np.array([at])), [0.16, 0.5, 0.84])
+    at, jeans, near = PIVOT * fit.half_light_radius, _route(fit.config) == "jeans", 0.15
+    if jeans:
+        parts, masses = [fit.core_or_cusp().message], fit.mass(np.array([at]))
+    else:  # as many radii as are drawn, or it compiles anew
+        r = np.geomspace(min(near, at) / 1.1, max(near, at) * 1.1, POINTS)
+        found = fit.members(r)
+        slopes, masses = (
+            np.array([np.interp(x, r, row) for row in found[k]]) for k, x in (("slope", near), ("mass", at))
+        )
+        low, middle, high = np.quantile(slopes, [0.16, 0.5, 0.84])
+        parts = [
+            f"The slope of the density at {near:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f})."
+        ]
+        if not np.isfinite(slopes).all():
+            parts = [f"At {near:g} kpc a training finds no positive density: too few stars, or too small a bandwidth."]
+    low, middle, high = np.quantile(masses, [0.16, 0.5, 0.84])
     power = 10.0 ** np.floor(np.log10(middle))
     parts.append(
         f"The mass within {at:.2g} kpc is {middle / power:.2f} (+{(high - middle) / power:.2f} "
@@ -586,15 +602,6 @@ def _said(fit) -> list[str]:
     if not _given(fit.config):
         parts.append(NARROW)
     return [re.sub(r"-(?=[\d.])", "−", part).replace("R−", "R-") for part in parts]
-
-
-def _slope_of(fit, radius: float = 0.15) -> str:
-    """The slope of the density at a radius [kpc], by members without a posterior."""
-    slopes = fit.field(radius * np.array([0.95, 1.0, 1.05])).slope.sel(quantile=[0.16, 0.5, 0.84]).values[:, 1]
-    if not np.isfinite(slopes).all():
-        return f"At {radius:g} kpc some trainings find no positive density: too few stars, or too small a bandwidth."
-    low, middle, high = slopes
-    return f"The slope of the density at {radius:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f})."
 
 
 def _told(published) -> list[str]:
