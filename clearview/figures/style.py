@@ -61,8 +61,8 @@ def dimension(data, **params) -> Named:
     """The dimension of an array or coordinate, from its name and its attributes.
 
     ``long_name`` and ``units`` are its words; ``reverse`` (1 or 0) turns its axis round, which by default only the
-    longitudes on the sky, ``ra`` and ``l``, are; ``scale`` and ``limits``, (low, high), are those of its axis, and ``ink``
-    is that of a line.
+    longitudes on the sky, ``ra`` and ``l``, are; ``scale`` and ``limits``, (low, high), are those of its axis, ``ink``
+    that of a line.
     """
     # Kept, since HoloViews takes a tenth of a millisecond for one and a picture needs seven.
     name, attrs = str(data.name), data.attrs
