@@ -133,6 +133,21 @@ def test_a_published_profile_is_a_line_with_its_band():
     assert (xy[:, 0].min() >= 0.0999, xy[:, 0].max() <= 1.001) == (True, True)
 
 
+def test_lines_keep_their_colours_and_a_long_legend_has_room():
+    mass, others = 1e7 * R**2, [Published(f"paper {i}", 0.1 * i, M=1e6 * i) for i in (1, 2, 3)]
+    references = {"cusp": on("r", 1.1 * mass, "M"), "core": on("r", 0.9 * mass, "M")}
+
+    def inks(element):
+        return {k["label"]: k["ink"] for k in frame_of(element)["layers"] if k["label"]}
+
+    few = dwarf_profile("M", truth=on("r", mass, "M"), published=others)
+    all_ = dwarf_profile("M", banded("M", "r", mass), truth=on("r", mass, "M"), published=others, references=references)
+    assert inks(few).items() < inks(all_).items()
+    assert len(set(inks(all_).values())) >= 6
+    low = [frame_of(k)["range"][2] for k in (few, all_)]
+    assert low[1] < 0.1 * low[0]
+
+
 def test_what_is_no_profile_is_refused():
     curve = on("r", R, "rho")
     with pytest.raises(ValueError, match="Expected a profile among Sigma, n, sigma_los"):

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from clearview.figures.slices import bars, points, profile, quantile_profile
-from clearview.figures.style import layers
+from clearview.figures.style import LINES, layers
 
 PROFILES: dict[str, tuple[str, str, str, str]] = {
     "Sigma": ("R", "log", "stars per area", "kpc-2"),
@@ -23,6 +23,9 @@ PROFILES: dict[str, tuple[str, str, str, str]] = {
 
 POINTS = 7
 """So many published radii are points, more are a line."""
+
+MANY = 4
+"""So many names there is room for beside the curves."""
 
 RADII = {"R": "R on the sky", "r": "r"}
 
@@ -86,8 +89,14 @@ def dwarf_profile(
             tops.append(float(np.nanmax(bins["sigma_los_high"].values[shown], initial=0.0)))
         values["limits"] = 0.0, 1.3 * max(tops) or 1.0
 
-    names = ["fit", "truth", *["stars, binned"] * binned, *(k for k, v in given if v is not None), *(references or {})]
+    if scale == "log" and len(curves) + len(others) + binned > MANY:  # a legend that long needs room below the curves
+        drawn_values = np.concatenate([v.values.ravel() for v in curves.values()] or [v[1] for v in others.values()])
+        low, high = np.min(drawn_values, initial=np.inf, where=drawn_values > 0), np.nanmax(drawn_values)
+        values["limits"] = low * np.sqrt(low / high), 1.5 * high
+
+    names = ["fit", "truth", *["stars, binned"] * binned, *(k for k, v in given if v is not None)]
     inks = {k: i for i, k in enumerate(names)}  # the same, whichever of them are shown
+    inks |= {k: len(LINES) - 1 - i for i, k in enumerate(references or {})}
 
     def named(r, v, whose: str) -> tuple[xr.DataArray, xr.DataArray]:
         how = values | {"ink": inks[whose]}

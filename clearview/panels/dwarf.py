@@ -47,7 +47,7 @@ ANISOTROPY = {
 }  # fmt: skip
 
 
-ROUTES = {"Jeans (fast)": "jeans", "JFlow": "jflow"}
+ROUTES = {"Jeans (fast)": "jeans", "JFlow (minutes)": "jflow"}
 
 STAGES = {"optimum": "looking for the best halo", "chains": "drawing halos", "galaxy": "learning the galaxy"}
 """What a fit does, in words."""
