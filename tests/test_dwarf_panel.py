@@ -360,21 +360,22 @@ def test_the_other_route_has_a_bandwidth_and_no_membership(panel, stars, monkeyp
 def test_a_fit_says_how_far_to_trust_it(panel, monkeypatch):
     panel.train()
     assert "The chains agree (R-hat 1.000); their draws are worth 500 independent ones." in words(panel)
-    assert panel._narrow.layout.display == "none"
+    assert panel._traded.layout.display == "none"
     panel.set(anisotropy="free")
-    assert panel._narrow.layout.display == ""
+    assert panel._traded.layout.display == ""
     rough = lambda *args, **how: dataclasses.replace(fake_fit(*args, **how), rhat=1.2, effective=90.0)  # noqa: E731
     monkeypatch.setattr(dwarfs, "fit_dwarf", rough)
     panel.train()
     assert "NOT CONVERGED: R-hat is 1.200, and the draws are worth 90 independent ones." in words(panel)
-    assert "A learnt anisotropy makes bands too narrow" in words(panel)
+    assert "A learnt β can stand in for mass" in words(panel)
     assert "takes some cores for cusps" in words(panel)
 
 
 def test_settings_have_what_no_slider_has(panel):
     form = panel.bar.settings
     form.selected_index = 0
-    assert list(form.lines) == ["Distance [kpc]", "J within [deg]", "Field [kpc]", "Chains", "Warm-up", "Draws", "Seed"]
+    first, then = ["Distance [kpc]", "J within [deg]", "Field [kpc]", "Moments"], ["Chains", "Warm-up", "Draws", "Seed"]
+    assert list(form.lines) == first + then
     form.lines["Distance [kpc]"].value = "86"
     form.lines["Draws"].value = "300"
     assert panel.config == DwarfConfig(distance=86.0, draws=300)

@@ -52,12 +52,13 @@ ROUTES = {"Jeans (fast)": "jeans", "JFlow (minutes)": "jflow"}
 STAGES = {"optimum": "looking for the best halo", "chains": "drawing halos", "galaxy": "learning the galaxy"}
 """What a fit does, in words."""
 
-NARROW = "A learnt anisotropy makes bands too narrow: compare with a given β."
+TRADED = "A learnt β can stand in for mass: train with a given one, too, and compare."
 
 ENTRIES = (
     Entry("Distance [kpc]", "Of the galaxy; the J-factor follows.", ("distance",), float, "unknown"),
     Entry("J within [deg]", "Radius of the cone of the J-factor.", ("angle",), float),
     Entry("Field [kpc]", "Radius on the sky beyond which no star could be seen.", ("radius",), float, "no limit"),
+    Entry("Moments", "Of the velocities at each R: 4 have a kurtosis, 2 take them as Gaussian.", ("moments",)),
     Entry("Chains", "Markov chains; their draws are put together.", ("chains",)),
     Entry("Warm-up", "Draws of each chain that are thrown away; more where chains do not agree.", ("warmup",)),
     Entry("Draws", "Of each chain, kept; more make the bands surer.", ("draws",)),
@@ -171,7 +172,7 @@ class DwarfPanel(base.Panel):
         controls[
             "bandwidth"
         ].tooltip = "Of the kernels at the end, in half-light radii on the sky and in velocity dispersions."
-        self._narrow = W.HTML(small(NARROW), layout=W.Layout(width="300px"))
+        self._traded = W.HTML(small(TRADED), layout=W.Layout(width="300px"))
         self._stock(controls["stars"], self._whole_catalog)
         self._follow(controls, self._start)
         return controls
@@ -179,7 +180,7 @@ class DwarfPanel(base.Panel):
     def arrange(self) -> W.Widget:
         shown, names = list(self.controls.values()), list(self.controls)
         shown.insert(names.index("colour"), W.HTML(small("Colour of the stars")))
-        shown.insert(names.index("anisotropy") + 1, self._narrow)
+        shown.insert(names.index("anisotropy") + 1, self._traded)
         return self.in_columns([*shown, self.bar, self.share])
 
     def update(self) -> None:
@@ -210,7 +211,7 @@ class DwarfPanel(base.Panel):
             ("foreground", hasattr(config, "foreground")),
         ):  # fmt: skip
             controls[name].layout.display = "" if shown else "none"
-        self._narrow.layout.display = "none" if _given(config) else ""
+        self._traded.layout.display = "none" if _given(config) else ""
         fit = self._own()
         lacking = "" if _membership(fit) is not None else "Membership needs a fit of these stars with a foreground."
         controls["colour"].disable({"membership": lacking} if lacking else {})
@@ -600,7 +601,7 @@ def _said(fit) -> list[str]:
         parts.append(f"NOT CONVERGED: R-hat is {fit.rhat:.3f}, and the draws are worth {fit.effective:,.0f} "
                      "independent ones. Do not trust the bands; raise Warm-up and Draws under Settings.")  # fmt: skip
     if not _given(fit.config):
-        parts.append(NARROW)
+        parts.append(TRADED)
     return [re.sub(r"-(?=[\d.])", "−", part).replace("R−", "R-") for part in parts]
 
 
