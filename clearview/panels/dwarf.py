@@ -340,9 +340,10 @@ class DwarfPanel(base.Panel):
     def _wrapped(self, fit) -> _Dwarf:
         a(fit, (dwarfs().DwarfFit, dwarfs().JFlowFit), "a DwarfFit or a JFlowFit")
         known = self.bar.runs.values() if hasattr(self, "bar") else ()
-        catalog, columns = self._whole_catalog, None
-        if _route(fit.config) == "jeans":  # the other takes the digest of all columns
-            columns = tuple(name for name in DIGEST if catalog is None or name in catalog)
+        catalog = self._whole_catalog
+        columns: tuple[str, ...] | None = tuple(name for name in DIGEST if catalog is None or name in catalog)
+        if catalog is not None and _route(fit.config) == "jflow" and catalog.digest(columns) != fit.digest:
+            columns = None  # of phase space
         return next((kept for kept in known if kept.fit is fit), _Dwarf(fit, columns))
 
     def _used(self):
@@ -600,8 +601,6 @@ def _said(fit) -> list[str]:
     else:
         parts.append(f"NOT CONVERGED: R-hat is {fit.rhat:.3f}, and the draws are worth {fit.effective:,.0f} "
                      "independent ones. Do not trust the bands; raise Warm-up and Draws under Settings.")  # fmt: skip
-    if not _given(fit.config):
-        parts.append(TRADED)
     return [re.sub(r"-(?=[\d.])", "−", part).replace("R−", "R-") for part in parts]
 
 
