@@ -7,6 +7,7 @@ from astropy.table import Table
 
 from clearview.catalogs import Catalog
 from clearview.dwarfs.bins import bin_stars, mass_estimates
+from clearview.dwarfs.bins import gaussian as likeliest
 from clearview.mocks import mock_dwarf
 
 
@@ -41,6 +42,15 @@ def test_dispersions_are_free_of_the_errors():
     assert bins.spread == pytest.approx(10, abs=3 * bins.spread_error)
     assert bins.spread_error == pytest.approx(10 / np.sqrt(2 * 4000) * 1.25, rel=0.1)
     assert bins.center == pytest.approx(100, abs=0.6)
+
+
+def test_a_mean_that_is_known_stays():
+    rng = np.random.default_rng(1)
+    v, error = rng.normal(100, np.hypot(10, 5), 20_000), np.full(20_000, 5.0)
+    free, off = likeliest(v, error), likeliest(v, error, center=103.0)
+    assert free[:2] == pytest.approx((100, 10), abs=0.4)
+    assert off[0] == 103
+    assert off[1] == pytest.approx(np.hypot(10, 3), abs=0.3)
 
 
 def test_a_weight_of_nothing_leaves_a_star_out():

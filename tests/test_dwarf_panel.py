@@ -1,8 +1,12 @@
 """The panel of a dwarf galaxy, without a browser: stars, settings, fits, profiles and the words below them."""
 
+import dataclasses
+import html
 import re
+import threading
 import time
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +15,11 @@ from astropy.table import Table
 import clearview
 from clearview import dwarfs
 from clearview.catalogs import Catalog
-from clearview.dwarfs.bins import bin_stars
+from clearview.dwarfs import JFlow, JFlowConfig, JFlowFit, Published, bin_stars, published_of
 from clearview.dwarfs.fit import DwarfConfig, DwarfFit
 from clearview.dwarfs.model import Model, Scales
 from clearview.flows import Progress
+from clearview.flows.ensemble import stack
 from clearview.mocks import dwarf_truth_of, mock_dwarf
 from clearview.panels import DwarfPanel
 
@@ -115,6 +120,7 @@ def test_stars_that_are_no_mock_wait_for_a_fit(stars, made):
 
 
 def test_train_gives_bands_and_a_sentence(panel, stars):
+    before = {k["label"]: k["ink"] for view in panel.views[2:] for k in view.frame["layers"] if k["label"]}
     panel.train()
     assert panel.status == ""
     assert isinstance(panel.fit, DwarfFit)
@@ -126,6 +132,9 @@ def test_train_gives_bands_and_a_sentence(panel, stars):
             r, middle = xy_of(view, "fit", "curve").T
             np.testing.assert_allclose(middle, panel.fit.field(r)[name].sel(quantile=0.5), rtol=1e-6)
     assert "± dispersion of the fit" in labels(panel.views[1])
+    now = {k["label"]: k["ink"] for view in panel.views[2:] for k in view.frame["layers"] if k["label"]}
+    assert before.items() <= now.items()  # no line changes its colour
+    assert now["fit"] not in before.values()
     said = panel.fit.core_or_cusp()
     assert f"{said.probability:.2f}" in words(panel)
     assert re.search(r"The mass within [\d.]+ kpc is [\d.]+ \(\+[\d.]+ −[\d.]+\) × 10[⁰-⁹⁴⁵⁶⁷⁸⁹]+ M⊙", words(panel))
@@ -165,9 +174,11 @@ def test_other_settings_make_the_figure_stale(panel):
 
 def test_fewer_stars_are_some_of_all_and_make_the_figure_stale(panel, stars):
     panel.train()
+    before = panel.view.frame["low"], panel.views[1].frame["range"]
     panel.set(stars=100)
     assert panel.views[0].frame["title"].startswith("100 stars")
     assert "other stars" in panel.stale
+    assert (panel.view.frame["low"], panel.views[1].frame["range"]) == before  # no flicker
     some = {tuple(p) for p in np.frombuffer(panel.view.frame["layers"][0]["xy"]).reshape(-1, 2)}
     panel.set(stars=200)
     more = {tuple(p) for p in np.frombuffer(panel.view.frame["layers"][0]["xy"]).reshape(-1, 2)}
@@ -201,6 +212,28 @@ def test_a_training_is_cancelled(stars, made, monkeypatch):
     assert "nothing of this training is kept" in panel.bar.stage.value
     with pytest.raises(ValueError, match="Expected a training that can be paused"):
         panel.pause()
+
+
+def test_a_cancel_frees_the_controls_while_it_compiles(stars, made, monkeypatch):
+    gate = threading.Event()
+
+    def compiles(stars, config=None, *, on_progress=None):
+        gate.wait(WAIT)  # no word from within
+        return fake_fit(stars, config, on_progress=on_progress)
+
+    monkeypatch.setattr(dwarfs, "fit_dwarf", compiles)
+    panel = made(DwarfPanel(stars, size=64))
+    panel.train()
+    assert panel.bar.go.disabled
+    panel.cancel()
+    assert not panel.busy
+    assert not panel.bar.go.disabled
+    assert panel.bar.stop.disabled
+    assert "nothing of this training is kept" in panel.bar.stage.value
+    gate.set()
+    assert panel.training.wait(WAIT)
+    assert (panel.fit, panel.runs) == (None, {})
+    assert "nothing of this training is kept" in panel.bar.stage.value
 
 
 def test_what_fails_is_said(panel, monkeypatch):
@@ -245,15 +278,109 @@ def test_references_have_the_mass_of_the_fit(panel):
     assert labels(panel.views[4]) == ["fit"]
 
 
-def test_published_values_and_a_distance(stars, fit, made):
-    table = {"r": [0.15], "value": [1e8], "minus": [2e7], "plus": [3e7]}
+def test_published_values_and_a_distance(stars, made):
     far = fake_fit(stars, DwarfConfig(distance=86.0))
-    panel = made(DwarfPanel(stars, None, far, published={"rho": {"Someone 2020": table}}, size=64, threaded=False))
-    assert "Someone 2020" in labels(panel.views[4])
+    r = np.geomspace(0.05, 1.0, 20)
+    profile = Published(
+        "Else 2021", r, 1e8 / r, 5e7 / r, 2e8 / r, source="Else 2021, arXiv:1", M=1e7 * r, note="made up"
+    )
+    panel = made(DwarfPanel(stars, None, far, published=[*published_of("Draco"), profile], size=64, threaded=False))
+    assert {"Hayashi et al. 2020", "Read et al. 2018", "Else 2021"} <= set(labels(panel.views[4]))
+    assert "Yang et al. 2025 (DESI)" not in labels(panel.views[4])
+    assert {"Wolf et al. 2010", "Walker et al. 2009", "Else 2021"} <= set(labels(panel.views[5]))
+    assert xy_of(panel.views[4], "Hayashi et al. 2020", "path")[-1, 1] == pytest.approx(3.63e8)
+    assert "Yang et al. 2025 (DESI) −0.71 (−1.05 to −0.36)" in words(panel)
+    assert "Hayashi, Chiba & Ishiyama 2020, arXiv:2007.13780" in html.unescape(words(panel))
+    assert "Else 2021, arXiv:1 (made up)" in words(panel)
     low, middle, high = np.log10(far.field().J.sel(quantile=[0.16, 0.5, 0.84]).values)
     assert f"is {middle:.2f} (+{high - middle:.2f} −{middle - low:.2f})" in words(panel)
-    with pytest.raises(ValueError, match="Expected published values of rho or M, got 'beta'"):
-        DwarfPanel(stars, published={"beta": {}}, threaded=False)
+    panel.fit = None
+    assert "DESI" in words(panel)
+    with pytest.raises(TypeError, match=r"what was published as clearview\.dwarfs\.Published, got str"):
+        DwarfPanel(stars, published=["Draco"], threaded=False)
+    with pytest.raises(TypeError, match="a list of Published"):
+        DwarfPanel(stars, published=3, threaded=False)
+    twice = made(DwarfPanel(stars, published=[profile, profile], size=64, threaded=False))
+    assert "Expected published values with a name each" in twice.status
+
+
+# ---- JFlow
+
+
+def fake_jflow(stars, config=None, *, on_progress=None, members=2):
+    """Galaxies of JFlow that nothing was learnt by."""
+    config = dataclasses.replace(config or JFlowConfig(), members=members)
+    one = [JFlow(0.25, 9.0, 100, config, key=jax.random.key(i)) for i in range(members)]
+    if on_progress is not None:
+        on_progress(Progress("galaxy", 1, 2, 1.0, None, 0.0, 0.0, pd.DataFrame(), 0.5))
+    return JFlowFit(config, stack(one), 0.25, len(stars), stars.digest(), "finished", "Galaxy finished.")
+
+
+def test_the_other_route_has_a_bandwidth_and_no_membership(panel, stars, monkeypatch, tmp_path):
+    monkeypatch.setattr(dwarfs, "fit_jflow", fake_jflow)
+    shown = {name: panel.controls[name].layout for name in ("bandwidth", "anisotropy", "foreground", "beta")}
+    assert [layout.display for layout in shown.values()] == ["none", "", "", ""]
+    panel.set(beta=0.3, slope="fixed", gamma=0.4)
+    panel.set(route="jflow")
+    assert [layout.display for layout in shown.values()][:2] == ["", "none"]
+    assert (panel.config.beta, panel.config.bandwidth) == (0.3, JFlowConfig().bandwidth)
+    panel.set(bandwidth=0.2, slope="learnt")
+    assert panel.config.bandwidth == (0.5, 0.2)
+    assert (panel.config.tracers.learn_slope, panel.config.tracers.slope) == (True, 0.5)
+    panel.set(slope="fixed", gamma=0.0, bandwidth=0.15)
+    assert panel.config == JFlowConfig(beta=0.3, bandwidth=(0.5, 0.15))
+    panel.train()
+    assert panel.status == ""
+    assert panel.fit.config.bandwidth == (0.5, 0.15)
+    assert list(panel.runs) == ["run 1: 300 stars, JFlow, β = 0.3"]
+    for view, name in zip(panel.views[2:], ("Sigma", "sigma_los", "rho", "M"), strict=True):
+        r, middle = xy_of(view, "fit", "curve").T
+        if name != "Sigma":
+            np.testing.assert_allclose(middle, panel.fit.field(r)[name].sel(quantile=0.5), rtol=1e-4)
+    assert panel.views[4].frame["title"] == "Dark matter (bands: spread of trainings)"
+    assert "the spread of 2 trainings" in words(panel)
+    assert "The slope of the density at 0.15 kpc is" in words(panel)
+    with pytest.raises(ValueError, match="Expected a fit by Jeans' equation to save, got one of JFlow"):
+        panel.save(tmp_path / "no.clearview")
+    code = panel.code().split("\nfit = ")[0]
+    assert "from clearview.dwarfs import JFlowConfig" in panel.code()
+    made_again = re.search(r"config = (JFlowConfig\(.*\))", panel.code()).group(1)
+    assert eval(made_again, {"JFlowConfig": JFlowConfig}) == panel.config
+    assert "import clearview" in code
+    panel.set(route="jeans")
+    assert panel.config == DwarfConfig(beta=0.3, tracer_slope=0.4)
+    assert "other settings" in panel.stale
+    panel.config = JFlowConfig(bandwidth=(0.9, 0.6), anisotropy_radius=0.4)
+    assert (panel.settings["route"], panel.settings["bandwidth"]) == ("jflow", 0.6)
+    assert shown["beta"].display == "none"
+    panel.set(gamma=0.1)
+    assert panel.config.anisotropy_radius == 0.4
+
+
+def test_a_fit_says_how_far_to_trust_it(panel, monkeypatch):
+    panel.train()
+    assert "The chains agree (R-hat 1.000); their draws are worth 500 independent ones." in words(panel)
+    assert panel._traded.layout.display == "none"
+    panel.set(anisotropy="free")
+    assert panel._traded.layout.display == ""
+    rough = lambda *args, **how: dataclasses.replace(fake_fit(*args, **how), rhat=1.2, effective=90.0)  # noqa: E731
+    monkeypatch.setattr(dwarfs, "fit_dwarf", rough)
+    panel.train()
+    assert "NOT CONVERGED: R-hat is 1.200, and the draws are worth 90 independent ones." in words(panel)
+    assert "A learnt β can stand in for mass" in panel._traded.value
+    assert panel.fit.core_or_cusp().message.split(":")[0].replace("-", "−") in words(panel)
+
+
+def test_settings_have_what_no_slider_has(panel):
+    form = panel.bar.settings
+    form.selected_index = 0
+    first, then = ["Distance [kpc]", "J within [deg]", "Field [kpc]", "Moments"], ["Chains", "Warm-up", "Draws", "Seed"]
+    assert list(form.lines) == first + then
+    form.lines["Distance [kpc]"].value = "86"
+    form.lines["Draws"].value = "300"
+    assert panel.config == DwarfConfig(distance=86.0, draws=300)
+    panel.set(route="jflow")
+    assert list(form.lines) == ["Trainings", "Steps", "Seed"]
 
 
 def test_a_fit_alone_is_shown(fit, made):
@@ -304,8 +431,8 @@ def test_its_code_makes_it_again(panel, stars, made, tmp_path):
 def test_what_is_no_dwarf_is_refused(stars, fit):
     with pytest.raises(KeyError, match="v_los"):
         DwarfPanel(stars.only(["R"]), threaded=False)
-    with pytest.raises(TypeError, match="Expected a DwarfConfig"):
+    with pytest.raises(TypeError, match="Expected a DwarfConfig or a JFlowConfig"):
         DwarfPanel(stars, clearview.MapConfig(), threaded=False)
-    with pytest.raises(TypeError, match="Expected a DwarfFit"):
+    with pytest.raises(TypeError, match="Expected a DwarfFit or a JFlowFit"):
         DwarfPanel(stars, fit=object(), threaded=False)
     assert clearview.DwarfPanel is DwarfPanel

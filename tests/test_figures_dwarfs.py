@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from clearview.dwarfs import Published, mass_estimates
 from clearview.figures import (
     bars,
     data_of,
@@ -108,12 +109,43 @@ def test_a_dispersion_begins_at_zero_with_room_above():
 
 
 def test_published_values_are_crosses_with_their_errors():
-    table = {"r": [0.3], "value": [2e7], "minus": [5e6], "plus": [8e6]}
-    made = dwarf_profile("M", measurements=[("Someone 2020", table)])
+    one = Published("Someone 2020", 0.3, M=2e7, M_low=1.5e7, M_high=2.8e7)
+    (estimate, _) = mass_estimates(0.25, 9.0, 0.9)
+    made = dwarf_profile("M", published=[one, estimate])
     xy = layer(made, "Someone 2020", "path")
     assert xy[[3, 4], 1].tolist() == [1.5e7, 2.8e7]
     assert xy[[0, 1], 1].tolist() == [2e7, 2e7]
+    assert layer(made, "Wolf et al. 2010", "path")[[3, 4], 1] == pytest.approx(estimate.mass * np.array([0.8, 1.2]))
     assert frame_of(made)["y"]["label"] == "mass within r [M⊙]"
+    with pytest.raises(ValueError, match="something to draw of rho"):
+        dwarf_profile("rho", published=[one])
+
+
+def test_a_published_profile_is_a_line_with_its_band():
+    rho = 1e8 / (1 + R) ** 2
+    made = dwarf_profile("rho", truth=on("r", rho, "rho"), published=[Published("Someone", R, rho, rho / 2, 3 * rho)])
+    np.testing.assert_allclose(layer(made, "Someone"), np.stack([R, rho], 1))
+    (band,) = (np.frombuffer(k["xy"]).reshape(-1, 2)[:-1] for k in frame_of(made)["layers"] if k["kind"] == "band")
+    np.testing.assert_allclose(band[:40, 1], rho / 2)
+    np.testing.assert_allclose(band[40:, 1], (3 * rho)[::-1])
+    bare = dwarf_profile("rho", published=[Published("Someone", R, rho)], range=(0.1, 1.0))
+    xy = layer(bare, "Someone")
+    assert (xy[:, 0].min() >= 0.0999, xy[:, 0].max() <= 1.001) == (True, True)
+
+
+def test_lines_keep_their_colours_and_a_long_legend_has_room():
+    mass, others = 1e7 * R**2, [Published(f"paper {i}", 0.1 * i, M=1e6 * i) for i in (1, 2, 3)]
+    references = {"cusp": on("r", 1.1 * mass, "M"), "core": on("r", 0.9 * mass, "M")}
+
+    def inks(element):
+        return {k["label"]: k["ink"] for k in frame_of(element)["layers"] if k["label"]}
+
+    few = dwarf_profile("M", truth=on("r", mass, "M"), published=others)
+    all_ = dwarf_profile("M", banded("M", "r", mass), truth=on("r", mass, "M"), published=others, references=references)
+    assert inks(few).items() < inks(all_).items()
+    assert len(set(inks(all_).values())) >= 6
+    low = [frame_of(k)["range"][2] for k in (few, all_)]
+    assert low[1] < 0.1 * low[0]
 
 
 def test_what_is_no_profile_is_refused():

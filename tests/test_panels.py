@@ -117,6 +117,27 @@ def test_training_throttles_cancels_and_tells_its_end():
     training.close()
 
 
+def test_what_is_dropped_is_heard_no_more_and_another_may_begin():
+    progress, done, gate = [], [], threading.Event()
+    heard = threading.Event()
+    training = Training(progress.append, lambda result, error: (done.append((result, error)), heard.set()))
+
+    def compiles(report):
+        gate.wait(WAIT)
+        return "too late", report("late")
+
+    training.start(compiles)
+    assert training.drop()
+    assert (training.running, training.drop()) == (False, False)
+    training.start(lambda report: ("second", report("first word")))
+    assert heard.wait(WAIT)
+    gate.set()
+    assert training.wait(WAIT)
+    assert done == [(("second", True), None)]
+    assert progress == ["first word"]
+    training.close()
+
+
 STAND_BACK = """
 import os, threading
 from pathlib import Path

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize_scalar
 
+from clearview.dwarfs.bins import gaussian
 from clearview.dwarfs.model import Model
 from clearview.dwarfs.radial import RadialFlow, fit_radial
 from clearview.dwarfs.stars import Seen
@@ -69,10 +69,10 @@ class Binned:
         known = np.isfinite(seen.v)
         order = np.argsort(seen.R[known])
         R, v, error = (a[known][order] for a in (seen.R, seen.v, seen.error))
-        center = _best(v, error)[0]
+        center = gaussian(v, error)[0]
         bins = np.array_split(np.arange(len(R)), max(2, min(int(np.sqrt(len(R))), len(R) // fewest)))
         self.R = np.array([np.median(R[rows]) for rows in bins])
-        self.sigma = np.array([_best(v[rows], error[rows], center)[1] for rows in bins])
+        self.sigma = np.array([gaussian(v[rows], error[rows], center=center)[1] for rows in bins])
         noise = np.array([np.mean(error[rows] ** 2) for rows in bins])
         # Of n stars a variance is known to 2 / n of itself, the errors' part too; by the dispersion of all, since each
         # bin's own would give those the most weight that came out too cold.
@@ -84,22 +84,6 @@ class Binned:
         variance, *_ = self.model.seen(self.model.state(w))
         sigma = jnp.exp(0.5 * jnp.interp(np.log(self.R), np.log(self.model.sphere.R), jnp.log(variance)))
         return -0.5 * (((sigma - self.sigma) / self.spread) ** 2).sum() - 0.5 * (w**2).sum()
-
-
-def _best(v, error, center=None) -> tuple[float, float]:
-    """Mean and intrinsic dispersion of velocities by maximum likelihood, km/s."""
-
-    def middle(sigma2):
-        weight = 1 / (sigma2 + error**2)
-        return float((weight * v).sum() / weight.sum()) if center is None else center
-
-    def loss(ln_sigma):
-        total = np.exp(2 * ln_sigma) + error**2
-        return float(((v - middle(np.exp(2 * ln_sigma))) ** 2 / total + np.log(total)).sum())
-
-    ln_most = np.log(10 * np.std(v) + 1e-3)
-    found: Any = minimize_scalar(loss, bounds=(ln_most - 8, ln_most), method="bounded")
-    return middle(np.exp(2 * found.x)), float(np.exp(found.x))
 
 
 def held_fast(seen: Seen) -> tuple[float, ...]:

@@ -33,6 +33,10 @@ class Estimate(NamedTuple):
     error: float
     name: str
 
+    def values(self, profile: str) -> tuple[float, ...] | None:
+        """(r, middle, low, high) of "M", as `clearview.dwarfs.Published.values` gives them."""
+        return (self.radius, self.mass, self.mass - self.error, self.mass + self.error) if profile == "M" else None
+
 
 def bin_stars(
     stars: Catalog, membership: np.ndarray | None = None, *, each: int | None = None, foreground: bool = False
@@ -62,7 +66,7 @@ def bin_stars(
         raise ValueError(f"Expected {len(seen.R):,} weights from 0 to 1, got shape {weight.shape}; give one a star.")
     known = np.isfinite(seen.v)
     each = max(15, round(1.5 * known.sum() ** 0.5)) if each is None else int(checks.number("each", each, 2, whole=True))
-    center, spread, error = _center(seen.v[known], seen.error[known], weight[known])
+    center, spread, error = gaussian(seen.v[known], seen.error[known], weight[known])
     R, inside = np.sort(seen.R[known]), weight[known][np.argsort(seen.R[known])]
     edges = _edges(R, inside, each, max(R[-1], float(seen.R.max())))
     rows = np.clip(np.searchsorted(edges, seen.R, side="left") - 1, 0, len(edges) - 2)
@@ -128,18 +132,25 @@ def _median(R: np.ndarray, weight: np.ndarray) -> float:
     return float(R[order][np.searchsorted(share, share[-1] / 2)])
 
 
-def _center(v, error, weight) -> tuple[float, float, float]:
-    """Mean, dispersion without the errors, and its standard error, by maximum likelihood."""
-    center, variance = np.average(v, weights=weight), 0.0
-    variance = max(np.average((v - center) ** 2, weights=weight) - np.average(error**2, weights=weight), 1e-6)
+def gaussian(v, error, weight=None, center=None) -> tuple[float, float, float]:
+    """Mean, dispersion without the errors, and its standard error, km/s, by maximum likelihood.
+
+    Args:
+        v, error: (N,) velocities and their errors, km/s.
+        weight: (N,) of each star; None counts all.
+        center: the mean, if it is known.
+    """
+    weight = np.ones_like(v) if weight is None else weight
+    mean = np.average(v, weights=weight) if center is None else center
+    variance = max(np.average((v - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 1e-6)
     for _ in range(100):
         precision = weight / (variance + error**2)
-        center = (precision * v).sum() / precision.sum()
+        mean = (precision * v).sum() / precision.sum() if center is None else center
         squared = precision / (variance + error**2)
-        variance = max((squared * ((v - center) ** 2 - error**2)).sum() / squared.sum(), 1e-6)
+        variance = max((squared * ((v - mean) ** 2 - error**2)).sum() / squared.sum(), 1e-6)
     spread = np.sqrt(variance)
     information = (weight * 2 * variance / (variance + error**2) ** 2).sum()
-    return float(center), float(spread), float(1 / np.sqrt(max(information, 1e-12)))
+    return float(mean), float(spread), float(1 / np.sqrt(max(information, 1e-12)))
 
 
 def _dispersion(v, error, weight) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from clearview.figures.slices import bars, points, profile, quantile_profile
-from clearview.figures.style import layers
+from clearview.figures.style import LINES, layers
 
 PROFILES: dict[str, tuple[str, str, str, str]] = {
     "Sigma": ("R", "log", "stars per area", "kpc-2"),
@@ -21,6 +21,12 @@ PROFILES: dict[str, tuple[str, str, str, str]] = {
 }
 """Along which radius a profile runs, the scale of its values, and the words and unit of its axis."""
 
+POINTS = 7
+"""So many published radii are points, more are a line."""
+
+MANY = 4
+"""So many names there is room for beside the curves."""
+
 RADII = {"R": "R on the sky", "r": "r"}
 
 
@@ -31,7 +37,7 @@ def dwarf_profile(
     bins: xr.Dataset | None = None,
     truth: xr.DataArray | None = None,
     references: Mapping[str, xr.DataArray] | None = None,
-    measurements: Sequence[tuple[str, Any]] = (),
+    published: Sequence[Any] = (),
     range: tuple[float, float] | None = None,
     label: str = "",
 ) -> hv.Overlay:
@@ -44,12 +50,14 @@ def dwarf_profile(
             in all, and are drawn as many times as makes them the stars counted.
         truth: (M,) along the same radius, dashed.
         references: further curves by name.
-        measurements: published values, each a name and a table with r, value, minus and plus (errors).
+        published: what others found, such as `clearview.dwarfs.Published` or what `clearview.dwarfs.mass_estimates`
+            gives; those with nothing of this profile are left out. Up to seven radii are points, more a line with its
+            band of 68 %.
         range: of the radius, kpc; by default that of what is drawn.
         label: the title.
 
     Raises:
-        ValueError: for another name, or nothing to draw.
+        ValueError: for another name, nothing to draw, or two published values of one name.
     """
     if name not in PROFILES:
         raise ValueError(f"Expected a profile among {', '.join(PROFILES)}, got {name!r}; choose one.")
@@ -57,8 +65,19 @@ def dwarf_profile(
     binned = bins is not None and name in ("Sigma", "sigma_los")
     found = {"fit": None if fit is None else fit[name], "truth": truth, **(references or {})}
     curves = {k: _within(v, name, range) for k, v in found.items() if v is not None}
-    if not curves and not binned and not measurements:
+    given = [(one.name, one.values(name)) for one in published]
+    others = {k: [np.atleast_1d(np.asarray(v, float)) for v in values] for k, values in given if values is not None}
+    if not curves and not binned and not others:
         raise ValueError(f"Expected something to draw of {name}, got nothing; pass a fit, bins or a truth.")
+    if len(others) < sum(values is not None for _, values in given) or set(others) & set(found):
+        raise ValueError(f"Expected published values with a name each, got {', '.join(k for k, _ in given)}; rename "
+                         "those that are the same.")  # fmt: skip
+    for k in [k for k, values in others.items() if len(values[0]) > POINTS]:
+        r, middle, low, high = others.pop(k)
+        q = {"quantile": [0.16, 0.5, 0.84]}
+        banded = _within(xr.DataArray([low, middle, high], {**q, axis: r}, ["quantile", axis]), name, range)
+        if banded.sizes[axis] > 1:
+            curves[k] = banded
     along: dict[str, Any] = {"units": "kpc", "long_name": RADII[axis], "scale": "log"}
     values: dict[str, Any] = {"units": unit, "long_name": words, "scale": scale}
     if range is not None:
@@ -70,15 +89,25 @@ def dwarf_profile(
             tops.append(float(np.nanmax(bins["sigma_los_high"].values[shown], initial=0.0)))
         values["limits"] = 0.0, 1.3 * max(tops) or 1.0
 
-    def named(r, v) -> tuple[xr.DataArray, xr.DataArray]:
-        return xr.DataArray(r, dims="row", name=axis, attrs=along), xr.DataArray(v, dims="row", name=name, attrs=values)
+    if scale == "log" and len(curves) + len(others) + binned > MANY:  # a legend that long needs room below the curves
+        drawn_values = np.concatenate([v.values.ravel() for v in curves.values()] or [v[1] for v in others.values()])
+        low, high = np.min(drawn_values, initial=np.inf, where=drawn_values > 0), np.nanmax(drawn_values)
+        values["limits"] = low * np.sqrt(low / high), 1.5 * high
+
+    names = ["fit", "truth", *["stars, binned"] * binned, *(k for k, v in given if v is not None)]
+    inks = {k: i for i, k in enumerate(names)}  # the same, whichever of them are shown
+    inks |= {k: len(LINES) - 1 - i for i, k in enumerate(references or {})}
+
+    def named(r, v, whose: str) -> tuple[xr.DataArray, xr.DataArray]:
+        how = values | {"ink": inks[whose]}
+        return xr.DataArray(r, dims="row", name=axis, attrs=along), xr.DataArray(v, dims="row", name=name, attrs=how)
 
     drawn: list[Any] = []
     for k, v in curves.items():
         if name == "Sigma" and bins is not None:
             v = _counted(v, bins)
         v = v.rename(name).assign_coords({axis: (axis, v[axis].values, along)})
-        v.attrs = values
+        v.attrs = values | {"ink": inks[k]}
         how: dict[str, Any] = {"label": k, "scale": scale, "along": "log"}
         drawn += layers(quantile_profile(v, **how) if "quantile" in v.dims else profile(v, dashed=k == "truth", **how))
     if bins is not None and binned:
@@ -87,11 +116,9 @@ def dwarf_profile(
         ends = (value - error, value + error) if name == "Sigma" else (bins["sigma_los_low"], bins["sigma_los_high"])
         low = np.where(bins["R_low"].values > 0, bins["R_low"].values, R / 2)  # the centre is off the axis
         strokes = {"x_ends": (low, bins["R_high"].values), "y_ends": tuple(np.asarray(v) for v in ends)}
-        drawn.append(bars(*named(R, value), **strokes, label="stars, binned"))
-    for whose, table in measurements:
-        r, value, minus, plus = (np.atleast_1d(np.asarray(table[k], float)) for k in ("r", "value", "minus", "plus"))
-        strokes = {"x_ends": (r / 1.06, r * 1.06), "y_ends": (value - minus, value + plus)}
-        drawn.append(bars(*named(r, value), **strokes, label=whose))
+        drawn.append(bars(*named(R, value, "stars, binned"), **strokes, label="stars, binned"))
+    for whose, (r, value, low, high) in others.items():
+        drawn.append(bars(*named(r, value, whose), x_ends=(r / 1.15, r * 1.15), y_ends=(low, high), label=whose))
     return hv.Overlay(drawn, label=label)
 
 

@@ -68,15 +68,16 @@ def frame_of(element) -> dict[str, Any]:
         layer["xy"] = np.asarray(layer["xy"], "<f8").tobytes()
         layer |= {"ink": ink[0], "rim": ink[1], "dash": []} if ink else {"ink": "", "rim": "", "dash": []}
         # Lines are told apart by their pattern over a picture, else by their colour.
-        dashed, kind, label = layer.pop("dashed"), layer["kind"], layer["label"]
+        dashed, own, kind, label = layer.pop("dashed"), layer.pop("own"), layer["kind"], layer["label"]
         if kind == "band" and label in inks:
             layer |= {"ink": inks[label], "label": ""}
         elif kind in ("path", "curve", "band") or (not ink and kind != "text"):
+            which = count if own < 0 else own
             if not ink:
-                layer["ink"] = style.LINES[count % len(style.LINES)]
-            turn = 1 if dashed else count if ink else count // len(style.LINES)
+                layer["ink"] = style.LINES[which % len(style.LINES)]
+            turn = 1 if dashed else which if ink else which // len(style.LINES)
             layer["dash"] = list(style.DASHES[turn % len(style.DASHES)])
-            count += 1
+            count += own < 0
             if kind == "curve":
                 inks.setdefault(label, layer["ink"])
     return {**frame, "layers": drawn}
@@ -242,7 +243,11 @@ def _layer(element, log: bool) -> dict[str, Any]:
     else:
         raise TypeError(f"Expected Image, Curve, Area, Spread, Points, Scatter, Path, Contours, VectorField or Text, "
                         f"got {type(element).__name__}; draw it as one of these.")  # fmt: skip
-    return {"kind": kind, "xy": xy, "label": element.label, "text": words, "dashed": element.group == style.DASHED}
+    own = getattr(element.dimensions()[1], "ink", -1)
+    return {
+        "kind": kind, "xy": xy, "label": element.label, "text": words, "dashed": element.group == style.DASHED,
+        "own": own,
+    }  # fmt: skip
 
 
 def _band(element: Any, log: bool) -> np.ndarray:

@@ -33,11 +33,13 @@ class Named(hv.Dimension):
             logarithmic axis.
         cmap: name of a matplotlib colour map.
         reverse: whether it increases to the left (as right ascension) or downward (as magnitudes).
+        ink: which of `LINES` a line has, so that it keeps its colour whatever else is drawn; -1 takes the next.
     """
 
     scale = param.Selector(default="linear", objects=list(CMAPS))
     cmap = param.String(default="viridis")
     reverse = param.Boolean(default=False)
+    ink = param.Integer(default=-1)
     unit_format = " [{unit}]"
 
 
@@ -59,12 +61,14 @@ def dimension(data, **params) -> Named:
     """The dimension of an array or coordinate, from its name and its attributes.
 
     ``long_name`` and ``units`` are its words; ``reverse`` (1 or 0) turns its axis round, which by default only the
-    longitudes on the sky, ``ra`` and ``l``, are; ``scale`` and ``limits``, (low, high), are those of its axis.
+    longitudes on the sky, ``ra`` and ``l``, are; ``scale`` and ``limits``, (low, high), are those of its axis, ``ink``
+    that of a line.
     """
     # Kept, since HoloViews takes a tenth of a millisecond for one and a picture needs seven.
     name, attrs = str(data.name), data.attrs
     reverse = bool(attrs.get("reverse", name in REVERSED))
     own = {"scale": attrs.get("scale"), "range": tuple(attrs["limits"]) if "limits" in attrs else None}
+    own["ink"] = attrs.get("ink")
     params = {k: v for k, v in own.items() if v is not None} | params
     return _dimension(name, str(attrs.get("long_name") or name), attrs.get("units", ""), reverse=reverse, **params)
 

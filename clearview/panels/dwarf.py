@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from clearview.figures.style import Named, dimension, layers, number, round_step
 from clearview.halos import NFW, Burkert
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, sentence, slider, small, tick
+from clearview.panels.form import Entry
 from clearview.panels.share import code_of
 from clearview.panels.train import Learner, Work
 from clearview.panels.view import RasterView
@@ -46,8 +47,26 @@ ANISOTROPY = {
 }  # fmt: skip
 
 
-STAGES = {"optimum": "looking for the best halo", "chains": "drawing halos"}
+ROUTES = {"Jeans (fast)": "jeans", "JFlow (minutes)": "jflow"}
+
+STAGES = {"optimum": "looking for the best halo", "chains": "drawing halos", "galaxy": "learning the galaxy"}
 """What a fit does, in words."""
+
+TRADED = "A learnt β can stand in for mass: train with a given one, too, and compare."
+
+ENTRIES = (
+    Entry("Distance [kpc]", "Of the galaxy; the J-factor follows.", ("distance",), float, "unknown"),
+    Entry("J within [deg]", "Radius of the cone of the J-factor.", ("angle",), float),
+    Entry("Field [kpc]", "Radius on the sky beyond which no star could be seen.", ("radius",), float, "no limit"),
+    Entry("Moments", "Of the velocities at each R: 4 have a kurtosis, 2 take them as Gaussian.", ("moments",)),
+    Entry("Chains", "Markov chains; their draws are put together.", ("chains",)),
+    Entry("Warm-up", "Draws of each chain that are thrown away; more where chains do not agree.", ("warmup",)),
+    Entry("Draws", "Of each chain, kept; more make the bands surer.", ("draws",)),
+    Entry("Trainings", "Of JFlow, each of other stars drawn from these; their spread is the band.", ("members",)),
+    Entry("Steps", "Of JFlow's training, at least.", ("training.min_steps",)),
+    Entry("Seed", "Of all random numbers: another one shows how much is chance.", ("seed",)),
+)
+"""The form of the settings that have no slider."""
 
 
 def dwarfs():
@@ -60,21 +79,23 @@ class _Dwarf:
     """A fit, as a bar keeps it."""
 
     fit: Any
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] | None
 
     config = property(lambda self: self.fit.config)
     data_digest = property(lambda self: self.fit.digest)
     message = property(lambda self: self.fit.message)
     stars = property(lambda self: self.fit.stars)
     stopped = property(lambda self: self.fit.stopped)
-    history = property(lambda self: pd.DataFrame())
+    history = property(lambda self: getattr(self.fit, "history", pd.DataFrame()))
 
     @property
     def title(self) -> str:
         """As it stands among the runs."""
         config = self.fit.config
-        kind = next(words for words, name in ANISOTROPY.items() if name == config.anisotropy).split(",")[0]
         told = f"β = {config.beta:g}".replace("-", "−") if config.anisotropy_radius is None else "Osipkov-Merritt"
+        if _route(config) == "jflow":
+            return f"{self.fit.stars:,} stars, JFlow, {told}"
+        kind = next(words for words, name in ANISOTROPY.items() if name == config.anisotropy).split(",")[0]
         return f"{self.fit.stars:,} stars, {told if config.anisotropy == 'given' else kind}"
 
 
@@ -83,40 +104,46 @@ class DwarfPanel(base.Panel):
 
     Without a fit the stars are shown in bins (of as many stars each; a cross reaches over its bin and over one standard
     error, and dispersions are free of the velocities' errors), beside the truth if they are a mock, and the mass that
-    two published formulas give. *Train* fits the halo; the bands hold 68 and 95 % of its posterior. The figure is
-    called stale when stars or settings are others than those of the fit.
+    two published formulas give. *Train* fits the halo, by one of two routes: Jeans' equation and Markov chains, whose
+    bands hold 68 and 95 % of the posterior, or JFlow's smeared likelihood, whose bands are the spread of a few
+    trainings. The figure is called stale when stars or settings are others than those of the fit.
 
     Args:
         catalog: the stars, as `clearview.fit_dwarf` takes them: R, or x and y [kpc]; v_los and v_los_error [km/s].
-        config: a `clearview.DwarfConfig`; by default its defaults.
-        fit: a `clearview.dwarfs.DwarfFit` to begin with.
-        published: tables with r [kpc], value, minus and plus by name, of "rho" [Msun/kpc^3] or "M" [Msun]:
-            ``{"M": {"Someone et al. 2020": table}}``.
+        config: a `clearview.DwarfConfig` or a `clearview.dwarfs.JFlowConfig`; by default the former's defaults.
+        fit: a `clearview.dwarfs.DwarfFit` or `clearview.dwarfs.JFlowFit` to begin with.
+        published: what others found, `clearview.dwarfs.Published`, such as ``published_of("Draco")``.
         size: longer side of each plot, CSS pixels.
         threaded: False draws and trains at once in the calling thread.
 
     Raises:
         KeyError: if the stars have no place or velocity.
-        ValueError: for published values of another profile.
+        TypeError: for a config, a fit or published values of another kind.
     """
 
-    tags = ("stars", "slope", "gamma", "anisotropy", "beta", "foreground", "colour", "truth", "references")
-    given: ClassVar = {"config": "_told_config", "published": "published"}
-    work: ClassVar = Work(file="dwarf.clearview", pausable=False)
+    tags = (
+        "stars", "route", "bandwidth", "slope", "gamma", "anisotropy", "beta", "foreground", "colour", "truth",
+        "references",
+    )  # fmt: skip
+    given: ClassVar = {"config": "_told_config", "published": "_told_published"}
+    work: ClassVar = Work(file="dwarf.clearview", pausable=False, entries=ENTRIES)
 
     def __init__(
-        self, catalog=None, config=None, fit=None, *, published: Mapping[str, Mapping[str, Any]] | None = None,
-        size: int = 228, threaded: bool = True,
+        self, catalog=None, config=None, fit=None, *, published: Iterable[Any] = (), size: int = 228,
+        threaded: bool = True,
     ):  # fmt: skip
         if catalog is not None:
             a(catalog, Catalog, "a Catalog").require([*(["R"] if "R" in catalog else ["x", "y"]), _velocity(catalog)])
-        self.published = {k: dict(a(v, Mapping, "tables by name")) for k, v in (published or {}).items()}
-        if wrong := [k for k in self.published if k not in ("rho", "M")]:
-            raise ValueError(f"Expected published values of rho or M, got {wrong[0]!r}; leave it out.")
-        self._usual = dwarfs().DwarfConfig()
-        config = a(self._usual if config is None else config, dwarfs().DwarfConfig, "a DwarfConfig")
+        kind = dwarfs().Published
+        listed = [published] if isinstance(published, kind) else a(published, Iterable, "a list of Published")
+        self.published = tuple(a(one, kind, "what was published as clearview.dwarfs.Published") for one in listed)
+        self._usual = {"jeans": dwarfs().DwarfConfig(), "jflow": dwarfs().JFlowConfig()}
+        kinds = (dwarfs().DwarfConfig, dwarfs().JFlowConfig)
+        config = a(self._usual["jeans"] if config is None else config, kinds, "a DwarfConfig or a JFlowConfig")
         self._whole_catalog, self._order = catalog, None
         self._start, self._before, self._of = config, config, catalog
+        self._last = {**self._usual, _route(config): config}  # the settings of each route
+        self._taken = _route(config)
         self._kept: dict[str, tuple[Any, Any]] = {}
         super().__init__(
             catalog, None if fit is None else self._wrapped(fit), config=config, size=size, threaded=threaded
@@ -126,11 +153,13 @@ class DwarfPanel(base.Panel):
 
     def build(self) -> dict[str, Any]:
         size = self.view.width
-        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.62 * size)) for _ in SHOWN))
+        self.views = (self.view, RasterView(size, size), *(RasterView(size, round(0.75 * size)) for _ in SHOWN))
         self._words = W.HTML(layout=W.Layout(max_width=f"{2 * size + 300}px"))
         self.below = (self._words,)
         controls: dict[str, Any] = {
             "stars": slider("stars used", 100.0, FEWEST, 100.0, 1.0, readout_format=",.0f"),
+            "route": dropdown("Method", ROUTES, "jeans"),
+            "bandwidth": slider("bandwidth", 0.1, 0.02, 0.5, 0.01),
             "slope": dropdown("Stars' centre", {"slope learnt": "learnt", "slope fixed": "fixed"}, "learnt"),
             "gamma": slider("slope, 0: core", 0.0, 0.0, 1.5, 0.05),
             "anisotropy": dropdown("Anisotropy", ANISOTROPY, "given"),
@@ -140,13 +169,18 @@ class DwarfPanel(base.Panel):
             "truth": tick("truth of the mock", True),
             "references": tick("a cusp and a core to compare", False),
         }
+        controls[
+            "bandwidth"
+        ].tooltip = "Of the kernels at the end, in half-light radii on the sky and in velocity dispersions."
+        self._traded = W.HTML(small(TRADED), layout=W.Layout(width="300px"))
         self._stock(controls["stars"], self._whole_catalog)
         self._follow(controls, self._start)
         return controls
 
     def arrange(self) -> W.Widget:
-        shown = list(self.controls.values())
-        shown.insert(list(self.controls).index("colour"), W.HTML(small("Colour of the stars")))
+        shown, names = list(self.controls.values()), list(self.controls)
+        shown.insert(names.index("colour"), W.HTML(small("Colour of the stars")))
+        shown.insert(names.index("anisotropy") + 1, self._traded)
         return self.in_columns([*shown, self.bar, self.share])
 
     def update(self) -> None:
@@ -157,27 +191,29 @@ class DwarfPanel(base.Panel):
             self._home()
         if config is not self._before:
             self._follow(controls, config)
+        elif controls["route"].value != _route(config):
+            self.bar.config = config = self._switched(config, controls["route"].value)
+            self._follow(controls, config)
         else:
-            asked = {
-                "tracer_slope": None if controls["slope"].value == "learnt" else round(controls["gamma"].value, 9),
-                "anisotropy": controls["anisotropy"].value, "foreground": controls["foreground"].value,
-                "beta": round(controls["beta"].value, 9),
-            }  # fmt: skip
-            if asked["anisotropy"] != "given":
-                asked |= {"beta": config.beta, "anisotropy_radius": None}
+            asked = self._asked(config)
             if any(getattr(config, name) != value for name, value in asked.items()):
                 self.bar.config = config = dataclasses.replace(config, **asked)
+        self._taken = _route(config)
+        self._last[self._taken] = config
         self._before = config
         used = self._used()
         if used is not self.bar.catalog or config is not self._refreshed:
             self.bar.catalog, self._refreshed = used, config
             self.bar.refresh()
-        controls["gamma"].layout.display = "none" if controls["slope"].value == "learnt" else ""
-        given = config.anisotropy == "given" and config.anisotropy_radius is None
-        controls["beta"].layout.display = "" if given else "none"
+        for name, shown in (
+            ("bandwidth", self._taken == "jflow"), ("gamma", controls["slope"].value == "fixed"),
+            ("anisotropy", self._taken == "jeans"), ("beta", _given(config) and config.anisotropy_radius is None),
+            ("foreground", hasattr(config, "foreground")),
+        ):  # fmt: skip
+            controls[name].layout.display = "" if shown else "none"
+        self._traded.layout.display = "none" if _given(config) else ""
         fit = self._own()
-        lacking = "Membership needs a fit of these stars with a foreground." if (
-            fit is None or not fit.config.foreground) else ""  # fmt: skip
+        lacking = "" if _membership(fit) is not None else "Membership needs a fit of these stars with a foreground."
         controls["colour"].disable({"membership": lacking} if lacking else {})
         controls["truth"].layout.display = "" if self._truth() is not None else "none"
         sky = self._of is None or ("x" in self._of and "y" in self._of)
@@ -194,17 +230,52 @@ class DwarfPanel(base.Panel):
         control.max, control.step = most, max(1.0, round_step(most / 100))
         control.disabled = catalog is None or len(catalog) <= FEWEST
 
+    def _asked(self, config) -> dict[str, Any]:
+        """What the controls say of the fields of a config."""
+        values = {name: control.value for name, control in self.controls.items()}
+        learnt, gamma, beta = values["slope"] == "learnt", round(values["gamma"], 9), round(values["beta"], 9)
+        asked: dict[str, Any] = {"beta": beta}
+        if hasattr(config, "foreground"):
+            asked["foreground"] = values["foreground"]
+        if _route(config) == "jeans":
+            asked |= {"tracer_slope": None if learnt else gamma, "anisotropy": values["anisotropy"]}
+            if asked["anisotropy"] != "given":
+                asked |= {"beta": config.beta, "anisotropy_radius": None}
+            return asked
+        if config.anisotropy_radius is not None:
+            asked["beta"] = config.beta
+        start = config.tracers.slope if 0 < config.tracers.slope < 2 else 0.5
+        tracers = dataclasses.replace(config.tracers, slope=start if learnt else gamma, learn_slope=learnt)
+        end = round(values["bandwidth"], 9)
+        return asked | {"tracers": tracers, "bandwidth": (max(config.bandwidth[0], end), end)}
+
+    def _switched(self, config, route: str):
+        """The settings of the other route, with the anisotropy of this one where both are given."""
+        other = self._last[route]
+        if _given(config) and _given(other):
+            other = dataclasses.replace(other, beta=config.beta, anisotropy_radius=config.anisotropy_radius)
+        return other
+
     @staticmethod
     def _follow(controls, config) -> None:
         """The controls of a config that was set from elsewhere."""
-        controls["slope"].value = "learnt" if config.tracer_slope is None else "fixed"
-        if config.tracer_slope is not None:
-            controls["gamma"].max = max(1.5, config.tracer_slope)
-            controls["gamma"].value = config.tracer_slope
-        controls["anisotropy"].value = config.anisotropy
+        jeans = _route(config) == "jeans"
+        slope = config.tracer_slope if jeans else None if config.tracers.learn_slope else config.tracers.slope
+        controls["route"].value = _route(config)
+        controls["slope"].value = "learnt" if slope is None else "fixed"
+        if slope is not None:
+            controls["gamma"].max = max(1.5, slope)
+            controls["gamma"].value = slope
+        if jeans:
+            controls["anisotropy"].value = config.anisotropy
+        else:
+            control, end = controls["bandwidth"], config.bandwidth[1]
+            control.min, control.max = min(0.02, end), max(0.5, end)
+            control.value = end
         controls["beta"].min, controls["beta"].max = min(-1.0, config.beta), max(0.9, config.beta)
         controls["beta"].value = config.beta
-        controls["foreground"].value = config.foreground
+        if hasattr(config, "foreground"):
+            controls["foreground"].value = config.foreground
 
     # ---- what one works with -------------------------------------------------------------------------------------
 
@@ -222,7 +293,7 @@ class DwarfPanel(base.Panel):
 
     @property
     def fit(self):
-        """The `clearview.dwarfs.DwarfFit` that is shown, or None."""
+        """The `clearview.dwarfs.DwarfFit` or `clearview.dwarfs.JFlowFit` that is shown, or None."""
         return None if self.bar.fit is None else self.bar.fit.fit
 
     @fit.setter
@@ -240,28 +311,39 @@ class DwarfPanel(base.Panel):
         if self.fit is not None and kept is self.bar.fit:
             code = re.sub(r"(?<=fit = ).*", f"clearview.load_dwarf({str(file)!r})", code)
         code = code.replace("clearview.load_fit(", "clearview.load_dwarf(").replace("fit.clearview", "dwarf.clearview")
-        usual = self._usual.to_dict()
-        changed = {k: v for k, v in self._config.to_dict().items() if v != usual[k]}
-        told = ", ".join(f"{k}={v!r}" for k, v in changed.items())
         code = code.replace("(stars, fit,", "(stars, fit=fit,")
-        return code.replace("config = ...  # config of this panel", f"config = clearview.DwarfConfig({told})")
+        config, usual = self._config, self._usual[self._taken]
+        changed = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(usual, f.name)]
+        made = f"{type(config).__name__}({', '.join(f'{name}={getattr(config, name)!r}' for name in changed)})"
+        homes = {"dwarfs": ("JFlowConfig", "SphericalConfig"), "flows": ("FitConfig",)}
+        needed = {home: [name for name in names if f"{name}(" in made] for home, names in homes.items()}
+        imports = "".join(f"from clearview.{home} import {', '.join(n)}\n" for home, n in needed.items() if n)
+        made = made.replace("DwarfConfig(", "clearview.DwarfConfig(")
+        told = code.replace("config = ...  # config of this panel", f"config = {made}")
+        return told if told == code else told.replace("import clearview\n", f"import clearview\n{imports}", 1)
 
     # ---- what is learnt ------------------------------------------------------------------------------------------
 
     @property
     def _config(self):
         """The settings, also where none were given."""
-        return self._usual if self.config is None else self.config
+        return self._usual[self._taken] if self.config is None else self.config
 
     @property
     def _told_config(self):
-        return self._config if self._config != self._usual else None
+        return self._config if self._config != self._usual["jeans"] else None
+
+    @property
+    def _told_published(self):
+        return {one.name: one for one in self.published}
 
     def _wrapped(self, fit) -> _Dwarf:
-        a(fit, dwarfs().DwarfFit, "a DwarfFit")
+        a(fit, (dwarfs().DwarfFit, dwarfs().JFlowFit), "a DwarfFit or a JFlowFit")
         known = self.bar.runs.values() if hasattr(self, "bar") else ()
         catalog = self._whole_catalog
-        columns = tuple(name for name in DIGEST if catalog is None or name in catalog)
+        columns: tuple[str, ...] | None = tuple(name for name in DIGEST if catalog is None or name in catalog)
+        if catalog is not None and _route(fit.config) == "jflow" and catalog.digest(columns) != fit.digest:
+            columns = None  # of phase space
         return next((kept for kept in known if kept.fit is fit), _Dwarf(fit, columns))
 
     def _used(self):
@@ -275,7 +357,7 @@ class DwarfPanel(base.Panel):
         return self._cached("used", (catalog, n), lambda: catalog.take(order < n))
 
     def learner(self) -> Learner | str:
-        """What *Train* fits: the halo, by `clearview.fit_dwarf`."""
+        """What *Train* fits: the halo, by `clearview.fit_dwarf` or `clearview.dwarfs.fit_jflow`."""
         if self._whole_catalog is None:
             return "Training needs a catalogue of stars."
 
@@ -284,11 +366,18 @@ class DwarfPanel(base.Panel):
                 words = STAGES.get(progress.stage, progress.stage)
                 return on_progress is None or on_progress(progress._replace(stage=words))
 
-            return self._wrapped(dwarfs().fit_dwarf(catalog, config or self._config, on_progress=tell))
+            config = config or self._config
+            run = dwarfs().fit_dwarf if _route(config) == "jeans" else dwarfs().fit_jflow
+            return self._wrapped(run(catalog, config, on_progress=tell))
+
+        def save(kept, path, overwrite):
+            if not hasattr(kept.fit, "save"):
+                raise ValueError("Expected a fit by Jeans' equation to save, got one of JFlow; save its fit.field().")
+            kept.fit.save(path, overwrite=overwrite)
 
         return Learner(
-            fit, lambda kept, path, overwrite: kept.fit.save(path, overwrite=overwrite),
-            lambda path: self._wrapped(dwarfs().load_dwarf(path)), defaults=lambda: self._config, name="dwarf",
+            fit, save, lambda path: self._wrapped(dwarfs().load_dwarf(path)), defaults=lambda: self._config,
+            name="dwarf" if self._taken == "jeans" else "dwarf by JFlow",
         )  # fmt: skip
 
     def usable(self, fit) -> bool:
@@ -326,18 +415,18 @@ class DwarfPanel(base.Panel):
         half, far = (float(v) for v in np.nanquantile(R, [0.5, 0.985]))
         return (half, 1.05 * far) if half > 0 else (0.1, 1.0)
 
-    def _binned(self, catalog):
+    def _binned(self, catalog, slot: str = "bins"):
         """The stars in bins, weighted by membership where it is known; or why there are none."""
-        fit, foreground = self._own(), self.controls["foreground"].value
-        weights = fit.membership if fit is not None and fit.config.foreground and foreground else None
+        foreground = self.controls["foreground"].value and hasattr(self._config, "foreground")
+        weights = _membership(self._own()) if foreground else None
 
         def make():
             try:
-                return import_module("clearview.dwarfs.bins").bin_stars(catalog, weights, foreground=foreground)
+                return dwarfs().bin_stars(catalog, weights, foreground=foreground)
             except (KeyError, ValueError) as error:
                 return sentence(error)
 
-        return self._cached("bins", (catalog, weights, str(foreground)), make)
+        return self._cached(slot, (catalog, weights, str(foreground)), make)
 
     def draw(self, settings: Mapping[str, Any], detail: float):
         catalog, fit = self._used(), self.fit
@@ -359,19 +448,22 @@ class DwarfPanel(base.Panel):
             yield blank
             yield blank
         else:
-            yield from self._stars(catalog, field, bins, far, settings)
+            # Colours and axes stay while stars are left out, but for a foreground, whose members only a fit knows.
+            known = _membership(self._own()) is not None
+            whole = bins if known else self._binned(self._whole_catalog, "all bins")
+            yield from self._stars(catalog, field, None if isinstance(whole, str) else whole, far, settings)
         truth = self._curves(ends) if settings["truth"] and self._truth() is not None else {}
         estimates = () if bins is None else self._cached(
-            "masses", (bins,), lambda: import_module("clearview.dwarfs.bins").mass_estimates(
+            "masses", (bins,), lambda: dwarfs().mass_estimates(
                 bins.attrs["half"], bins.attrs["spread"], bins.attrs["spread_error"]))  # fmt: skip
         references = self._references(fit, estimates, half, ends) if settings["references"] else {}
-        bands = "" if field is None else " (bands: 68 %, 95 %)"
+        bands = ""
+        if fit is not None:
+            bands = " (bands: 68 %, 95 %)" if _route(fit.config) == "jeans" else " (bands: spread of trainings)"
         titles = {"Sigma": "Stars per area", "sigma_los": "Velocity dispersion", "rho": f"Dark matter{bands}",
                   "M": "Mass"}  # fmt: skip
         for name in SHOWN:
-            told = [(e.name, {"r": e.radius, "value": e.mass, "minus": e.error, "plus": e.error})
-                    for e in estimates if name == "M"]  # fmt: skip
-            told += list(self.published.get(name, {}).items())
+            told = [one for one in (*estimates, *self.published) if one.values(name) is not None]
             seen = bins if name in ("Sigma", "sigma_los") else None
             if field is None and seen is None and not truth and not told:
                 words = "press Train" if name in ("rho", "M") else "no bins"
@@ -381,16 +473,16 @@ class DwarfPanel(base.Panel):
             yield self._cached(
                 f"picture of {name}", key, lambda name=name, seen=seen, told=told: dwarf_profile(
                     name, field, bins=seen, truth=truth.get(name), references=references.get(name), range=ends,
-                    measurements=told, label=titles[name]))  # fmt: skip
+                    published=told, label=titles[name]))  # fmt: skip
 
     def _stars(self, catalog, field, bins, far: float, settings) -> Iterator[hv.Overlay]:
         """On the sky, and in velocity against radius."""
         v = _column(catalog, _velocity(catalog), "km/s", "line-of-sight velocity")
         center = float(np.nanmedian(v)) if bins is None else bins.attrs["center"]
-        fit = self._own()
-        if settings["colour"] == "membership" and fit is not None:
+        member = _membership(self._own())
+        if settings["colour"] == "membership" and member is not None:
             colour = xr.DataArray(
-                np.asarray(fit.membership, float), dims="star", name="p", attrs={"long_name": "membership", "units": ""}
+                np.asarray(member, float), dims="star", name="p", attrs={"long_name": "membership", "units": ""}
             )
             limits: tuple[float, float] = 0.0, 1.0
         else:
@@ -402,7 +494,7 @@ class DwarfPanel(base.Panel):
             known = int(np.isfinite(v.values).sum())
             beyond = int((np.maximum(np.abs(x.values), np.abs(y.values)) > far).sum())
             more = f", {known:,} with velocities" if known < len(catalog) else ""
-            more += f"; {beyond:,} lie farther out" if beyond else ""
+            more += f"; {beyond:,} {'lies' if beyond == 1 else 'lie'} farther out" if beyond else ""
             x.attrs["limits"] = y.attrs["limits"] = -far, far
             sky = star_map(x, y, colour, limits=limits, label=f"{len(catalog):,} stars{more}")
             yield sky
@@ -410,9 +502,9 @@ class DwarfPanel(base.Panel):
             yield hv.Overlay([text(0.5, 0.5, "no places on the sky")])
         R = xr.DataArray(_radii(catalog), dims="star", name="R", attrs={"units": "kpc", "long_name": "R on the sky"})
         known = np.isfinite(v.values)
-        spread = v.values[known] - center
+        every = _column(self._whole_catalog, _velocity(catalog), "km/s", "").values
         most = np.inf if bins is None else 6 * bins.attrs["spread"]
-        reach = 1.08 * min(float(np.abs(spread).max()), most) if known.any() else 50.0
+        reach = 1.08 * min(float(np.nanmax(np.abs(every - center))), most) if np.isfinite(every).any() else 50.0
         R.attrs["limits"], v.attrs["limits"] = (0.0, far), (center - reach, center + 1.2 * reach)
         parts = layers(star_map(R[known], v[known], colour[known], limits=limits))
         if field is not None:
@@ -452,28 +544,74 @@ class DwarfPanel(base.Panel):
         return found
 
     def beside(self, settings) -> None:
-        """What the fit says, in sentences below the pictures."""
+        """What the fit and others say, in sentences below the pictures."""
         fit = self.fit
-        self._words.value = "" if fit is None else self._cached("words", (fit,), lambda: small(_said(fit)))
+        said = "" if fit is None else self._cached("words", (fit,), lambda: "".join(map(small, _said(fit))))
+        self._words.value = said + "".join(map(small, _told(self.published)))
 
 
-def _said(fit) -> str:
-    """Core or cusp, the mass, and the J-factor where the distance is known."""
-    at = PIVOT * fit.half_light_radius
-    low, middle, high = np.quantile(fit.mass(np.array([at])), [0.16, 0.5, 0.84])
+def _route(config) -> str:
+    """Which of `ROUTES` a config is of."""
+    return "jflow" if isinstance(config, dwarfs().JFlowConfig) else "jeans"
+
+
+def _given(config) -> bool:
+    """Whether the anisotropy is not learnt."""
+    return _route(config) == "jflow" or config.anisotropy == "given"
+
+
+def _membership(fit) -> np.ndarray | None:
+    """Of each star, if the fit knows a foreground."""
+    return fit.membership if fit is not None and getattr(fit.config, "foreground", False) else None
+
+
+def _said(fit) -> list[str]:
+    """Core or cusp, the mass, the J-factor where the distance is known, and how far to trust them."""
+    at, jeans, near = PIVOT * fit.half_light_radius, _route(fit.config) == "jeans", 0.15
+    if jeans:
+        parts, masses = [fit.core_or_cusp().message], fit.mass(np.array([at]))
+    else:  # as many radii as are drawn, or it compiles anew
+        r = np.geomspace(min(near, at) / 1.1, max(near, at) * 1.1, POINTS)
+        found = fit.members(r)
+        slopes, masses = (
+            np.array([np.interp(x, r, row) for row in found[k]]) for k, x in (("slope", near), ("mass", at))
+        )
+        low, middle, high = np.quantile(slopes, [0.16, 0.5, 0.84])
+        parts = [
+            f"The slope of the density at {near:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f})."
+        ]
+        if not np.isfinite(slopes).all():
+            parts = [f"At {near:g} kpc a training finds no positive density: too few stars, or too small a bandwidth."]
+    low, middle, high = np.quantile(masses, [0.16, 0.5, 0.84])
     power = 10.0 ** np.floor(np.log10(middle))
-    parts = [
-        fit.core_or_cusp().message,
+    parts.append(
         f"The mass within {at:.2g} kpc is {middle / power:.2f} (+{(high - middle) / power:.2f} "
-        f"-{(middle - low) / power:.2f}) × {number(power)} M⊙.",
-    ]
-    if fit.config.distance is not None:
+        f"-{(middle - low) / power:.2f}) × {number(power)} M⊙."
+    )
+    if jeans and fit.config.distance is not None:
         low, middle, high = np.log10(fit.field().J.sel(quantile=[0.16, 0.5, 0.84]).values)
         parts.append(f"log10 of J within {fit.config.angle:g}° [GeV² cm⁻⁵] is {middle:.2f} (+{high - middle:.2f} "
                      f"-{middle - low:.2f}).")  # fmt: skip
-    if not fit.converged:
-        parts.append(fit.message)
-    return re.sub(r"-(?=[\d.])", "−", " ".join(parts)).replace("R−", "R-")
+    if not jeans:
+        parts.append(f"The bands are the spread of {fit.config.members} trainings, each of other stars drawn from "
+                     "these: a rough error, no posterior.")  # fmt: skip
+    elif fit.converged:
+        parts.append(f"The chains agree (R-hat {fit.rhat:.3f}); their draws are worth {fit.effective:,.0f} independent "
+                     "ones.")  # fmt: skip
+    else:
+        parts.append(f"NOT CONVERGED: R-hat is {fit.rhat:.3f}, and the draws are worth {fit.effective:,.0f} "
+                     "independent ones. Do not trust the bands; raise Warm-up and Draws under Settings.")  # fmt: skip
+    return [re.sub(r"-(?=[\d.])", "−", part).replace("R−", "R-") for part in parts]
+
+
+def _told(published) -> list[str]:
+    """Slopes that others found, and whose the published values are."""
+    slopes = [f"{one.name} {one.slope[0]:.2f} ({one.slope[1]:.2f} to {one.slope[2]:.2f})" for one in published
+              if one.slope is not None]  # fmt: skip
+    sources = dict.fromkeys(f"{one.source} ({one.note})" if one.note else one.source for one in published if one.source)
+    parts = [f"Published slopes near the centre: {', '.join(slopes)}."] if slopes else []
+    parts += [f"Published: {'; '.join(sources)}."] if sources else []
+    return [re.sub(r"(?<=[ (])-(?=[\d.])", "−", part) for part in parts]
 
 
 def _velocity(catalog) -> str:

@@ -90,12 +90,14 @@ class Settings(W.Accordion):
         config: gives the config that is shown.
         edited: gets the config after an edit, or None after *Defaults*.
         refused: gets the `ValueError` of a value that cannot be; the line then shows the value before.
+        entries: the lines, of which those are shown whose fields the config has.
     """
 
     def __init__(
-        self, config: Callable[[], Any], *, edited: Callable[[Any], Any], refused: Callable[[ValueError], Any]
-    ):
-        self._config, self._edited, self._refused = config, edited, refused
+        self, config: Callable[[], Any], *, edited: Callable[[Any], Any], refused: Callable[[ValueError], Any],
+        entries: tuple[Entry, ...] = ENTRIES,
+    ):  # fmt: skip
+        self._config, self._edited, self._refused, self._entries = config, edited, refused, entries
         self._filling = False
         self.lines: dict[str, W.Text] = {}
         self.defaults = button("Defaults")
@@ -111,7 +113,7 @@ class Settings(W.Accordion):
         if self.selected_index is None:
             return
         config, values = self._config(), {}
-        for entry in ENTRIES:
+        for entry in self._entries:
             found = {value for path in entry.paths if (value := read(config, path)) is not NOTHING}
             if len(found) == 1:
                 (value,) = found

@@ -1,5 +1,6 @@
 """What a panel learns, and the bar with which it is trained, paused, resumed, compared, saved and loaded."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import ipywidgets as W
 from clearview.figures import loss_curve
 from clearview.panels.columns import learnt
 from clearview.panels.controls import button, dropdown, guarded, sentence, small, wide
-from clearview.panels.form import Settings
+from clearview.panels.form import ENTRIES, Entry, Settings
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
 
@@ -62,6 +63,7 @@ class Work(NamedTuple):
         file: the path that stands in the box at first; empty where there are no files.
         pausable: whether it can be paused, and resumed.
         form: whether it has settings of its own to show.
+        entries: the lines of that form.
     """
 
     verb: str = "Train"
@@ -70,6 +72,7 @@ class Work(NamedTuple):
     file: str = "fit.clearview"
     pausable: bool = True
     form: bool = True
+    entries: tuple[Entry, ...] = ENTRIES
 
 
 TRAINING = Work()
@@ -119,7 +122,8 @@ class TrainBar(W.VBox):
         self.elsewhere: Callable[[], str] = str  # says where else something is learnt, if that is to be waited for
         self.file: tuple[Any, Path | None] = None, None  # the fit that was saved or loaded last, and where
         self._before: Any = None  # what was shown before an unfinished fit
-        self._watch, self._picked, self._drop, self._offering, self._count = True, False, False, False, 0
+        self._watch, self._picked, self._offering, self._count = True, False, False, 0
+        self._lock = threading.RLock()  # what was dropped shows nothing more
         self._asked: Any = None
         self._begun: tuple[float, float | None] = 0.0, None
         self._why = ""
@@ -127,7 +131,9 @@ class TrainBar(W.VBox):
         self.training = Training(self._progress, self._done, threaded=threaded)
         self._guess: Latest | None = None  # a panel that is refused while it is made leaves no thread behind
         self._threaded = threaded
-        self.settings = Settings(self._now, edited=self._edited, refused=lambda error: say("settings", error))
+        self.settings = Settings(
+            self._now, edited=self._edited, refused=lambda error: say("settings", error), entries=work.entries
+        )
         self.go, self.hold, self.stop = button(work.verb), button("Pause"), button("Cancel")
         self.anew, self.store, self.fetch = button("Start over"), button("Save"), button("Load")
         self.cost = W.HTML()
@@ -182,10 +188,13 @@ class TrainBar(W.VBox):
         self.go.disabled, self.hold.disabled, self.stop.disabled = True, False, False
         self.anew.layout.display, self.cost.value = "none", ""
         self.hold.layout.display = "" if self.work.pausable else "none"
-        self._watch, self._drop, self.fraction.layout.display = True, False, ""
+        self._watch, self.fraction.layout.display = True, ""
         self.preview = self.preview if partial else None
         self._begun = time.monotonic(), None if partial else self.estimate
-        self.training.start(lambda report: learner.fit(catalog, on_progress=report, on_preview=self._previewed, **how))
+        begun = self._begun
+        self.training.start(lambda report: learner.fit(
+            catalog, on_progress=report, on_preview=lambda made: self._previewed(made, begun), **how
+        ))  # fmt: skip
 
     def pause(self) -> None:
         if not self.work.pausable:
@@ -194,13 +203,11 @@ class TrainBar(W.VBox):
         self.hold.disabled = True
 
     def cancel(self) -> None:
-        if self.training.running:
-            self._drop = True
-            self.training.cancel()
-            self.hold.disabled = self.stop.disabled = True
-        elif self._unfinished() is not None:
-            self._discard()
-            self._changed()
+        with self._lock:
+            dropped = self.training.drop()
+            if dropped or self._unfinished() is not None:
+                self._discard()
+        self._changed()
 
     def save(self, path: str | Path | None = None, *, overwrite: bool | None = None) -> Path:
         path = self._path_of(path)
@@ -466,20 +473,24 @@ class TrainBar(W.VBox):
         return fit if same else None
 
     def _progress(self, progress) -> None:
-        self.fraction.value = progress.fraction
         left = "" if progress.remaining is None else f", {duration(progress.remaining)} left"
-        self.stage.value = small(f"{progress.stage.capitalize()}: {100 * progress.fraction:.0f} %{left}")
+        with self._lock:
+            if not self.training.running:
+                return
+            self.fraction.value = progress.fraction
+            self.stage.value = small(f"{progress.stage.capitalize()}: {100 * progress.fraction:.0f} %{left}")
         self._show_loss(progress.history)
 
-    def _previewed(self, made) -> None:
+    def _previewed(self, made, begun) -> None:
         """Show what is learnt so far; whatever goes wrong with that, the training goes on."""
-        if self.training.stopping:
-            return
         try:
             if isinstance(made, Exception):
                 raise made
             if self._usable(made):
-                self.preview = made
+                with self._lock:
+                    if self.training.stopping or begun is not self._begun:
+                        return
+                    self.preview = made
                 self._changed()
         except Exception as error:
             self._say("preview", f"There is no preview: {sentence(error)}")
@@ -498,8 +509,6 @@ class TrainBar(W.VBox):
             self.preview = None
             self._say("train", error)
             self.fraction.bar_style, self.stage.value = "danger", small(f"{self.work.name.capitalize()} failed.")
-        elif self._drop and fit.stopped == "cancelled":
-            self._discard()
         else:
             self._show_loss(fit.history)
             done = fit.stopped == "finished"

@@ -199,12 +199,13 @@ class Training:
         threaded: bool = True,
     ):
         self._on_progress, self._on_done, self._threaded = on_progress, on_done, threaded
-        self._cancelled, self._thread, self._busy, self._closed = threading.Event(), None, threading.Lock(), False
+        self._cancelled, self._threads, self._closed = threading.Event(), [], False
+        self._lock, self._now = threading.Lock(), None  # the job that is listened to
 
     @property
     def running(self) -> bool:
-        """Whether a job runs."""
-        return self._busy.locked()
+        """Whether a job runs that was not dropped."""
+        return self._now is not None
 
     @property
     def stopping(self) -> bool:
@@ -217,17 +218,18 @@ class Training:
         Raises:
             RuntimeError: if a job runs already.
         """
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
-        self._cancelled.clear()
+        with self._lock:
+            if self._now is not None:
+                raise RuntimeError("Expected no training under way, got one; cancel it or wait for its end.")
+            self._now = cancelled = self._cancelled = threading.Event()
         last = -1.0
 
         def report(progress) -> bool:
             nonlocal last
-            if time.monotonic() - last >= 0.1 and not self._closed:
+            if time.monotonic() - last >= 0.1 and not self._closed and self._now is cancelled:
                 last = time.monotonic()
                 self._on_progress(progress)
-            return not self._cancelled.is_set()
+            return not cancelled.is_set()
 
         def run():
             result = error = None
@@ -238,13 +240,17 @@ class Training:
             except Exception as problem:  # shown by on_done
                 error = problem
             finally:
-                self._busy.release()
-            if not self._closed:
+                with self._lock:
+                    heard = self._now is cancelled
+                    if heard:
+                        self._now = None
+            if heard and not self._closed:
                 self._on_done(result, error)
 
         if self._threaded:
-            self._thread = threading.Thread(target=run, daemon=True, name="clearview-train")
-            self._thread.start()
+            thread = threading.Thread(target=run, daemon=True, name="clearview-train")
+            self._threads = [*(t for t in self._threads if t.is_alive()), thread]
+            thread.start()
             _open.add(self)
         else:
             run()
@@ -253,11 +259,20 @@ class Training:
         """Ask the job to stop; it does so at its next report."""
         self._cancelled.set()
 
+    def drop(self) -> bool:
+        """Cancel, and hear no more of the job: another may start at once, though this one may go on for a while, as
+        nothing stops a compilation. Whether there was one.
+        """
+        with self._lock:
+            dropped, self._now = self._now is not None, None
+        self.cancel()
+        return dropped
+
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the job and of all that follows from it; whether it came in time."""
-        if self._thread:
-            self._thread.join(timeout)
-        return not (self._thread and self._thread.is_alive())
+        """Wait for the end of the job, of those dropped, and of all that follows; whether it came in time."""
+        for thread in self._threads:
+            thread.join(timeout)
+        return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
         """Cancel; nothing is told any more."""
@@ -267,5 +282,5 @@ class Training:
     def close(self) -> None:
         """Cancel, and wait for the thread to end."""
         self.stop()
-        if self._thread is not threading.current_thread():
+        if threading.current_thread() not in self._threads:
             self.wait(60)

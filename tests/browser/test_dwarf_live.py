@@ -12,9 +12,11 @@ pytestmark = pytest.mark.browser
 LONG = 240_000
 SETUP = """
 import clearview
+import clearview.dwarfs
 stars = clearview.mock_dwarf(200, seed=1)
 quick = clearview.DwarfConfig(tracer_slope=0.0, chains=4, warmup=50, draws=50)
 slow = clearview.DwarfConfig(tracer_slope=0.0, chains=4, warmup=100_000, draws=50)
+others = clearview.dwarfs.published_of("Draco")
 """
 RGB = """c => {
   const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, found = {red: 0, blue: 0};
@@ -29,7 +31,14 @@ RGB = """c => {
 @pytest.fixture(scope="module")
 def board(browser, browser_context_args, lab):
     page = browser.new_context(**browser_context_args).new_page()
-    nb = Notebook(page, lab, "dwarf", SETUP, "panel = clearview.DwarfPanel(stars, slow)\npanel", "panel.config = quick")
+    nb = Notebook(
+        page,
+        lab,
+        "dwarf",
+        SETUP,
+        "panel = clearview.DwarfPanel(stars, slow, published=others)\npanel",
+        "panel.config = quick",
+    )
     nb.run(0)
     out = nb.run(1)
     for canvas in out.locator("canvas.cv-plot").all():
@@ -49,7 +58,8 @@ def test_stars_are_coloured_and_profiles_have_their_axes(board):
         assert min(found.values()) > 50
     words = (
         ("x [kpc]", "velocity − mean [km/s]"), ("line-of-sight velocity [km/s]",), ("stars per area [kpc⁻²]",),
-        ("velocity dispersion [km/s]",), ("density ρ [M⊙ kpc⁻³]",), ("mass within r [M⊙]", "Wolf et al. 2010"),
+        ("velocity dispersion [km/s]",), ("density ρ [M⊙ kpc⁻³]", "Hayashi et al. 2020"),
+        ("mass within r [M⊙]", "Wolf et al. 2010"),
     )  # fmt: skip
     plots = out.locator("canvas.cv-plot + svg")
     for i, told in enumerate(words):
@@ -62,6 +72,18 @@ def test_stars_are_coloured_and_profiles_have_their_axes(board):
     per_decade = {round((x - at[0][1]) / math.log10(value / at[0][0])) for value, x in at[1:]}
     assert max(per_decade) - min(per_decade) <= 4
     assert min(per_decade) > 50
+
+
+def test_published_slopes_and_the_bandwidth_of_the_other_route(board):
+    _, out = board
+    expect(out).to_contain_text("Published slopes near the centre: Yang et al. 2025 (DESI) −0.71", timeout=LONG)
+    method = out.get_by_label("Method")
+    expect(out.get_by_text("bandwidth", exact=True)).to_be_hidden()
+    method.select_option("JFlow (minutes)")
+    expect(out.get_by_text("bandwidth", exact=True)).to_be_visible(timeout=LONG)
+    expect(out.get_by_label("Anisotropy")).to_be_hidden()
+    method.select_option("Jeans (fast)")
+    expect(out.get_by_text("bandwidth", exact=True)).to_be_hidden(timeout=LONG)
 
 
 def test_a_slider_moves_the_pictures_and_a_training_is_cancelled(board):
@@ -91,5 +113,6 @@ def test_train_draws_bands_and_says_core_or_cusp(board):
     for i in (2, 3, 4, 5):
         expect(out.locator("canvas.cv-plot + svg").nth(i)).to_contain_text("fit", timeout=LONG)
     expect(out).to_contain_text(re.compile(r"The slope of the density at 0\.15 kpc is .*probability"), timeout=LONG)
+    expect(out).to_contain_text(re.compile(r"R-hat"), timeout=LONG)
     out.get_by_label("Anisotropy").select_option("free")
     expect(out.locator(".cv-stale")).to_have_text("stale", timeout=LONG)
