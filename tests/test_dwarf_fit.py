@@ -110,6 +110,29 @@ def test_members_and_foreground():
     assert fit.membership.sum() == pytest.approx(member.sum(), abs=30)
 
 
+@pytest.mark.parametrize("foreground", [0.0, 0.3])
+def test_targets_that_were_chosen_by_their_place(foreground):
+    """A spectrograph with one fibre in seven outside: only the photometric stars tell where the galaxy's stars are."""
+    stars = mock_dwarf(900, 102, photometric=900, foreground=foreground, systemic_velocity=-60.0)
+    truth = dwarf_truth_of(stars)
+    half, R = truth.half_light_radius, np.asarray(stars["R"])
+    seen = stars.take(np.isnan(stars["v_los"]) | (0.6 * half > R) | (np.arange(len(R)) % 7 == 0))
+    config = dataclasses.replace(SHORT, foreground=foreground > 0)
+    found = {}
+    for tracers in ("all", "photometric"):
+        fit = fit_dwarf(seen, dataclasses.replace(config, tracers=tracers))
+        middle = fit.field(np.array([0.3, 3.0]) * half, quantiles=[0.5])
+        found[tracers] = (
+            np.diff(np.log(middle["n"].values[0]))[0] - np.diff(np.log(truth.tracer_density(middle.r.values)))[0]
+        )
+    # ln of the density's fall over a factor ten, against the truth.
+    assert abs(found["photometric"]) < 0.5
+    assert found["all"] < -0.5
+    if not foreground:
+        with pytest.raises(ValueError, match="photometric tracers"):
+            fit_dwarf(seen.take(np.isfinite(seen["v_los"])), dataclasses.replace(config, tracers="photometric"))
+
+
 def test_bins_are_another_way(stars):
     fit = fit_binned(stars, SHORT)
     truth = dwarf_truth_of(stars)
@@ -218,6 +241,7 @@ def test_what_is_no_catalogue():
         (dict(seed=-1), "seed"),
         (dict(tracer_slope=3.0), "tracer_slope"),
         (dict(moments=3), "moments 2 or 4"),
+        (dict(tracers="some"), "tracers all or photometric"),
     ],
 )
 def test_bad_settings(arguments, sentence):

@@ -86,7 +86,7 @@ class Binned:
         return -0.5 * (((sigma - self.sigma) / self.spread) ** 2).sum() - 0.5 * (w**2).sum()
 
 
-def held_fast(seen: Seen) -> tuple[float, ...]:
-    """ln of the scale and the steps of the stars' profile of the highest likelihood."""
-    flow, _ = fit_radial(seen.R)
+def held_fast(R: np.ndarray) -> tuple[float, ...]:
+    """ln of the scale and the steps of the profile of the highest likelihood, of stars at R (N,) [kpc]."""
+    flow, _ = fit_radial(R)
     return (float(flow.ln_scale), *np.asarray(flow.steps, float).tolist())

@@ -220,13 +220,15 @@ class Likelihood:
 
     def __call__(self, w):
         """ln of the posterior, but for a constant."""
-        both, sky = self._terms(w)
-        if not self.model.config.foreground:
-            return both[0].sum() + sky[0].sum() - 0.5 * (w**2).sum()
-        return jnp.logaddexp(*both).sum() + jnp.logaddexp(*sky).sum() - 0.5 * (w**2).sum()
+        both, sky, place = self._terms(w)
+        if self.model.config.tracers == "photometric":  # of the stars with velocities, p(v | R) alone
+            both = (_together(both) - _together(place),)
+        return _together(both).sum() + _together(sky).sum() - 0.5 * (w**2).sum()
 
     def _terms(self, w) -> Any:
-        """ln of the densities of members and of the foreground, of stars with and without velocities."""
+        """ln of the densities of members and of the foreground: of stars with velocities, of those without, and of the
+        places of those with.
+        """
         model = self.model
         variance, surface, excess = model.seen(model.state(w))
         ln_surface, ln_variance = jnp.log(surface), jnp.log(variance)
@@ -243,18 +245,25 @@ class Likelihood:
         ln_both = at_stars[:, 0] + ln_v
         ln_sky = self.without @ ln_surface
         if not model.config.foreground:
-            return (ln_both,), (ln_sky,)
+            return (ln_both,), (ln_sky,), (at_stars[:, 0],)
         other = model.background(w)
         ln_other = self.ln_even + _ln_gauss(self.v - other["mean"], other["spread"] ** 2 + self.error2)
+        members, others = jnp.log1p(-other["with"]), jnp.log(other["with"])
         return (
-            (jnp.log1p(-other["with"]) + ln_both, jnp.log(other["with"]) + ln_other),
+            (members + ln_both, others + ln_other),
             (jnp.log1p(-other["without"]) + ln_sky, jnp.log(other["without"]) + self.ln_even + 0 * ln_sky),
+            (members + at_stars[:, 0], others + self.ln_even + 0 * ln_v),
         )
 
     def membership(self, w):
         """(N,) probability of being a member, with velocities first."""
-        parts = [jnp.exp(a - logsumexp(jnp.stack([a, b]), axis=0)) for a, b in self._terms(w)]
+        parts = [jnp.exp(terms[0] - _together(terms)) for terms in self._terms(w)[:2]]
         return jnp.concatenate(parts)
+
+
+def _together(terms):
+    """(N,) ln of the sum of what is given by its logarithms."""
+    return terms[0] if len(terms) == 1 else logsumexp(jnp.stack(terms), axis=0)
 
 
 def levelled(excess):
