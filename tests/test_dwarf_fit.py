@@ -119,10 +119,10 @@ def test_targets_that_were_chosen_by_their_place(foreground):
     seen = stars.take(np.isnan(stars["v_los"]) | (0.6 * half > R) | (np.arange(len(R)) % 7 == 0))
     config = dataclasses.replace(SHORT, foreground=foreground > 0)
     found = {}
-    for tracers in ("all", "photometric"):
-        fit = fit_dwarf(seen, dataclasses.replace(config, tracers=tracers))
+    for places in ("all", "photometric"):
+        fit = fit_dwarf(seen, dataclasses.replace(config, places=places))
         middle = fit.field(np.array([0.3, 3.0]) * half, quantiles=[0.5])
-        found[tracers] = (
+        found[places] = (
             np.diff(np.log(middle["n"].values[0]))[0] - np.diff(np.log(truth.tracer_density(middle.r.values)))[0]
         )
     # ln of the density's fall over a factor ten, against the truth.
@@ -130,7 +130,7 @@ def test_targets_that_were_chosen_by_their_place(foreground):
     assert found["all"] < -0.5
     if not foreground:
         with pytest.raises(ValueError, match="photometric tracers"):
-            fit_dwarf(seen.take(np.isfinite(seen["v_los"])), dataclasses.replace(config, tracers="photometric"))
+            fit_dwarf(seen.take(np.isfinite(seen["v_los"])), dataclasses.replace(config, places="photometric"))
 
 
 def test_bins_are_another_way(stars):
@@ -241,7 +241,7 @@ def test_what_is_no_catalogue():
         (dict(seed=-1), "seed"),
         (dict(tracer_slope=3.0), "tracer_slope"),
         (dict(moments=3), "moments 2 or 4"),
-        (dict(tracers="some"), "tracers all or photometric"),
+        (dict(places="some"), "places all or photometric"),
     ],
 )
 def test_bad_settings(arguments, sentence):

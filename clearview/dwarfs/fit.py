@@ -51,7 +51,7 @@ class DwarfConfig:
         beta: 1 - sigma_t^2 / sigma_r^2, if given.
         anisotropy_radius: of Osipkov and Merritt, kpc, if given; None takes ``beta``.
         tracer_slope: gamma of the stars at the centre, n ~ r^-gamma; None learns it.
-        tracers: "all" stars tell how densely they lie, or only the "photometric" ones, that have no velocity, where a
+        places: "all" stars tell how densely they lie, or only the "photometric" ones, that have no velocity, where a
             spectrograph's targets were chosen by their place.
         foreground: whether some stars are no members: even on the sky, Gaussian in velocity.
         radius: of the field on the sky, kpc, beyond which no star could be seen; None is no limit, or with a
@@ -71,7 +71,7 @@ class DwarfConfig:
     beta: float = 0.0
     anisotropy_radius: float | None = None
     tracer_slope: float | None = None
-    tracers: Literal["all", "photometric"] = "all"
+    places: Literal["all", "photometric"] = "all"
     foreground: bool = False
     radius: float | None = None
     distance: float | None = None
@@ -89,8 +89,8 @@ class DwarfConfig:
                 f"Expected an anisotropy among {', '.join(get_args(Kind))}, got {checks.shown(self.anisotropy)}; "
                 "choose one."
             )
-        if self.tracers not in ("all", "photometric"):
-            raise ValueError(f"Expected tracers all or photometric, got {checks.shown(self.tracers)}; choose one.")
+        if self.places not in ("all", "photometric"):
+            raise ValueError(f"Expected places all or photometric, got {checks.shown(self.places)}; choose one.")
         positive = (checks.ABOVE_0, 1e6)
         checks.numbers(self, beta=(-1e3, checks.BELOW_1), angle=(checks.ABOVE_0, 89.0))
         checks.numbers(self, optional=True, anisotropy_radius=positive, tracer_slope=(0, 2), radius=positive)
@@ -355,7 +355,7 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
 
     Args:
         stars: R [kpc], or x and y, about the centre; v_los [km/s] (or radial_velocity, or vz), NaN for stars with a
-            place alone, and v_los_error. Those with velocities lie as the galaxy's do, but see ``config.tracers``.
+            place alone, and v_los_error. Those with velocities lie as the galaxy's do, but see ``config.places``.
         config: what is known.
         on_progress: called with `Progress`; returning False cancels, and what was drawn so far is returned.
 
@@ -369,14 +369,14 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
     seen = stars_of(stars, foreground=config.foreground, radius=config.radius)
     edge = float(seen.R.max()) * (1 + 1e-6) if config.foreground and config.radius is None else config.radius
     known = np.isfinite(seen.v)
-    if config.tracers == "photometric" and (~known).sum() < FEWEST:
+    if config.places == "photometric" and (~known).sum() < FEWEST:
         raise ValueError(
             f"Expected at least {FEWEST} photometric tracers, whose v_los is NaN, got {(~known).sum()}; add them, or "
-            "take tracers all."
+            "take places all."
         )
     scales = Scales(seen.half, seen.center, seen.spread, edge, bool((~known).any()))
     if config.binned:
-        scales = scales._replace(flow=held_fast(seen.R[~known] if config.tracers == "photometric" else seen.R))
+        scales = scales._replace(flow=held_fast(seen.R[~known] if config.places == "photometric" else seen.R))
     digest = digest_of(stars)
 
     def tell(stage, fraction):

@@ -221,7 +221,7 @@ class Likelihood:
     def __call__(self, w):
         """ln of the posterior, but for a constant."""
         both, sky, place = self._terms(w)
-        if self.model.config.tracers == "photometric":  # of the stars with velocities, p(v | R) alone
+        if self.model.config.places == "photometric":  # of the stars with velocities, p(v | R) alone
             both = (_together(both) - _together(place),)
         return _together(both).sum() + _together(sky).sum() - 0.5 * (w**2).sum()
 

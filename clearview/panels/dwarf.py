@@ -17,6 +17,7 @@ from clearview.checks import a
 from clearview.figures import dwarf_profile, path, star_map, text
 from clearview.figures.dwarfs import PROFILES
 from clearview.figures.style import Named, dimension, layers, number, round_step
+from clearview.flows.checkpoint import OtherVersion
 from clearview.halos import NFW, Burkert
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, sentence, slider, small, tick
@@ -309,18 +310,19 @@ class DwarfPanel(base.Panel):
     def code(self) -> str:
         code, (kept, file) = code_of(self), self.bar.file
         if self.fit is not None and kept is self.bar.fit:
-            code = re.sub(r"(?<=fit = ).*", f"clearview.load_dwarf({str(file)!r})", code)
+            read = "clearview.load_dwarf" if _route(self.fit.config) == "jeans" else "load_jflow"
+            code = re.sub(r"(?<=fit = ).*", f"{read}({str(file)!r})", code)
         code = code.replace("clearview.load_fit(", "clearview.load_dwarf(").replace("fit.clearview", "dwarf.clearview")
         code = code.replace("(stars, fit,", "(stars, fit=fit,")
         config, usual = self._config, self._usual[self._taken]
         changed = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(usual, f.name)]
         made = f"{type(config).__name__}({', '.join(f'{name}={getattr(config, name)!r}' for name in changed)})"
-        homes = {"dwarfs": ("JFlowConfig", "SphericalConfig"), "flows": ("FitConfig",)}
-        needed = {home: [name for name in names if f"{name}(" in made] for home, names in homes.items()}
-        imports = "".join(f"from clearview.{home} import {', '.join(n)}\n" for home, n in needed.items() if n)
-        made = made.replace("DwarfConfig(", "clearview.DwarfConfig(")
+        homes = {"dwarfs": ("JFlowConfig", "SphericalConfig", "load_jflow"), "flows": ("FitConfig",)}
         told = code.replace("config = ...  # config of this panel", f"config = {made}")
-        return told if told == code else told.replace("import clearview\n", f"import clearview\n{imports}", 1)
+        needed = {home: [name for name in names if f"{name}(" in told] for home, names in homes.items()}
+        imports = "".join(f"from clearview.{home} import {', '.join(n)}\n" for home, n in needed.items() if n)
+        told = told.replace("config = DwarfConfig(", "config = clearview.DwarfConfig(")
+        return told.replace("import clearview\n", f"import clearview\n{imports}", 1)
 
     # ---- what is learnt ------------------------------------------------------------------------------------------
 
@@ -371,12 +373,18 @@ class DwarfPanel(base.Panel):
             return self._wrapped(run(catalog, config, on_progress=tell))
 
         def save(kept, path, overwrite):
-            if not hasattr(kept.fit, "save"):
-                raise ValueError("Expected a fit by Jeans' equation to save, got one of JFlow; save its fit.field().")
             kept.fit.save(path, overwrite=overwrite)
 
+        def read(path):
+            try:
+                return self._wrapped(dwarfs().load_dwarf(path))
+            except OtherVersion as error:
+                if error.kind != "jflow":
+                    raise
+                return self._wrapped(dwarfs().load_jflow(path))
+
         return Learner(
-            fit, save, lambda path: self._wrapped(dwarfs().load_dwarf(path)), defaults=lambda: self._config,
+            fit, save, read, defaults=lambda: self._config,
             name="dwarf" if self._taken == "jeans" else "dwarf by JFlow",
         )  # fmt: skip
 
