@@ -63,6 +63,16 @@ def test_any_anisotropy_satisfies_jeans_equation(anisotropy):
     np.testing.assert_allclose(left[seen], -pulled[seen], rtol=0.02)  # of the differences
 
 
+@pytest.mark.parametrize("beta", [-1.0, -4.0, -300.0])
+def test_tangential_orbits(beta):
+    # With n ~ r^-5 and M ~ r far out, n s^2 = n G M / r / (5 - 2 beta) there; nothing may be lost to cancellation.
+    sphere = Sphere.of(R[:3], low=1e-4, high=1e3, size=200)
+    with jax.enable_x64(True):
+        n, inside = sphere.r**-5.0, 1e8 * sphere.r
+        p = np.asarray(pressure(sphere, n, inside, Anisotropy(beta, beta)))
+    np.testing.assert_allclose(p / (n * 4.30091e-6 * 1e8), 1 / (5 - 2 * beta), rtol=1e-3)
+
+
 @pytest.mark.parametrize(("halo", "ra"), [(CORE, None), (CORE, 0.25), (CUSP, 0.25)])
 def test_the_fourth_moment_is_that_of_drawn_stars(halo, ra):
     stars = mock_dwarf(150_000, 7, halo=halo, anisotropy=ra, velocity_error=0.0)

@@ -19,6 +19,7 @@ through the values there, integrated by Gauss's rule after r = R cosh(t), which 
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -75,7 +76,6 @@ class Sphere(NamedTuple):
         r: (M,) kpc, even in the logarithm.
         R: (K,) kpc on the sky.
         inwards: (M, M) takes values to their integrals over ln r from r[0].
-        outwards: (M, M) the same, from r to r[-1].
         abel: (K, M) takes a density to its projection.
         abel_ratio: (K, M) the same, of the density times R^2/r^2.
         abel_ratio2: (K, M) the same, times R^4/r^4.
@@ -84,7 +84,6 @@ class Sphere(NamedTuple):
     r: Any
     R: Any
     inwards: Any
-    outwards: Any
     abel: Any
     abel_ratio: Any
     abel_ratio2: Any
@@ -105,7 +104,7 @@ class Sphere(NamedTuple):
         weight = far * _WEIGHTS * radii
         ratio = (R[:, None] / radii) ** 2
         abel, first, second = (np.einsum("kq,kqm->km", weight * ratio**i, at) for i in range(3))
-        return cls(r, R, inwards, inwards[-1] - inwards, abel, first, second)
+        return cls(r, R, inwards, abel, first, second)
 
 
 def mass(sphere: Sphere, rho):
@@ -117,13 +116,26 @@ def mass(sphere: Sphere, rho):
 
 def pressure(sphere: Sphere, n, inside, anisotropy: Anisotropy):
     """(..., M) n sigma_r^2 of stars of density n (..., M) in the mass ``inside`` (..., M) [Msun]."""
-    ln_g = anisotropy.ln_kernel(sphere.r)
-    g = jnp.exp(ln_g - jnp.max(ln_g, -1, keepdims=True))  # of a strong outer beta it would overflow
-    pulled = g * n * G * inside / sphere.r
+    step = np.log(sphere.r[1] / sphere.r[0])
+    ln_g = jnp.broadcast_to(anisotropy.ln_kernel(sphere.r), jnp.shape(n))
+    y = ln_g + jnp.log(n * G * inside / sphere.r)
+    slope = jnp.gradient(y, step, axis=-1)
+    # From each radius to the next as an exponential, and what its bend adds. All is relative to g there: of tangential
+    # orbits it falls by more than a number can hold, and a difference of integrals from the centre would be noise.
+    rise = y[..., 1:] - y[..., :-1]
+    safe = jnp.where(jnp.abs(rise) < 1e-5, 1.0, rise)
+    even = jnp.where(jnp.abs(rise) < 1e-5, 1 + rise / 2, jnp.expm1(safe) / safe)
+    bend = 1 + step / 12 * (slope[..., :-1] - slope[..., 1:])
+    parts = step * jnp.exp(y[..., :-1] - ln_g[..., :-1]) * even * bend
     # Beyond the grid the integrand falls on as a power law.
-    power = jnp.log(pulled[..., -2] / pulled[..., -1]) / np.log(sphere.r[-1] / sphere.r[-2])
-    beyond = (pulled[..., -1] / jnp.maximum(power, 0.5))[..., None]
-    return (pulled @ sphere.outwards.T + beyond) / g
+    last = jnp.exp(y[..., -1:] - ln_g[..., -1:]) / jnp.maximum(-slope[..., -1:], 0.5)
+
+    def joined(outer, inner):
+        return inner[0] * outer[0], inner[0] * outer[1] + inner[1]
+
+    each = jnp.exp(ln_g[..., 1:] - ln_g[..., :-1])[..., ::-1], parts[..., ::-1]
+    factor, added = jax.lax.associative_scan(joined, each, axis=-1)
+    return jnp.concatenate([(factor * last + added)[..., ::-1], last], axis=-1)
 
 
 def moments_los(sphere: Sphere, n, inside, anisotropy: Anisotropy):
