@@ -133,6 +133,35 @@ def test_targets_that_were_chosen_by_their_place(foreground):
             fit_dwarf(seen.take(np.isfinite(seen["v_los"])), dataclasses.replace(config, places="photometric"))
 
 
+TINY = dataclasses.replace(SHORT, chains=4, warmup=50, draws=50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes"),
+    [
+        (dict(beta=-50.0), {}),
+        (dict(radius=200.0), {}),
+        (dict(foreground=True), dict(R=(500.0, "R", u.kpc))),
+    ],
+)
+def test_extremes_are_fitted(settings, changes):
+    """Orbits that are nearly circles, a field of a thousand half-light radii, one star far away."""
+    columns = {name: replaced(value, 0, of, unit) for name, (value, of, unit) in changes.items()}
+    fit = fit_dwarf(table(**columns), dataclasses.replace(TINY, **settings))
+    assert fit.stopped == "finished"
+    assert fit.acceptance > 0.5
+    assert np.isfinite(fit.mass(np.array([0.3]))).all()
+
+
+def test_a_velocity_far_off_is_told():
+    fit = fit_dwarf(table(v_los=replaced(250.0, 3)), TINY)
+    assert "Velocities more than 8 dispersions off: 1;" in fit.message
+    stars = table()
+    fit = fit_dwarf(stars, TINY)
+    assert "dispersions off" not in fit.message
+    assert fit.digest != fit_dwarf(table(v_los_error=replaced(3.0, 0, "v_los_error")), TINY).digest
+
+
 def test_bins_are_another_way(stars):
     fit = fit_binned(stars, SHORT)
     truth = dwarf_truth_of(stars)
@@ -206,6 +235,8 @@ def untouchable(_):
         (dict(R=replaced(np.nan, 3, "R", u.kpc)), "finite R"),
         (dict(R=replaced(np.inf, 3, "R", u.kpc)), "finite R"),
         (dict(v_los=replaced(np.inf, 3)), "1 infinite"),
+        (dict(v_los=replaced(99_999.0, 3)), "1 beyond, which stand for no value"),
+        (dict(v_los_error=replaced(1e20, 3, "v_los_error")), "1 beyond, which stand for no value"),
         (dict(v_los=replaced(np.nan)), "at least 30 stars with velocities, got 0"),
         (dict(v_los=replaced(5.0)), "all the same"),
         (dict(R=replaced(1.0, 0, "R", u.km / u.s)), "R in kpc"),

@@ -37,6 +37,7 @@ except ImportError:  # before jax 0.8
     from jax.experimental import enable_x64  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 
 Kind = Literal["given", "constant", "osipkov-merritt", "free"]
+_OFF = 8  # dispersions: a member so far off would weigh more than all others
 RHAT, ENOUGH = 1.03, 400
 """Above the first, or with fewer effective draws, chains have not converged."""
 
@@ -243,8 +244,8 @@ class DwarfFit:
 
         Returns:
             Variables of (quantile, r): rho [Msun/kpc^3], M [Msun], v_c [km/s], slope, beta, sigma_r [km/s], n [kpc^-3]
-            and, of (quantile, R), Sigma [kpc^-2] (both of one star in all), sigma_los [km/s] and kurtosis; of
-            (quantile) J [GeV^2 cm^-5] and D [GeV cm^-2] within ``config.angle`` if the distance is known.
+            and, of (quantile, R), Sigma [kpc^-2], sigma_los [km/s] and kurtosis; n is of one star in all, Sigma of one in
+            the field. Of (quantile), J [GeV^2 cm^-5] and D [GeV cm^-2] within ``config.angle`` if the distance is known.
         """
         half, grid = self.scales.half, self.model.sphere
         r = half * np.geomspace(0.05, 10, 64) if r is None else np.asarray(r, float)
@@ -401,11 +402,14 @@ def fit_dwarf(stars: Catalog, config: DwarfConfig | None = None, *, on_progress:
         size = float(hmc.effective_size(chains.draws).min())
         draws = chains.draws.reshape(-1, chains.draws.shape[-1]).astype(np.float32)
         well = rhat <= RHAT and size >= ENOUGH
+        off = np.abs(seen.v - seen.center)[known] > _OFF * np.hypot(seen.spread, seen.error)[known]
         message = (
             f"Dwarf: {int(known.sum()):,} stars with velocities, {int((~known).sum()):,} without; "
             f"{len(draws):,} draws, worth {size:,.0f}, R-hat {rhat:.3f}"
             + ("." if well else f": the chains have not converged; raise warmup and draws above {config.draws}.")
-        )
+            + (f" Velocities more than {_OFF} dispersions off: {off.sum():,}; remove them, or set foreground=True."
+               if off.any() and not config.foreground else "")
+        )  # fmt: skip
         return DwarfFit(
             config, scales, draws, membership, int(known.sum()), digest, rhat, size, chains.acceptance, "finished",
             message, seconds,
@@ -503,12 +507,17 @@ def _optimum(gradient: hmc.Gradient, model: Any, config: DwarfConfig, tell):
             found.append(minimize(both, first.x, jac=True, method="L-BFGS-B", callback=look))
     except Cancelled:
         return None
-    best = min(found, key=lambda f: f.fun).x
+    best = min(found, key=lambda f: f.fun if np.isfinite(f.fun) else np.inf).x
     if not tell("optimum", 0.08):
         return None
     step = 1e-4
     slopes = -gradient(np.concatenate([best + step * np.eye(size), best - step * np.eye(size)]))[1]
     hessian = (slopes[:size] - slopes[size:]) / (2 * step)
+    if not np.isfinite(hessian).all():
+        raise ValueError(
+            "Expected stars and settings that some galaxy can have, got a likelihood that is not finite anywhere near "
+            "its highest; correct the radii, the field or the anisotropy."
+        )
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     # The prior alone has a curvature of 1: what is below comes from the far side of a hill.
     return best, (vectors / np.maximum(values, 0.7)) @ vectors.T

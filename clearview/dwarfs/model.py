@@ -104,7 +104,9 @@ class Model:
         """The grid that everything is integrated on, seen at the radii where stars may be."""
         half = self.scales.half
         edge = self.scales.field or 60 * half
-        return Sphere.of(np.geomspace(1e-3 * half, edge, 48), low=3e-4 * half, high=400 * half, size=150)
+        low, high = 3e-4 * half, max(400 * half, 7 * edge)
+        size = int(150 * np.log(high / low) / np.log(400 / 3e-4))
+        return Sphere.of(np.geomspace(1e-3 * half, edge, 48), low=low, high=high, size=size)
 
     @cached_property
     def _basis(self):

@@ -470,6 +470,8 @@ class JFlowFit:
     def members(self, r) -> dict[str, np.ndarray]:
         """(members, N) profiles at r (N,) [kpc]: see `JFlow.profiles` and `JFlow.seen`; slope is d ln rho/d ln r."""
         r = np.asarray(r, np.float32)
+        if r.ndim != 1 or not r.size or not (np.isfinite(r) & (r > 0)).all():
+            raise ValueError(f"Expected radii (N,) above 0 kpc, got {checks.shown(r)}; correct them.")
         # Blocks of one length, as each would be compiled by itself, which takes far longer than to compute it.
         blocks = np.pad(r, (0, -len(r) % _BLOCK), mode="edge").reshape(-1, _BLOCK)
         parts = [_both(self.model, jnp.asarray(block)) for block in blocks]
@@ -511,6 +513,7 @@ class JFlowFit:
         r = np.asarray(self.half_light_radius * np.geomspace(0.05, 10, 64) if r is None else r, float)
         if r.ndim != 1 or len(r) < 2 or not (r[0] > 0 and (np.diff(r) > 0).all()):
             raise ValueError(f"Expected radii that rise from above 0 kpc, got {checks.shown(r)}; sort them.")
+        quantiles = [checks.number("one of the quantiles", value, 0, 1) for value in quantiles]
         found = self.members(r)
         found["beta"] = np.broadcast_to(self.config.anisotropy.beta(r), found["n"].shape)
         names = dict(

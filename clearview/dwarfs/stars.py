@@ -11,6 +11,7 @@ from clearview.catalogs import Catalog
 FEWEST = 30
 """Stars with velocities."""
 
+_FASTEST = 2000.0  # km/s: no star of the Milky Way's surroundings is faster
 _WIDEST = 45.0  # km/s: no dwarf spheroidal moves so fast within
 
 
@@ -47,8 +48,8 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
         TypeError: for what is no catalogue.
         KeyError: if a column is missing.
         ValueError: for fewer than 30 stars with velocities, places or velocities that are not finite, errors that are
-            missing or not positive, stars all at one place, outside the field, or labelled as no members, velocities
-            of a foreground, or a wrong unit.
+            missing or not positive, values of thousands of km/s, stars all at one place, outside the field, or labelled
+            as no members, velocities of a foreground, or a wrong unit.
     """
     checks.a(stars, Catalog, "the stars as a Catalog")
     v_name = next((name for name in ("v_los", "radial_velocity", "vz") if name in stars), "v_los")
@@ -84,6 +85,11 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
     if not np.ptp(v[known]) > 0:
         raise ValueError("Expected different velocities, got all the same; correct the column.")
     center, total = _narrowest(v[known])
+    if wrong := int((np.abs(v[known] - center) > _FASTEST).sum() + (error[known] > _FASTEST).sum()):
+        raise ValueError(
+            f"Expected {v_name} and {e_name} within {_FASTEST:,.0f} km/s of the galaxy's, got {wrong:,} beyond, which "
+            "stand for no value; remove them."
+        )
     spread = np.sqrt(max(total**2 - np.median(error[known]) ** 2, 0.01 * total**2))
     if not foreground and spread > _WIDEST:
         raise ValueError(
@@ -98,7 +104,8 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
 
 def digest_of(stars: Catalog) -> str:
     """Digest of the columns that `stars_of` takes."""
-    return stars.digest([name for name in ("R", "x", "y", "v_los", "radial_velocity", "vz") if name in stars])
+    names = ("R", "x", "y", "v_los", "v_los_error", "radial_velocity", "radial_velocity_error", "vz")
+    return stars.digest([name for name in names if name in stars])
 
 
 def enough_members(members: float, stars: int) -> None:
