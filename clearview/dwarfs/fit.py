@@ -244,8 +244,9 @@ class DwarfFit:
 
         Returns:
             Variables of (quantile, r): rho [Msun/kpc^3], M [Msun], v_c [km/s], slope, beta, sigma_r [km/s], n [kpc^-3]
-            and, of (quantile, R), Sigma [kpc^-2], sigma_los [km/s] and kurtosis; n is of one star in all, Sigma of one in
-            the field. Of (quantile), J [GeV^2 cm^-5] and D [GeV cm^-2] within ``config.angle`` if the distance is known.
+            and, of (quantile, R), Sigma [kpc^-2], sigma_los [km/s] and kurtosis; n is of one star in all, Sigma of one
+            in the field. Of (quantile), J [GeV^2 cm^-5] and D [GeV cm^-2] within ``config.angle`` if the distance is
+            known.
         """
         half, grid = self.scales.half, self.model.sphere
         r = half * np.geomspace(0.05, 10, 64) if r is None else np.asarray(r, float)
