@@ -368,8 +368,8 @@ def fake_jflow(stars, config=None, *, on_progress=None, members=2):
 
 def test_the_other_route_has_a_bandwidth_and_no_membership(panel, stars, made, monkeypatch, tmp_path):
     monkeypatch.setattr(dwarfs, "fit_jflow", fake_jflow)
-    shown = {name: panel.controls[name].layout for name in ("bandwidth", "anisotropy", "foreground", "beta")}
-    assert [layout.display for layout in shown.values()] == ["none", "", "", ""]
+    shown = {name: panel.controls[name].layout for name in ("bandwidth", "anisotropy", "beta")}
+    assert [layout.display for layout in shown.values()] == ["none", "", ""]
     panel.set(beta=0.3, slope="fixed", gamma=0.4)
     panel.set(route="jflow")
     assert [layout.display for layout in shown.values()][:2] == ["", "none"]
