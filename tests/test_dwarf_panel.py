@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
 from astropy.table import Table
 
 import clearview
@@ -116,6 +117,18 @@ def test_stars_that_are_no_mock_wait_for_a_fit(stars, made):
     assert panel.view.layout.display == ""
 
 
+def test_other_units_are_converted(stars, made):
+    table = Table({"v_los": stars["v_los"] * stars.unit("v_los"), "v_los_error": stars["v_los_error"] * u.km / u.s})
+    for name in ("R", "x", "y"):
+        table[name] = stars[name] * u.kpc.to(u.pc) * u.pc
+    panel, same = (made(DwarfPanel(c, size=64, threaded=False)) for c in (Catalog.from_table(table), stars))
+    assert panel.status == ""
+    for view, other in zip(panel.views[:2], same.views[:2], strict=True):
+        assert view.frame["range"] == pytest.approx(other.frame["range"])
+        places = [np.frombuffer(v.frame["layers"][0]["xy"]).reshape(-1, 2) for v in (view, other)]
+        np.testing.assert_allclose(places[0], places[1], rtol=1e-6)
+
+
 # ---- training
 
 
@@ -170,6 +183,29 @@ def test_other_settings_make_the_figure_stale(panel):
     assert "stale" in panel._badge.value
     panel.set(anisotropy="given")
     assert panel.stale == ""
+
+
+def test_a_fit_that_comes_before_its_stars_is_not_stale(stars, fit, made):
+    panel = made(DwarfPanel(fit=fit, size=64, threaded=False))
+    panel.catalog = stars
+    assert panel.stale == ""
+    panel.catalog = mock_dwarf(300, seed=3)
+    assert "other stars" in panel.stale
+
+
+def test_the_settings_are_those_of_the_fit_where_none_are_given(stars, made, tmp_path):
+    far = fake_fit(stars, DwarfConfig(distance=86.0))
+    panel = made(DwarfPanel(stars, fit=far, size=64, threaded=False))
+    assert panel.stale == ""
+    assert panel.config == far.config
+    far.save(tmp_path / "far.clearview")
+    panel.load(tmp_path / "far.clearview")
+    panel.config = DwarfConfig()
+    names = {"stars": stars}
+    exec(panel.code().replace("stars = ...", "").replace('panel.save_figure("picture.png")', ""), names)
+    assert made(names["panel"]).config == DwarfConfig()
+    told = made(DwarfPanel(stars, DwarfConfig(), far, size=64, threaded=False))
+    assert "other settings" in told.stale
 
 
 def test_fewer_stars_are_some_of_all_and_make_the_figure_stale(panel, stars):
@@ -278,6 +314,16 @@ def test_references_have_the_mass_of_the_fit(panel):
     assert labels(panel.views[4]) == ["fit"]
 
 
+def test_references_follow_the_stars(panel):
+    panel.set(references=True)
+    before = [xy_of(view, "NFW: a cusp", "curve")[:, 1] for view in panel.views[4:]]
+    panel.set(stars=40)
+    now = [xy_of(view, "NFW: a cusp", "curve")[:, 1] for view in panel.views[4:]]
+    ratios = [float(np.median(b / a)) for a, b in zip(before, now, strict=True)]
+    assert abs(ratios[1] - 1) > 0.01
+    assert ratios[0] == pytest.approx(ratios[1])
+
+
 def test_published_values_and_a_distance(stars, made):
     far = fake_fit(stars, DwarfConfig(distance=86.0))
     r = np.geomspace(0.05, 1.0, 20)
@@ -322,8 +368,8 @@ def fake_jflow(stars, config=None, *, on_progress=None, members=2):
 
 def test_the_other_route_has_a_bandwidth_and_no_membership(panel, stars, made, monkeypatch, tmp_path):
     monkeypatch.setattr(dwarfs, "fit_jflow", fake_jflow)
-    shown = {name: panel.controls[name].layout for name in ("bandwidth", "anisotropy", "foreground", "beta")}
-    assert [layout.display for layout in shown.values()] == ["none", "", "", ""]
+    shown = {name: panel.controls[name].layout for name in ("bandwidth", "anisotropy", "beta")}
+    assert [layout.display for layout in shown.values()] == ["none", "", ""]
     panel.set(beta=0.3, slope="fixed", gamma=0.4)
     panel.set(route="jflow")
     assert [layout.display for layout in shown.values()][:2] == ["", "none"]
@@ -363,6 +409,28 @@ def test_the_other_route_has_a_bandwidth_and_no_membership(panel, stars, made, m
     assert shown["beta"].display == "none"
     panel.set(gamma=0.1)
     assert panel.config.anisotropy_radius == 0.4
+
+
+@pytest.mark.parametrize(
+    ("config", "beta", "radius"),
+    [
+        (DwarfConfig(beta=0.3, anisotropy_radius=0.25), 0.0, 0.25),  # the radius is what counts
+        (DwarfConfig(beta=-500.0), -100.0, None),  # as far as JFlow goes
+    ],
+)
+def test_the_other_route_takes_the_anisotropy_as_far_as_it_can(stars, made, config, beta, radius):
+    panel = made(DwarfPanel(stars, config, size=64, threaded=False))
+    panel.set(route="jflow")
+    assert panel.status == ""
+    assert panel.config == JFlowConfig(beta=beta, anisotropy_radius=radius)
+
+
+def test_both_routes_tell_of_the_slope_and_of_j(stars, made):
+    fit = fake_jflow(stars, JFlowConfig(distance=86.0))
+    panel = made(DwarfPanel(stars, fit=fit, size=64, threaded=False))
+    assert fit.core_or_cusp().message.replace("-0", "−0").replace("-1", "−1") in words(panel)
+    low, middle, high = np.log10(fit.field().J.sel(quantile=[0.16, 0.5, 0.84]).values)
+    assert f"is {middle:.2f} (+{high - middle:.2f} −{middle - low:.2f})" in words(panel)
 
 
 def test_a_fit_says_how_far_to_trust_it(panel, monkeypatch):

@@ -138,6 +138,50 @@ def test_what_is_dropped_is_heard_no_more_and_another_may_begin():
     training.close()
 
 
+def test_what_begins_while_another_is_dropped_goes_on():
+    training, gate = Training(print, print), threading.Event()
+
+    class Lock:
+        """Starts another training as soon as the first one's drop has let it go."""
+
+        lock, armed = threading.Lock(), False
+
+        def __enter__(self):
+            self.lock.acquire()
+
+        def __exit__(self, *_):
+            self.lock.release()
+            if self.armed:
+                self.armed = False
+                training.start(lambda report: gate.wait(WAIT))
+
+    training._lock = lock = Lock()
+    training.start(lambda report: gate.wait(WAIT))
+    lock.armed = True
+    assert training.drop()
+    assert training.running
+    assert not training.stopping
+    gate.set()
+    training.close()
+
+
+def test_the_dropped_are_waited_for_together():
+    class Stuck:
+        allowed: float = -1.0
+
+        def join(self, timeout):
+            self.allowed = timeout
+            time.sleep(0.01)
+
+        def is_alive(self):
+            return True
+
+    training, stuck = Training(print, print), [Stuck(), Stuck()]
+    training._threads = stuck
+    assert not training.wait(5.0)
+    assert 0 < stuck[1].allowed < stuck[0].allowed <= 5.0
+
+
 STAND_BACK = """
 import os, threading
 from pathlib import Path

@@ -3,12 +3,13 @@
 import threading
 import time
 
+import pandas as pd
 import pytest
 from fakes import FakeColumnFit, FakeFit, fake_dynamics, fake_flows, sky_stars, stars
 
 from clearview.dynamics import MapConfig
 from clearview.figures import loss_curve
-from clearview.flows import ColumnConfig, FitConfig, FlowConfig
+from clearview.flows import ColumnConfig, FitConfig, FlowConfig, Progress
 from clearview.panels import AccelerationPanel, PhaseSpacePanel, base, train
 from clearview.panels.form import ENTRIES, parse
 
@@ -252,6 +253,48 @@ def test_a_cancel_brings_the_picture_before_back(paused, catalog):
     assert paused.fit is before
     assert paused.bar.partial is None
     assert list(paused.runs) == ["given: 20,000 stars"]
+
+
+def test_what_is_dropped_leaves_nothing_in_the_bar_nor_writes_into_the_next(catalog, made, monkeypatch):
+    fake = use(monkeypatch)
+    gate, held, shown = threading.Event(), threading.Event(), threading.Event()
+    history = pd.DataFrame([dict(stage="flow", step=i, train=1.0, validation=2.0) for i in range(5)])
+
+    def fit_map(catalog, config=None, *, on_progress, **_):
+        on_progress(Progress("flow", 1, 2, 1.0, None, 1.0, 1.0, history, 0.5))
+        shown.set()
+        gate.wait(WAIT)
+        return FakeFit(catalog.digest(), config)
+
+    fake.fit_map = fit_map
+    panel = panel_of(catalog, made, threaded=True)
+    bar, training = panel.bar, panel.training
+    panel.train()
+    assert shown.wait(WAIT)
+    assert bar.loss.layout.display == ""
+    panel.cancel()
+    assert bar.loss.layout.display == "none"
+    tell, first = training._on_progress, []
+
+    def late(progress):  # heard by the training, and then kept waiting
+        first.append(progress)
+        held.set()
+        gate.wait(WAIT)
+        tell(progress)
+
+    training._on_progress = late
+    panel.train()
+    assert held.wait(WAIT)
+    panel.cancel()
+    training._on_progress, stay = lambda progress: None, threading.Event()
+    fake.fit_map = lambda catalog, config=None, **_: (stay.wait(WAIT), FakeFit(catalog.digest(), config))[1]
+    panel.train()
+    gate.set()
+    until(lambda: sum(thread.is_alive() for thread in training._threads) == 1)
+    assert (bar.fraction.value, bar.loss.layout.display) == (0.0, "none")
+    assert "Starting" in bar.stage.value
+    stay.set()
+    assert training.wait(WAIT)
 
 
 def test_a_cancel_drops_an_unfinished_fit_that_is_shown(catalog, made):

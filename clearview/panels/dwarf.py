@@ -26,9 +26,6 @@ from clearview.panels.share import code_of
 from clearview.panels.train import Learner, Work
 from clearview.panels.view import RasterView
 
-DIGEST = ("R", "x", "y", "v_los", "radial_velocity", "vz")
-"""Columns of which a fit takes a digest, those of them that there are."""
-
 SHOWN = ("Sigma", "sigma_los", "rho", "M")
 """The profiles, in the order of their views."""
 
@@ -41,6 +38,9 @@ REFERENCE = 4.0
 
 PIVOT = 1.7
 """Half-light radii within which they have the mass that the stars tell."""
+
+LOWEST = -100.0
+"""The least β that JFlow takes."""
 
 ANISOTROPY = {
     "given (0: isotropic)": "given", "constant, learnt": "constant", "Osipkov-Merritt, learnt": "osipkov-merritt",
@@ -80,7 +80,6 @@ class _Dwarf:
     """A fit, as a bar keeps it."""
 
     fit: Any
-    columns: tuple[str, ...] | None
 
     config = property(lambda self: self.fit.config)
     data_digest = property(lambda self: self.fit.digest)
@@ -88,6 +87,10 @@ class _Dwarf:
     stars = property(lambda self: self.fit.stars)
     stopped = property(lambda self: self.fit.stopped)
     history = property(lambda self: getattr(self.fit, "history", pd.DataFrame()))
+
+    def same_stars(self, catalog) -> bool:
+        """Whether these stars are those of the fit."""
+        return dwarfs().stars.digest_of(catalog) == self.fit.digest
 
     @property
     def title(self) -> str:
@@ -111,7 +114,8 @@ class DwarfPanel(base.Panel):
 
     Args:
         catalog: the stars, as `clearview.fit_dwarf` takes them: R, or x and y [kpc]; v_los and v_los_error [km/s].
-        config: a `clearview.DwarfConfig` or a `clearview.dwarfs.JFlowConfig`; by default the former's defaults.
+        config: a `clearview.DwarfConfig` or a `clearview.dwarfs.JFlowConfig`; by default the fit's, or
+            the former's defaults.
         fit: a `clearview.dwarfs.DwarfFit` or `clearview.dwarfs.JFlowFit` to begin with.
         published: what others found, `clearview.dwarfs.Published`, such as ``published_of("Draco")``.
         size: longer side of each plot, CSS pixels.
@@ -140,15 +144,15 @@ class DwarfPanel(base.Panel):
         self.published = tuple(a(one, kind, "what was published as clearview.dwarfs.Published") for one in listed)
         self._usual = {"jeans": dwarfs().DwarfConfig(), "jflow": dwarfs().JFlowConfig()}
         kinds = (dwarfs().DwarfConfig, dwarfs().JFlowConfig)
-        config = a(self._usual["jeans"] if config is None else config, kinds, "a DwarfConfig or a JFlowConfig")
+        kept = None if fit is None else self._wrapped(fit)
+        usual = self._usual["jeans"] if kept is None else kept.config
+        config = a(usual if config is None else config, kinds, "a DwarfConfig or a JFlowConfig")
         self._whole_catalog, self._order = catalog, None
         self._start, self._before, self._of = config, config, catalog
         self._last = {**self._usual, _route(config): config}  # the settings of each route
         self._taken = _route(config)
         self._kept: dict[str, tuple[Any, Any]] = {}
-        super().__init__(
-            catalog, None if fit is None else self._wrapped(fit), config=config, size=size, threaded=threaded
-        )
+        super().__init__(catalog, kept, config=config, size=size, threaded=threaded)
 
     # ---- controls ------------------------------------------------------------------------------------------------
 
@@ -209,7 +213,6 @@ class DwarfPanel(base.Panel):
         for name, shown in (
             ("bandwidth", self._taken == "jflow"), ("gamma", controls["slope"].value == "fixed"),
             ("anisotropy", self._taken == "jeans"), ("beta", _given(config) and config.anisotropy_radius is None),
-            ("foreground", hasattr(config, "foreground")),
         ):  # fmt: skip
             controls[name].layout.display = "" if shown else "none"
         self._traded.layout.display = "none" if _given(config) else ""
@@ -235,9 +238,7 @@ class DwarfPanel(base.Panel):
         """What the controls say of the fields of a config."""
         values = {name: control.value for name, control in self.controls.items()}
         learnt, gamma, beta = values["slope"] == "learnt", round(values["gamma"], 9), round(values["beta"], 9)
-        asked: dict[str, Any] = {"beta": beta}
-        if hasattr(config, "foreground"):
-            asked["foreground"] = values["foreground"]
+        asked: dict[str, Any] = {"beta": beta, "foreground": values["foreground"]}
         if _route(config) == "jeans":
             asked |= {"tracer_slope": None if learnt else gamma, "anisotropy": values["anisotropy"]}
             if asked["anisotropy"] != "given":
@@ -254,7 +255,9 @@ class DwarfPanel(base.Panel):
         """The settings of the other route, with the anisotropy of this one where both are given."""
         other = self._last[route]
         if _given(config) and _given(other):
-            other = dataclasses.replace(other, beta=config.beta, anisotropy_radius=config.anisotropy_radius)
+            # Jeans takes a radius beside a β that it does not use, and a β that is farther down.
+            beta = 0.0 if config.anisotropy_radius is not None else max(config.beta, LOWEST)
+            other = dataclasses.replace(other, beta=beta, anisotropy_radius=config.anisotropy_radius)
         return other
 
     @staticmethod
@@ -275,8 +278,7 @@ class DwarfPanel(base.Panel):
             control.value = end
         controls["beta"].min, controls["beta"].max = min(-1.0, config.beta), max(0.9, config.beta)
         controls["beta"].value = config.beta
-        if hasattr(config, "foreground"):
-            controls["foreground"].value = config.foreground
+        controls["foreground"].value = config.foreground
 
     # ---- what one works with -------------------------------------------------------------------------------------
 
@@ -333,7 +335,8 @@ class DwarfPanel(base.Panel):
 
     @property
     def _told_config(self):
-        return self._config if self._config != self._usual["jeans"] else None
+        usual = self._usual["jeans"] if self.fit is None else self.fit.config
+        return self._config if self._config != usual else None
 
     @property
     def _told_published(self):
@@ -342,11 +345,7 @@ class DwarfPanel(base.Panel):
     def _wrapped(self, fit) -> _Dwarf:
         a(fit, (dwarfs().DwarfFit, dwarfs().JFlowFit), "a DwarfFit or a JFlowFit")
         known = self.bar.runs.values() if hasattr(self, "bar") else ()
-        catalog = self._whole_catalog
-        columns: tuple[str, ...] | None = tuple(name for name in DIGEST if catalog is None or name in catalog)
-        if catalog is not None and _route(fit.config) == "jflow" and catalog.digest(columns) != fit.digest:
-            columns = None  # of phase space
-        return next((kept for kept in known if kept.fit is fit), _Dwarf(fit, columns))
+        return next((kept for kept in known if kept.fit is fit), _Dwarf(fit))
 
     def _used(self):
         """The stars of the slider: the first so many in an order drawn once, so that fewer are among more."""
@@ -425,7 +424,7 @@ class DwarfPanel(base.Panel):
 
     def _binned(self, catalog, slot: str = "bins"):
         """The stars in bins, weighted by membership where it is known; or why there are none."""
-        foreground = self.controls["foreground"].value and hasattr(self._config, "foreground")
+        foreground = self.controls["foreground"].value
         weights = _membership(self._own()) if foreground else None
 
         def make():
@@ -477,7 +476,8 @@ class DwarfPanel(base.Panel):
                 words = "press Train" if name in ("rho", "M") else "no bins"
                 yield _blank(name, ends, titles[name], words)
                 continue
-            key = field, seen, truth.get(name), str(settings["references"]), estimates if told else None, *ends
+            masses = estimates if told or references else None  # the references have the mass that these tell
+            key = field, seen, truth.get(name), str(settings["references"]), masses, *ends
             yield self._cached(
                 f"picture of {name}", key, lambda name=name, seen=seen, told=told: dwarf_profile(
                     name, field, bins=seen, truth=truth.get(name), references=references.get(name), range=ends,
@@ -570,33 +570,20 @@ def _given(config) -> bool:
 
 def _membership(fit) -> np.ndarray | None:
     """Of each star, if the fit knows a foreground."""
-    return fit.membership if fit is not None and getattr(fit.config, "foreground", False) else None
+    return fit.membership if fit is not None and fit.config.foreground else None
 
 
 def _said(fit) -> list[str]:
     """Core or cusp, the mass, the J-factor where the distance is known, and how far to trust them."""
-    at, jeans, near = PIVOT * fit.half_light_radius, _route(fit.config) == "jeans", 0.15
-    if jeans:
-        parts, masses = [fit.core_or_cusp().message], fit.mass(np.array([at]))
-    else:  # as many radii as are drawn, or it compiles anew
-        r = np.geomspace(min(near, at) / 1.1, max(near, at) * 1.1, POINTS)
-        found = fit.members(r)
-        slopes, masses = (
-            np.array([np.interp(x, r, row) for row in found[k]]) for k, x in (("slope", near), ("mass", at))
-        )
-        low, middle, high = np.quantile(slopes, [0.16, 0.5, 0.84])
-        parts = [
-            f"The slope of the density at {near:g} kpc is {middle:.2f} (+{high - middle:.2f} -{middle - low:.2f})."
-        ]
-        if not np.isfinite(slopes).all():
-            parts = [f"At {near:g} kpc a training finds no positive density: too few stars, or too small a bandwidth."]
-    low, middle, high = np.quantile(masses, [0.16, 0.5, 0.84])
+    at, jeans = PIVOT * fit.half_light_radius, _route(fit.config) == "jeans"
+    parts = [fit.core_or_cusp().message]
+    low, middle, high = np.quantile(fit.mass(np.array([at])), [0.16, 0.5, 0.84])
     power = 10.0 ** np.floor(np.log10(middle))
     parts.append(
         f"The mass within {at:.2g} kpc is {middle / power:.2f} (+{(high - middle) / power:.2f} "
         f"-{(middle - low) / power:.2f}) × {number(power)} M⊙."
     )
-    if jeans and fit.config.distance is not None:
+    if fit.config.distance is not None:
         low, middle, high = np.log10(fit.field().J.sel(quantile=[0.16, 0.5, 0.84]).values)
         parts.append(f"log10 of J within {fit.config.angle:g}° [GeV² cm⁻⁵] is {middle:.2f} (+{high - middle:.2f} "
                      f"-{middle - low:.2f}).")  # fmt: skip
@@ -635,7 +622,9 @@ def _radii(catalog) -> np.ndarray:
 
 
 def _column(catalog, name: str, unit: str, words: str) -> xr.DataArray:
-    values = np.ma.filled(np.ma.asarray(catalog[name], float), np.nan)
+    # Velocities come in km/s, but R as it was given.
+    values = dwarfs().stars._kpc(catalog, name) if unit == "kpc" else np.ma.filled(
+        np.ma.asarray(catalog[name], float), np.nan)  # fmt: skip
     return xr.DataArray(values, dims="star", name=name, attrs={"units": unit, "long_name": words})
 
 

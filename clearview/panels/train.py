@@ -32,7 +32,7 @@ class Learner(NamedTuple):
     """What a panel trains, saves and loads, as plain functions.
 
     A fit has ``config``, ``data_digest``, ``history``, ``message``, ``stars`` and ``stopped``, as
-    `clearview.dynamics.MapFit` has.
+    `clearview.dynamics.MapFit` has; and ``same_stars(catalog)``, if its digest is of columns that only it knows.
 
     Attributes:
         fit: ``fit(catalog, config=, on_progress=, on_preview=, resume=)`` gives a fit, finished or not.
@@ -193,7 +193,8 @@ class TrainBar(W.VBox):
         self._begun = time.monotonic(), None if partial else self.estimate
         begun = self._begun
         self.training.start(lambda report: learner.fit(
-            catalog, on_progress=report, on_preview=lambda made: self._previewed(made, begun), **how
+            catalog, on_progress=lambda progress: report((progress, begun)),
+            on_preview=lambda made: self._previewed(made, begun), **how,
         ))  # fmt: skip
 
     def pause(self) -> None:
@@ -447,6 +448,8 @@ class TrainBar(W.VBox):
             self.partial = None
         self.preview, self._before = None, None
         self.fraction.value, self.fraction.bar_style, self.fraction.layout.display = 0.0, "", "none"
+        self.loss.layout.display = "none"
+        self._show_loss(None if self._own is None else self._own.history)
         self.stage.value = small(f"Cancelled: nothing of this {self.work.name} is kept.")
 
     # ---- inside --------------------------------------------------------------------------------------------------
@@ -458,8 +461,9 @@ class TrainBar(W.VBox):
         return learner
 
     def _same_stars(self, fit) -> bool:
+        own = getattr(fit, "same_stars", None)
         try:
-            return self.catalog.digest(learnt(fit)) == fit.data_digest
+            return own(self.catalog) if own else self.catalog.digest(learnt(fit)) == fit.data_digest
         except (KeyError, ValueError):  # nothing was ever trained on stars without these columns, or with gaps in them
             return False
 
@@ -472,14 +476,15 @@ class TrainBar(W.VBox):
         same = isinstance(learner, Learner) and (self.config is None or learner.same(fit, self.config))
         return fit if same else None
 
-    def _progress(self, progress) -> None:
+    def _progress(self, told) -> None:
+        progress, begun = told
         left = "" if progress.remaining is None else f", {duration(progress.remaining)} left"
         with self._lock:
-            if not self.training.running:
+            if not self.training.running or begun is not self._begun:
                 return
             self.fraction.value = progress.fraction
             self.stage.value = small(f"{progress.stage.capitalize()}: {100 * progress.fraction:.0f} %{left}")
-        self._show_loss(progress.history)
+            self._show_loss(progress.history)
 
     def _previewed(self, made, begun) -> None:
         """Show what is learnt so far; whatever goes wrong with that, the training goes on."""

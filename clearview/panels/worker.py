@@ -265,13 +265,14 @@ class Training:
         """
         with self._lock:
             dropped, self._now = self._now is not None, None
-        self.cancel()
+            self._cancelled.set()  # later it could be that of the next one
         return dropped
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the job, of those dropped, and of all that follows; whether it came in time."""
+        end = None if timeout is None else time.monotonic() + timeout  # one for all
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
