@@ -44,7 +44,7 @@ def fake_fit(stars, config=None, *, on_progress=None, slow=False):
     size = Model(config, scales).size
     draws = np.random.default_rng(config.seed).normal(0, 0.3, (40 if stopped == "finished" else 0, size))
     member = np.linspace(0, 1, len(stars), dtype=np.float32) if config.foreground else np.ones(len(stars), np.float32)
-    digest = stars.digest([n for n in ("R", "x", "y", "v_los", "radial_velocity", "vz") if n in stars])
+    digest = dwarfs.stars.digest_of(stars)
     return DwarfFit(
         config, scales, draws.astype(np.float32), member, len(stars), digest, 1.0, 500.0, 0.8, stopped,
         f"Dwarf: {len(stars):,} stars.", 1.0,

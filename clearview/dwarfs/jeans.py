@@ -119,7 +119,7 @@ def pressure(sphere: Sphere, n, inside, anisotropy: Anisotropy):
     step = np.log(sphere.r[1] / sphere.r[0])
     ln_g = jnp.broadcast_to(anisotropy.ln_kernel(sphere.r), jnp.shape(n))
     y = ln_g + jnp.log(n * G * inside / sphere.r)
-    slope = jnp.gradient(y, step, axis=-1)
+    slope = jnp.asarray(jnp.gradient(y, step, axis=-1))
     # From each radius to the next as an exponential, and what its bend adds. All is relative to g there: of tangential
     # orbits it falls by more than a number can hold, and a difference of integrals from the centre would be noise.
     rise = y[..., 1:] - y[..., :-1]
