@@ -17,7 +17,6 @@ from clearview.checks import a
 from clearview.figures import dwarf_profile, path, star_map, text
 from clearview.figures.dwarfs import PROFILES
 from clearview.figures.style import Named, dimension, layers, number, round_step
-from clearview.flows.checkpoint import OtherVersion
 from clearview.halos import NFW, Burkert
 from clearview.panels import base
 from clearview.panels.controls import Choice, dropdown, sentence, slider, small, tick
@@ -375,6 +374,8 @@ class DwarfPanel(base.Panel):
             kept.fit.save(path, overwrite=overwrite)
 
         def read(path):
+            from clearview.flows.checkpoint import OtherVersion  # with JAX, as `dwarfs`
+
             try:
                 return self._wrapped(dwarfs().load_dwarf(path))
             except OtherVersion as error:
