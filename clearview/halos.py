@@ -241,7 +241,7 @@ def factors(r, density, distance: float, angle: float, quantiles) -> dict[str, t
     return {
         name: (
             "quantile",
-            np.quantile(values, quantiles),
+            np.quantile(values, quantiles, method="weibull"),  # unbiased for few densities
             {"units": unit, "long_name": f"{name}-factor within {angle:g} deg"},
         )
         for name, (values, unit) in found.items()

@@ -75,3 +75,16 @@ def test_masses_have_the_published_factors():
     assert wolf.error / wolf.mass == pytest.approx(0.2)
     with pytest.raises(ValueError, match="Expected spread"):
         mass_estimates(0.3, 0.0)
+
+
+def test_chosen_targets_do_not_count():
+    stars = mock_dwarf(400, seed=1, photometric=800)
+    bins = bin_stars(stars, places="photometric")
+    area = np.pi * (bins["R_high"] ** 2 - bins["R_low"] ** 2)
+    assert float((bins["Sigma"] * area).sum()) == pytest.approx(800)
+    assert bins.stars == 800
+    assert bins.half == pytest.approx(np.median(stars["R"][~np.isfinite(stars["v_los"])]), rel=0.01)
+    np.testing.assert_array_equal(bins["sigma_los"], bin_stars(stars)["sigma_los"])
+    for places, few in (("some", stars), ("photometric", stars.take(np.isfinite(stars["v_los"])))):
+        with pytest.raises(ValueError, match="Expected places"):
+            bin_stars(few, places=places)

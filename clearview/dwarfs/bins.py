@@ -39,8 +39,9 @@ class Estimate(NamedTuple):
 
 
 def bin_stars(
-    stars: Catalog, membership: np.ndarray | None = None, *, each: int | None = None, foreground: bool = False
-) -> xr.Dataset:
+    stars: Catalog, membership: np.ndarray | None = None, *, each: int | None = None, foreground: bool = False,
+    places: str = "all",
+) -> xr.Dataset:  # fmt: skip
     """Stars on the sky and their dispersion, in bins with as many stars each, for the eye to compare with a fit.
 
     Args:
@@ -49,6 +50,7 @@ def bin_stars(
         each: stars with velocities in a bin, or fewer, but 5, where it would reach over half its radius; by default
             1.5 times the root of all, but at least 15.
         foreground: whether some stars are no members.
+        places: "all" stars are counted, or only the "photometric" ones, as `clearview.dwarfs.DwarfConfig` has it.
 
     Returns:
         Along ``bin``: R [kpc], the mean, and the edges R_low and R_high; Sigma [kpc^-2], of members counted, with its
@@ -58,13 +60,20 @@ def bin_stars(
         ``center`` and the dispersion ``spread`` with ``spread_error`` [km/s] of all.
 
     Raises:
-        TypeError, KeyError, ValueError: for stars that no dwarf can be fitted to, or weights of another length.
+        TypeError, KeyError, ValueError: for stars that no dwarf can be fitted to, weights of another length, or places
+            of photometric stars where there are none.
     """
     seen = stars_of(stars, foreground=foreground, radius=None)
     weight = np.ones(len(seen.R)) if membership is None else np.asarray(membership, float)
     if weight.shape != seen.R.shape or not ((weight >= 0) & (weight <= 1)).all():
         raise ValueError(f"Expected {len(seen.R):,} weights from 0 to 1, got shape {weight.shape}; give one a star.")
     known = np.isfinite(seen.v)
+    counted = weight if places == "all" else weight * ~known
+    if places not in ("all", "photometric") or (places == "photometric" and known.all()):
+        raise ValueError(
+            f"Expected places all, or photometric beside stars without a velocity, got {checks.shown(places)} and "
+            f"{int((~known).sum()):,} such stars; choose the other."
+        )
     each = max(15, round(1.5 * known.sum() ** 0.5)) if each is None else int(checks.number("each", each, 2, whole=True))
     center, spread, error = gaussian(seen.v[known], seen.error[known], weight[known])
     R, inside = np.sort(seen.R[known]), weight[known][np.argsort(seen.R[known])]
@@ -73,7 +82,7 @@ def bin_stars(
     found: dict[str, list[float]] = {k: [] for k in ("R", "Sigma", "Sigma_error", "low", "middle", "high")}
     for i, (low, high) in enumerate(pairwise(edges)):
         own = rows == i
-        w, area = weight[own], np.pi * (high**2 - low**2)
+        w, area = counted[own], np.pi * (high**2 - low**2)
         found["R"].append(float(np.average(seen.R[own], weights=w)) if w.sum() else (low + high) / 2)
         found["Sigma"].append(w.sum() / area)
         found["Sigma_error"].append(np.sqrt((w**2).sum()) / area)
@@ -93,8 +102,8 @@ def bin_stars(
         name: ("bin", np.asarray(v, float), {"units": units[kind[name]], "long_name": words[kind[name]]})
         for name, v in columns.items()
     }
-    half = _median(seen.R, weight)
-    told = {"half": half, "center": center, "spread": spread, "spread_error": error, "stars": float(weight.sum())}
+    half = _median(seen.R, counted)
+    told = {"half": half, "center": center, "spread": spread, "spread_error": error, "stars": float(counted.sum())}
     return xr.Dataset(variables, attrs={**told, "clearview_version": clearview.__version__})
 
 

@@ -46,6 +46,9 @@ REACH = 0.05, 10.0
 WORTH = 10.0
 """Least gain in ln(likelihood) by a galaxy over a foreground alone."""
 
+LOWEST = -100.0
+"""The least beta that is taken."""
+
 _BLOCK = 64
 
 _NO_VELOCITY = 1e30  # as the error, km/s: training data must be finite
@@ -115,7 +118,7 @@ class JFlowConfig:
 
     def __post_init__(self):
         checks.parts(self)
-        checks.numbers(self, beta=(-100, checks.BELOW_1))
+        checks.numbers(self, beta=(LOWEST, checks.BELOW_1))
         positive = (checks.ABOVE_0, 1e6)
         checks.numbers(
             self, optional=True, anisotropy_radius=positive, radius=positive, distance=positive, falling=positive
@@ -166,6 +169,9 @@ class JFlow(eqx.Module):
         motions: the Gaussian of the velocities, km/s.
         free: standard normal before the data: of the systemic velocity, and of the foreground's mean, spread and share
             among stars with and without a velocity; see `motion` and `background`.
+        centers: of the priors of ``free`` and of the bends, not learnt. Each of several members has its own draw from
+            these priors: with stars drawn anew it scatters as the posterior does where all is Gaussian, which a
+            bootstrap alone does not, since a prior that holds still narrows it.
         edge: radius of the field on the sky, kpc, if it has one.
         config: how it learns.
         stars: how many it learns from, against which the prior is weighed.
@@ -174,6 +180,7 @@ class JFlow(eqx.Module):
     tracers: SphericalCNF
     motions: VelocityEllipsoid
     free: Float[Array, "5"]
+    centers: Float[Array, "10"]
     edge: Float[Array, ""]
     config: JFlowConfig = eqx.field(static=True)
     stars: int = eqx.field(static=True)
@@ -187,7 +194,9 @@ class JFlow(eqx.Module):
         self.tracers = SphericalCNF(scale, self.config.tracers, key=key)
         self.motions = VelocityEllipsoid(half_light, dispersion, self.config.anisotropy, self.config.motions, key=key)
         edge = edge or self.config.radius or 100 * half_light
-        self.free, self.edge = jnp.zeros(5), jnp.asarray(edge, jnp.result_type(float))
+        drawn = random.normal(random.fold_in(key, 1), (5 + INDEPENDENT,))
+        self.free, self.centers = jnp.zeros(5), drawn * (self.config.members > 1)
+        self.edge = jnp.asarray(edge, jnp.result_type(float))
 
     @property
     def motion(self) -> Float[Array, ""]:
@@ -231,8 +240,11 @@ class JFlow(eqx.Module):
         width = begin ** (1 - way) * end**way
         keys = random.split(key, self.config.kernels)
         likely = jax.vmap(lambda key: self._smeared(width, key, R, v, error))(keys).mean()
-        bends = jax.vmap(self._bend)(lax.stop_gradient(self._radii(key)))
-        prior = INDEPENDENT * ((bends / self.config.bend) ** 2).mean() + (self.free**2).sum()
+        bends = jax.vmap(self._bend)(lax.stop_gradient(self._radii(key))) / self.config.bend
+        free, bend = jnp.split(lax.stop_gradient(self.centers), [len(self.free)])
+        # The radii rise, and each of as many equal parts of the stars is expected to bend by itself.
+        bends -= bend[jnp.arange(len(bends)) * INDEPENDENT // len(bends)]
+        prior = INDEPENDENT * (bends**2).mean() + ((self.free - free) ** 2).sum()
         if self.config.falling is not None:
             prior += INDEPENDENT * ((self._strayed() / self.config.falling) ** 2).mean()
         return -likely + 0.5 * prior / self.stars
@@ -525,7 +537,7 @@ class JFlowFit:
         data = {}
         for name, (source, units, label) in names.items():
             along = "R" if name in ("Sigma", "sigma_los") else "r"
-            values = np.quantile(found[source], quantiles, axis=0)
+            values = np.quantile(found[source], quantiles, axis=0, method="weibull")  # unbiased for few members
             data[name] = (("quantile", along), values, {"units": units, "long_name": label})
         if self.config.distance is not None:
             sphere = self.half_light_radius * np.geomspace(1e-3, EDGE, 2 * _BLOCK)

@@ -55,7 +55,7 @@ def stars_of(stars: Catalog, *, foreground: bool, radius: float | None) -> Seen:
     v_name = next((name for name in ("v_los", "radial_velocity", "vz") if name in stars), "v_los")
     e_name = "v_los_error" if v_name == "vz" else f"{v_name}_error"
     stars.require([*(["R"] if "R" in stars else ["x", "y"]), v_name, e_name])
-    R = _kpc(stars, "R") if "R" in stars else np.hypot(_kpc(stars, "x"), _kpc(stars, "y"))
+    R = kpc(stars, "R") if "R" in stars else np.hypot(kpc(stars, "x"), kpc(stars, "y"))
     v, error = (_values(stars, name) for name in (v_name, e_name))
     if wrong := int((~np.isfinite(R)).sum() + (R < 0).sum()):
         raise ValueError(f"Expected finite R of at least 0, got {wrong:,} stars without; remove them.")
@@ -125,7 +125,7 @@ def _values(stars: Catalog, name: str) -> np.ndarray:
     return np.ma.filled(np.ma.asarray(stars[name], float), np.nan)
 
 
-def _kpc(stars: Catalog, name: str) -> np.ndarray:
+def kpc(stars: Catalog, name: str) -> np.ndarray:
     unit = stars.unit(name)
     try:
         return _values(stars, name) * (unit or u.dimensionless_unscaled).to(u.kpc)

@@ -38,9 +38,6 @@ REFERENCE = 4.0
 PIVOT = 1.7
 """Half-light radii within which they have the mass that the stars tell."""
 
-LOWEST = -100.0
-"""The least β that JFlow takes."""
-
 ANISOTROPY = {
     "given (0: isotropic)": "given", "constant, learnt": "constant", "Osipkov-Merritt, learnt": "osipkov-merritt",
     "free": "free",
@@ -255,7 +252,7 @@ class DwarfPanel(base.Panel):
         other = self._last[route]
         if _given(config) and _given(other):
             # Jeans takes a radius beside a β that it does not use, and a β that is farther down.
-            beta = 0.0 if config.anisotropy_radius is not None else max(config.beta, LOWEST)
+            beta = 0.0 if config.anisotropy_radius is not None else max(config.beta, dwarfs().smeared.LOWEST)
             other = dataclasses.replace(other, beta=beta, anisotropy_radius=config.anisotropy_radius)
         return other
 
@@ -427,14 +424,15 @@ class DwarfPanel(base.Panel):
         """The stars in bins, weighted by membership where it is known; or why there are none."""
         foreground = self.controls["foreground"].value
         weights = _membership(self._own()) if foreground else None
+        places = getattr(self._config, "places", "all")  # that JFlow has none of
 
         def make():
             try:
-                return dwarfs().bin_stars(catalog, weights, foreground=foreground)
+                return dwarfs().bin_stars(catalog, weights, foreground=foreground, places=places)
             except (KeyError, ValueError) as error:
                 return sentence(error)
 
-        return self._cached(slot, (catalog, weights, str(foreground)), make)
+        return self._cached(slot, (catalog, weights, str(foreground), places), make)
 
     def draw(self, settings: Mapping[str, Any], detail: float):
         catalog, fit = self._used(), self.fit
@@ -624,7 +622,7 @@ def _radii(catalog) -> np.ndarray:
 
 def _column(catalog, name: str, unit: str, words: str) -> xr.DataArray:
     # Velocities come in km/s, but R as it was given.
-    values = dwarfs().stars._kpc(catalog, name) if unit == "kpc" else np.ma.filled(
+    values = dwarfs().stars.kpc(catalog, name) if unit == "kpc" else np.ma.filled(
         np.ma.asarray(catalog[name], float), np.nan)  # fmt: skip
     return xr.DataArray(values, dims="star", name=name, attrs={"units": unit, "long_name": words})
 

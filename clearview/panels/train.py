@@ -122,7 +122,7 @@ class TrainBar(W.VBox):
         self.elsewhere: Callable[[], str] = str  # says where else something is learnt, if that is to be waited for
         self.file: tuple[Any, Path | None] = None, None  # the fit that was saved or loaded last, and where
         self._before: Any = None  # what was shown before an unfinished fit
-        self._watch, self._picked, self._offering, self._count = True, False, False, 0
+        self._watch, self._picked, self._offering, self._count = True, False, None, 0
         self._lock = threading.RLock()  # what was dropped shows nothing more
         self._asked: Any = None
         self._begun: tuple[float, float | None] = 0.0, None
@@ -420,18 +420,19 @@ class TrainBar(W.VBox):
         names = [*self.runs, *[UNFINISHED] * shown, *[LEARNING] * (self.preview is not None)]
         now = next((name for name, fit in self.runs.items() if fit is self._own), UNFINISHED if shown else None)
         now = LEARNING if self.preview is not None and self._watch else now
-        self._offering = True
+        self._offering = threading.get_ident()
         try:
             if tuple(names) != tuple(self.which.options):
                 self.which.options = names
             if self.which.value != now:
                 self.which.value = now
         finally:
-            self._offering = False
+            self._offering = None
         self.which.layout.display = "" if len(names) > 1 else "none"
 
     def _choose(self, name: str | None) -> None:
-        if self._offering or name is None:
+        # A person may choose while another thread writes the list.
+        if self._offering == threading.get_ident() or name is None:
             return
         self._watch, self._picked = name == LEARNING, name in self.runs
         if not self._watch:
