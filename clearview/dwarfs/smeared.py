@@ -108,7 +108,7 @@ class JFlowConfig:
     radius: float | None = None
     distance: float | None = None
     angle: float = 0.5
-    members: int = 4
+    members: int = 8
     training: FitConfig = field(
         default_factory=lambda: FitConfig(
             epochs=1, min_steps=1200, batch_size=256, learning_rate=1e-2, b2=0.99, validation=0.0, average=0.1

@@ -113,8 +113,8 @@ def judged(fit, truth, half):
     """What one fit is worth."""
     r, far = half * INNER, half * OUTER
     rho, mass = fit.density(r), fit.mass(np.array([1.7 * half]))[:, 0]
-    low, middle, high = np.quantile(rho, [0.16, 0.5, 0.84], axis=0)
-    m_low, m_middle, m_high = np.quantile(mass, [0.16, 0.5, 0.84])
+    levels = dict(q=[0.16, 0.5, 0.84], axis=0, method="weibull")  # unbiased for JFlow's few members
+    (low, middle, high), (m_low, m_middle, m_high) = np.quantile(rho, **levels), np.quantile(mass, **levels)
     true, m_true, slope = truth.density(r), float(truth.mass(1.7 * half)), float(truth.slope(RADIUS))
     has_chains, told = hasattr(fit, "converged"), fit.core_or_cusp(RADIUS, THRESHOLD)  # JFlow has members
     right = (told.bayes_factor > 1 if has_chains else told.share > 0.5) == (slope > THRESHOLD)
@@ -168,7 +168,7 @@ def arguments(parser):
         return s.split(",")
 
     parser.add_argument("--realisations", type=int, default=5, help="galaxies of each case")
-    parser.add_argument("--sizes", type=lambda s: [int(n) for n in s.split(",")], default=[1000, 100, 10_000])
+    parser.add_argument("--sizes", type=lambda s: [int(n) for n in s.split(",")], default=[1000, 100])
     parser.add_argument("--cases", type=names, default=["core", "cusp", "core_om"], help=", ".join(CASES))
     parser.add_argument("--methods", type=names, default=["known", "free", "baseline"], help="or jflow")
     parser.add_argument("--catalog", help="Parquet file of stars")
@@ -180,4 +180,4 @@ def arguments(parser):
 
 
 if __name__ == "__main__":
-    common.main(__doc__, run, seeds=1, add_arguments=arguments)
+    common.main(__doc__, run, add_arguments=arguments)
