@@ -4,11 +4,16 @@ import os
 import tempfile
 import threading
 
-import jax
 import numpy as np
 import pytest
 
 os.environ.setdefault("CLEARVIEW_CACHE", tempfile.mkdtemp(prefix="clearview-test-"))
+# Half of the time goes into compiling the same again: the test processes, and the kernels and jobs that they start,
+# share what is compiled. JAX reads this when it is first imported.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.TemporaryDirectory(prefix="clearview-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +53,8 @@ def rng():
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory():
     """What was compiled for one file is let go after it: in all it would be gigabytes."""
+    import jax
+
     yield
     jax.clear_caches()
 
