@@ -506,8 +506,8 @@ class JFlowFit:
     def field(self, r=None, *, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
         """Profiles as quantiles over the members, as rough as these are few.
 
-        Bootstraps of a fit with priors are no posterior: in trials with mocks their bands of rho held the truth about
-        half as often as they should.
+        Each member has other stars and other centers of the priors, so that their spread is near a posterior where
+        training has come to its end; how often such bands hold the truth was tried on too few mocks to say.
 
         Args:
             r: radii, kpc; by default from 0.05 to 10 half-light radii.

@@ -126,6 +126,11 @@ def _values(stars: Catalog, name: str) -> np.ndarray:
 
 
 def kpc(stars: Catalog, name: str) -> np.ndarray:
+    """(N,) a column of lengths, kpc; NaN where there is none.
+
+    Raises:
+        ValueError: for a column in another unit.
+    """
     unit = stars.unit(name)
     try:
         return _values(stars, name) * (unit or u.dimensionless_unscaled).to(u.kpc)
