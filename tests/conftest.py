@@ -66,4 +66,6 @@ def made():
     yield lambda panel: panels.append(panel) or panel
     for panel in panels:
         panel.close()
+    for thread in set(threading.enumerate()) - before:  # what an earlier test gave up may still compile
+        thread.join(60)
     assert set(threading.enumerate()) <= before

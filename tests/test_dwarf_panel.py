@@ -512,3 +512,12 @@ def test_what_is_no_dwarf_is_refused(stars, fit):
     with pytest.raises(TypeError, match="Expected a DwarfFit or a JFlowFit"):
         DwarfPanel(stars, fit=object(), threaded=False)
     assert clearview.DwarfPanel is DwarfPanel
+
+
+def test_bins_count_what_the_fit_counted(made):
+    stars = mock_dwarf(200, 3, photometric=300)
+    panel = made(DwarfPanel(stars, DwarfConfig(places="photometric"), size=64, threaded=False))
+    assert panel._binned(stars).stars == 300
+    assert panel._binned(stars.take(np.isfinite(stars["v_los"]))).stars == 200  # none without a velocity is left
+    panel.set(route="jflow")
+    assert panel._binned(stars).stars == 500

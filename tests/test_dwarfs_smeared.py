@@ -151,7 +151,7 @@ FIELD, SIGMA, AT, SPREAD, SHARES, MOVING = 0.5, 9.0, 30.0, 40.0, (0.4, 0.7), -30
 
 def mixed_galaxy(**config):
     """A normal n and one sigma, before an even foreground: all of it is known in closed form."""
-    kind = dataclasses.replace(TINY, foreground=True, radius=FIELD, **config)
+    kind = dataclasses.replace(TINY, members=1, foreground=True, radius=FIELD, **config)
     model = JFlow(HALF, SIGMA, 1000, kind, key=random.key(0))
     shares = (np.log(np.divide(SHARES, np.subtract(1, SHARES))) + 1) / 1.5
     free = jnp.array([MOVING / (2 * SIGMA), AT / 100, np.log(SPREAD / 80) / 0.7, *shares], jnp.float32)
@@ -348,7 +348,7 @@ def test_a_density_that_falls_strays_nowhere(monkeypatch):
     monkeypatch.setattr(JFlow, "_bend", lambda *_: jnp.zeros(()))
     q2 = (1.1774 * np.geomspace(*REACH, 40)[2:-2]) ** 2
     for beta in (0.0, 0.9):
-        model = JFlow(HALF, 9.0, 1000, dataclasses.replace(TINY, beta=beta, falling=0.2), key=random.key(0))
+        model = JFlow(HALF, 9.0, 1000, dataclasses.replace(TINY, members=1, beta=beta, falling=0.2), key=random.key(0))
         model = eqx.tree_at(lambda m: (*m.tracers.weights, *m.motions.weights), model, replace_fn=lambda w: 0 * w)
         found, loss = eqx.filter_jit(lambda m: (m._strayed(), m.loss(random.key(1), *[jnp.ones(9)] * 3)))(model)
         rise = (3 * q2 - 2 * beta) / np.hypot(q2 - 2 * beta, 0.02)  # d ln M/d ln r of M = r (q^2 - 2 beta)

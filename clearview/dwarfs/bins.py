@@ -69,7 +69,7 @@ def bin_stars(
         raise ValueError(f"Expected {len(seen.R):,} weights from 0 to 1, got shape {weight.shape}; give one a star.")
     known = np.isfinite(seen.v)
     counted = weight if places == "all" else weight * ~known
-    if places not in ("all", "photometric") or (places == "photometric" and known.all()):
+    if places not in ("all", "photometric") or (places == "photometric" and not counted.any()):
         raise ValueError(
             f"Expected places all, or photometric beside stars without a velocity, got {checks.shown(places)} and "
             f"{int((~known).sum()):,} such stars; choose the other."

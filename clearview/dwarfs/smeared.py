@@ -84,7 +84,8 @@ class JFlowConfig:
             ``foreground`` the outermost star.
         distance: kpc; without it there are no J- and D-factors.
         angle: of these, deg.
-        members: trained side by side, each of a bootstrap of the stars if there are several.
+        members: trained side by side, each, if there are several, of a bootstrap of the stars and with other centers of
+            the priors.
         training: of all.
         seed: of all random numbers.
 
@@ -507,7 +508,8 @@ class JFlowFit:
         """Profiles as quantiles over the members, as rough as these are few.
 
         Each member has other stars and other centers of the priors, so that their spread is near a posterior where
-        training has come to its end; how often such bands hold the truth was tried on too few mocks to say.
+        training has come to its end; how often such bands hold the truth was tried on too few mocks to say. The
+        outermost quantiles of few members are their least and their most.
 
         Args:
             r: radii, kpc; by default from 0.05 to 10 half-light radii.
@@ -570,8 +572,9 @@ class JFlowFit:
             words = (
                 f"The slope of the density at {radius:g} kpc is {np.median(found):.2f} in the median of {len(found)} "
                 f"of {len(slope)} bootstraps of the stars, and from {found[0]:.2f} to {found[-1]:.2f}; {share:.0%} "
-                f"find it shallower than {threshold:g}. That spread is of the finite number of stars, not of what is "
-                "assumed (the anisotropy, how smoothly sigma_r bends, how the density falls), and no credible interval."
+                f"find it shallower than {threshold:g}. That spread is of the finite number of stars and of how "
+                "sigma_r may bend, not of what is assumed (the anisotropy, how the density falls), and no credible "
+                "interval."
             )
         return InnerSlope(share, slope, radius, threshold, words)
 

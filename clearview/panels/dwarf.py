@@ -424,7 +424,10 @@ class DwarfPanel(base.Panel):
         """The stars in bins, weighted by membership where it is known; or why there are none."""
         foreground = self.controls["foreground"].value
         weights = _membership(self._own()) if foreground else None
-        places = getattr(self._config, "places", "all")  # that JFlow has none of
+        # Those that the fit counted, of which there may be none in another catalogue; JFlow counts all.
+        places = getattr(self._config if self.fit is None else self.fit.config, "places", "all")
+        if np.isfinite(_column(catalog, _velocity(catalog), "km/s", "").values).all():
+            places = "all"
 
         def make():
             try:
@@ -576,7 +579,7 @@ def _said(fit) -> list[str]:
     """Core or cusp, the mass, the J-factor where the distance is known, and how far to trust them."""
     at, jeans = PIVOT * fit.half_light_radius, _route(fit.config) == "jeans"
     parts = [fit.core_or_cusp().message]
-    low, middle, high = np.quantile(fit.mass(np.array([at])), [0.16, 0.5, 0.84])
+    low, middle, high = np.quantile(fit.mass(np.array([at])), [0.16, 0.5, 0.84], method="weibull")  # as its fields
     power = 10.0 ** np.floor(np.log10(middle))
     parts.append(
         f"The mass within {at:.2g} kpc is {middle / power:.2f} (+{(high - middle) / power:.2f} "
@@ -588,7 +591,7 @@ def _said(fit) -> list[str]:
                      f"-{middle - low:.2f}).")  # fmt: skip
     if not jeans:
         parts.append(f"The bands are the spread of {fit.config.members} trainings, each of other stars drawn from "
-                     "these: a rough error, no posterior.")  # fmt: skip
+                     "these and of other priors: a rough error, no posterior.")  # fmt: skip
     elif fit.converged:
         parts.append(f"The chains agree (R-hat {fit.rhat:.3f}); their draws are worth {fit.effective:,.0f} independent "
                      "ones.")  # fmt: skip

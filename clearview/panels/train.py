@@ -122,7 +122,8 @@ class TrainBar(W.VBox):
         self.elsewhere: Callable[[], str] = str  # says where else something is learnt, if that is to be waited for
         self.file: tuple[Any, Path | None] = None, None  # the fit that was saved or loaded last, and where
         self._before: Any = None  # what was shown before an unfinished fit
-        self._watch, self._picked, self._offering, self._count = True, False, None, 0
+        self._watch, self._picked, self._count = True, False, 0
+        self._offering = threading.local()  # which threads write the list of runs: a person may choose meanwhile
         self._lock = threading.RLock()  # what was dropped shows nothing more
         self._asked: Any = None
         self._begun: tuple[float, float | None] = 0.0, None
@@ -420,19 +421,18 @@ class TrainBar(W.VBox):
         names = [*self.runs, *[UNFINISHED] * shown, *[LEARNING] * (self.preview is not None)]
         now = next((name for name, fit in self.runs.items() if fit is self._own), UNFINISHED if shown else None)
         now = LEARNING if self.preview is not None and self._watch else now
-        self._offering = threading.get_ident()
+        self._offering.now = True
         try:
             if tuple(names) != tuple(self.which.options):
                 self.which.options = names
             if self.which.value != now:
                 self.which.value = now
         finally:
-            self._offering = None
+            self._offering.now = False
         self.which.layout.display = "" if len(names) > 1 else "none"
 
     def _choose(self, name: str | None) -> None:
-        # A person may choose while another thread writes the list.
-        if self._offering == threading.get_ident() or name is None:
+        if getattr(self._offering, "now", False) or name is None:
             return
         self._watch, self._picked = name == LEARNING, name in self.runs
         if not self._watch:
