@@ -11,14 +11,32 @@ from clearview.generation.compare import (
     three_sample_test,
     two_sample_test,
 )
+from clearview.generation.kernel import KernelSampler
+from clearview.generation.photometry import Photometry
+from clearview.generation.space import Space
+from clearview.generation.upsample import (
+    UpsampleConfig,
+    Upsampler,
+    default_config,
+    fit_upsampler,
+    load_upsampler,
+)
 
 __all__ = [
     "LOCAL",
     "Cancelled",
     "Comparison",
+    "KernelSampler",
     "Memorisation",
+    "Photometry",
+    "Space",
     "Transfer",
+    "UpsampleConfig",
+    "Upsampler",
+    "default_config",
     "difference_map",
+    "fit_upsampler",
+    "load_upsampler",
     "memorisation",
     "three_sample_test",
     "two_sample_test",

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from scipy.optimize import minimize
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from clearview import checks
 from clearview.catalogs import Catalog, to_cylindrical
@@ -179,7 +180,8 @@ def difference_map(comparison: Comparison, axes: Sequence[Axis]) -> xr.Dataset:
         return np.histogramdd(at, bins=edges, weights=values)[0]
 
     sides = (comparison.points_a, comparison.scores_a), (comparison.points_b, comparison.scores_b)
-    count = [binned(points, None) for points, _ in sides]
+    count: list[Any] = [binned(points, None) for points, _ in sides]
+    total: Any
     total, first, second = (sum(binned(p, s**power) for p, s in sides) for power in (0, 1, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = first / total
@@ -215,7 +217,7 @@ def memorisation(
     checks.number("seed", seed, *checks.SEEDS, whole=True)
     (learnt, held, made), _ = _tables((learnt_from, held_out, sample), columns)
     scale, rng = _scale(learnt)[1], np.random.default_rng(seed)
-    tree = cKDTree(learnt / scale)
+    tree = KDTree(learnt / scale)
     ours, theirs = (
         tree.query(rng.permutation(points)[:most] / scale, workers=-1)[0] for points in (made, held)
     )  # fmt: skip
@@ -315,9 +317,12 @@ def _out_of_fold(tables, weights, seed, folds, on_progress) -> list[np.ndarray]:
         for i, classifier in enumerate(_classifiers(seed + k, len(x))):
             if on_progress is not None and on_progress((2 * k + i) / (2 * folds)) is False:
                 raise Cancelled("The comparison was stopped; nothing was kept.")
-            classifier.fit(x, y, sample_weight=w)
+            with threadpool_limits(
+                1
+            ):  # threads of their libraries only wait for each other, the more on a busy machine
+                classifier.fit(x, y, sample_weight=w)
             for out, table, f in zip(scores, seen, fold, strict=True):
-                p = np.clip(classifier.predict_proba(table[f == k])[:, 1], 1e-6, 1 - 1e-6)
+                p = np.clip(np.asarray(classifier.predict_proba(table[f == k]))[:, 1], 1e-6, 1 - 1e-6)
                 out[f == k] = (out[f == k] if i else 0.0) + 0.5 * np.log(p / (1 - p))
     if on_progress is not None:
         on_progress(1.0)
@@ -329,12 +334,13 @@ def _classifiers(seed: int, size: int):
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.neural_network import MLPClassifier
 
+    size_of_batch: Any = min(512, size // 4)
     trees = HistGradientBoostingClassifier(
         learning_rate=0.06, max_iter=150, max_leaf_nodes=16, min_samples_leaf=max(20, size // 1000),
         l2_regularization=1.0, random_state=seed % 2**31,
     )  # fmt: skip
     network = MLPClassifier(
-        (64, 64), alpha=1e-4, batch_size=min(512, size // 4), learning_rate_init=2e-3, max_iter=40,
+        (64, 64), alpha=1e-4, batch_size=size_of_batch, learning_rate_init=2e-3, max_iter=40,
         early_stopping=True, n_iter_no_change=4, tol=0.0, random_state=seed % 2**31,
     )  # fmt: skip
     return trees, network
