@@ -32,8 +32,8 @@ class ContinuousConfig:
     """
 
     width: int = 128
-    depth: int = 3
-    steps: int = 5
+    depth: int = 4
+    steps: int = 4
 
     def __post_init__(self):
         checks.numbers(self, whole=True, width=(1, 10_000), depth=(1, 100), steps=(1, 10_000))

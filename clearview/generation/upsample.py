@@ -69,7 +69,9 @@ class UpsampleConfig:
     conditions: tuple[str, ...] = ()
     flow: ContinuousConfig = field(default_factory=ContinuousConfig)
     training: FitConfig = field(
-        default_factory=lambda: FitConfig(epochs=1, min_steps=8000, batch_size=2048, validation=0.05, average=0.05)
+        default_factory=lambda: FitConfig(
+            epochs=1, min_steps=8000, batch_size=2048, learning_rate=3e-3, validation=0.05, average=0.05
+        )
     )
     seed: int = 0
 
