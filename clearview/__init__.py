@@ -53,6 +53,7 @@ _HOME = {
     "ProfilePanel": "panels",
     "StarsPanel": "panels",
     "StreamPanel": "panels",
+    "UpsamplePanel": "panels",
     "explore": "panels",
 }
 

@@ -154,12 +154,14 @@ def three_sample_test(
     )  # fmt: skip
 
 
-def difference_map(comparison: Comparison, axes: Sequence[Axis]) -> xr.Dataset:
-    """Where the classifier sees a difference, in one or two of the compared columns.
+def difference_map(comparison: Comparison, axes: Sequence[Axis], values: Sequence[Any] | None = None) -> xr.Dataset:
+    """Where the classifier sees a difference, in one or two coordinates.
 
     Args:
         comparison: of two samples.
-        axes: axes named for its columns.
+        axes: axes named for compared columns, or for coordinates among the ``values``.
+        values: for each sample its coordinates by name, (N,) arrays in the order of its points; by default what was
+            compared.
 
     Returns:
         score: mean ln(p_a / p_b) of the points of both in a cell, and score_error, its standard error; stars_a and
@@ -168,21 +170,23 @@ def difference_map(comparison: Comparison, axes: Sequence[Axis]) -> xr.Dataset:
     Raises:
         ValueError: for an axis that is no column.
     """
+    points = comparison.points_a, comparison.points_b
+    tables = values or [dict(zip(comparison.columns, p.T, strict=True)) for p in points]
     for axis in axes:
-        if axis.name not in comparison.columns:
+        if values is None and axis.name not in comparison.columns:
             raise ValueError(
                 f"Expected axes among {', '.join(comparison.columns)}, got {checks.shown(axis.name)}; choose one."
             )
     edges = [np.linspace(axis.low, axis.high, axis.size + 1) for axis in axes]
 
-    def binned(points, values):
-        at = points[:, [comparison.columns.index(axis.name) for axis in axes]]
-        return np.histogramdd(at, bins=edges, weights=values)[0]
+    def binned(table, weights):
+        at = np.stack([np.asarray(table[axis.name], float) for axis in axes], axis=1)
+        return np.histogramdd(at, bins=edges, weights=weights)[0]
 
-    sides = (comparison.points_a, comparison.scores_a), (comparison.points_b, comparison.scores_b)
-    count: list[Any] = [binned(points, None) for points, _ in sides]
+    sides = list(zip(tables, (comparison.scores_a, comparison.scores_b), strict=True))
+    count: list[Any] = [binned(table, None) for table, _ in sides]
     total: Any
-    total, first, second = (sum(binned(p, s**power) for p, s in sides) for power in (0, 1, 2))
+    total, first, second = (sum(binned(t, s**power) for t, s in sides) for power in (0, 1, 2))
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = first / total
         error = np.sqrt(np.maximum(second / total - mean**2, 0) / total)
@@ -257,12 +261,17 @@ def _tables(samples, columns) -> tuple[list[np.ndarray], tuple[str, ...]]:
 
 def _of_catalog(catalog: Catalog, names: Sequence[str]) -> np.ndarray:
     known: dict[str, Any] = {}
-    if set(names) & {"v_R", "v_phi", "v_z"}:
-        points = catalog.phase_space.astype(float)
-        known = dict(zip(("v_R", "v_phi", "v_z"), to_cylindrical(points[:, :3], points[:, 3:])[3:], strict=True))
+    if set(names) & set(LOCAL[3:]):
+        known = dict(zip(LOCAL, local(catalog.phase_space).T, strict=True))
     catalog.require(name for name in names if name not in known)
     values = [known[n] if n in known else np.ma.filled(np.ma.asarray(catalog[n], float), np.nan) for n in names]
     return np.stack(values, axis=1)
+
+
+def local(points) -> np.ndarray:
+    """(N, 6) the columns `LOCAL` of points x, y, z [kpc], vx, vy, vz [km/s]."""
+    points = np.asarray(points, float)
+    return np.column_stack([points[:, :3], *to_cylindrical(points[:, :3], points[:, 3:])[3:]])
 
 
 def _weights(weights, tables) -> list[np.ndarray]:

@@ -29,6 +29,7 @@ from clearview.catalogs.columns import PHASE_SPACE, listed, to_arrow
 from clearview.catalogs.select import NoStars
 from clearview.flows import Fit, FitConfig, State, checkpoint, optimise, told_of
 from clearview.flows.continuous import CNF, ContinuousConfig
+from clearview.flows.cost import slowness, training_seconds
 from clearview.flows.density import in_chunks
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history
 from clearview.generation.compare import Cancelled
@@ -121,7 +122,7 @@ class Upsampler:
         reach, tables: of the conditions, see `clearview.generation.space.tables_of`.
         stars: how many particles were learnt from.
         data_digest: of their phase space.
-        units: of the conditions.
+        condition_units: of the conditions.
         stopped: "finished", "cancelled" or "diverged"; "preview" while it is learnt.
         message: one sentence about how it ended.
         history: losses, columns stage, step, train, validation.
@@ -138,12 +139,26 @@ class Upsampler:
     tables: np.ndarray
     stars: int
     data_digest: str
-    units: tuple[str, ...] = ()
+    condition_units: tuple[str, ...] = ()
     stopped: str = "cancelled"
     message: str = "Not trained yet."
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=HISTORY))
     state: State | None = None
     source: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `sample` gives."""
+        return (*PHASE_SPACE, *self.config.conditions)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units of the `columns`."""
+        return ("kpc",) * 3 + ("km/s",) * 3 + self.condition_units
+
+    def same_stars(self, catalog: Catalog) -> bool:
+        """Whether these particles are those that were learnt from."""
+        return _digest(catalog, self.config) == self.data_digest
 
     @property
     def complete(self) -> bool:
@@ -303,7 +318,7 @@ class Upsampler:
                 "Expected a fit to save, got a preview of one; cancel the training and save what it gives."
             )
         header = dict(
-            config=self.config.to_dict(), units=self.units, stars=self.stars, data_digest=self.data_digest,
+            config=self.config.to_dict(), units=self.condition_units, stars=self.stars, data_digest=self.data_digest,
             stopped=self.stopped, message=self.message, source=self.source, history=pack_history(self.history),
             unfinished=self.state is not None, given=len(self.given),
         )  # fmt: skip
@@ -316,7 +331,7 @@ class Upsampler:
     def _catalog_of(self, rows) -> Catalog:
         columns = {
             name: u.Quantity(rows[:, 6 + i], unit) if unit else rows[:, 6 + i]
-            for i, (name, unit) in enumerate(zip(self.config.conditions, self.units, strict=True))
+            for i, (name, unit) in enumerate(zip(self.config.conditions, self.condition_units, strict=True))
         }
         meta = {k: v for k, v in self.source.items() if k in ("sun", "mock", "origin")}
         meta |= {"source": f"upsampled from {self.stars:,} particles", "learnt_from": self.data_digest}
@@ -359,9 +374,7 @@ def fit_upsampler(
             raise ValueError("Expected a cancelled fit to resume, got a preview of one; cancel the training first.")
         config = resume.config
     config = config or default_config(catalog)
-    columns = [*config.conditions, *([config.weights] if config.weights else [])]
-    catalog.require([*PHASE_SPACE, *columns])
-    digest = catalog.digest([*PHASE_SPACE, *columns])
+    digest = _digest(catalog, config)
     if resume is not None:
         if digest != resume.data_digest:
             raise ValueError(
@@ -425,7 +438,20 @@ def load_upsampler(path) -> Upsampler:
         units = tuple(checks.texts("units", checks.a(header["units"], list, "units")))
         if len(units) != len(config.conditions):
             raise ValueError(f"Expected a unit for each condition, got {len(units)}; train anew.")
-        return Upsampler(config, space, flow, *table, units=units, state=state, **told_of(header))
+        return Upsampler(config, space, flow, *table, condition_units=units, state=state, **told_of(header))
+
+
+def estimate_seconds(stars: int, config: UpsampleConfig | None = None) -> float:
+    """Roughly how many seconds `fit_upsampler` takes on this machine, for so many particles."""
+    config = config or UpsampleConfig()
+    weights = config.flow.width * (20 + config.flow.width * (config.flow.depth - 1))
+    return slowness() * (6.0 + training_seconds(stars, config.training, 1.5e-10 * weights))
+
+
+def _digest(catalog: Catalog, config: UpsampleConfig) -> str:
+    columns = [*PHASE_SPACE, *config.conditions, *([config.weights] if config.weights else [])]
+    catalog.require(columns)
+    return catalog.digest(columns)
 
 
 def _flow(config: UpsampleConfig) -> CNF:

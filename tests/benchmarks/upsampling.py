@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from clearview import MapConfig, fit_map, mock_galaxy
-from clearview.catalogs import Catalog, Particles, to_cylindrical
+from clearview.catalogs import Catalog, Particles
 from clearview.flows import ContinuousConfig, FitConfig
 from clearview.generation import (
     KernelSampler,
@@ -40,6 +40,7 @@ from clearview.generation import (
     default_config,
     fit_upsampler,
     load_upsampler,
+    local,
     memorisation,
     three_sample_test,
     two_sample_test,
@@ -78,16 +79,10 @@ def split(stars, order, *sizes):
 
 def spread(stars, factor):
     """The same stars with larger velocity dispersions about the mean motion along R, phi and z."""
-    points = local(stars)
+    points = local(stars.phase_space)
     middle = points[:, 3:].mean(0)
     points[:, 3:] = middle + factor * (points[:, 3:] - middle)
     return points
-
-
-def local(stars):
-    """What the classifiers compare of a catalogue."""
-    p = stars.phase_space.astype(float)
-    return np.column_stack([p[:, :3], *to_cylindrical(p[:, :3], p[:, 3:])[3:]])
 
 
 def catalog_of(points):
@@ -143,7 +138,7 @@ def run(seed, args):
         found = two_sample_test(*pair, **how)
         result |= {f"auc_{name}": found.auc, f"jsd_{name}": found.jsd, f"auc_{name}_error": found.auc_error}
         print(name, found.message, flush=True)
-    found = two_sample_test(spread(other, 1.05), local(judge), **how)
+    found = two_sample_test(spread(other, 1.05), local(judge.phase_space), **how)
     result |= {"auc_power_control": found.auc, "auc_power_control_error": found.auc_error}
     print("power control", found.message, flush=True)
     transfer = three_sample_test(stars, clouds, judge, **how)
