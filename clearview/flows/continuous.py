@@ -78,10 +78,10 @@ class CNF(AbstractFlow):
         """What `clearview.flows.fit` minimises: the mean of `losses`, a bound on no likelihood, lower is better."""
         return self.losses(key, x, condition).mean()
 
-    def _solve(self, rate, start, first: float, last: float) -> Any:
+    def _solve(self, rate, start, first: float, last: float, **how) -> Any:
         return diffrax.diffeqsolve(
             diffrax.ODETerm(rate), diffrax.Tsit5(), first, last, (last - first) / self.config.steps, start,
-            max_steps=self.config.steps,
+            max_steps=self.config.steps, **how,
         ).ys  # fmt: skip
 
     def to_base(self, x, condition):
@@ -91,7 +91,9 @@ class CNF(AbstractFlow):
             return v, jnp.trace(jax.vmap(push)(jnp.eye(self.dim, dtype=x.dtype)))
 
         # Backwards, the divergence sums to ln |det dz/dx|.
-        z, log_det = self._solve(rate, (x, jnp.zeros((), x.dtype)), 1.0, 0.0)
+        # Differentiated either way: forwards for a Jacobian, backwards for the gradient of ln p.
+        adjoint = diffrax.DirectAdjoint()
+        z, log_det = self._solve(rate, (x, jnp.zeros((), x.dtype)), 1.0, 0.0, adjoint=adjoint)
         return z[-1], log_det[-1]
 
     def from_base(self, z, condition):

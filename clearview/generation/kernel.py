@@ -58,14 +58,14 @@ class KernelSampler:
         checks.number("n", n, 1, 10**9, whole=True)
         rng = np.random.default_rng(checks.number("seed", seed, *checks.SEEDS, whole=True))
         out = np.empty((n, 6), np.float32)
-        left = np.arange(n)
+        chosen, left = np.minimum(np.searchsorted(self.shares, rng.random(n)), len(self.points) - 1), np.arange(n)
         while len(left):
-            chosen = np.minimum(np.searchsorted(self.shares, rng.random(len(left))), len(self.points) - 1)
-            made = self.points[chosen] + self.widths[chosen] * _epanechnikov(rng, len(left))
+            # Another step of the same particle: another one would thin out the edge.
+            made = self.points[chosen[left]] + self.widths[chosen[left]] * _epanechnikov(rng, len(left))
             out[left] = made
             if self.radius is None:
                 break
-            left = left[np.linalg.norm(made[:, :3] - self.center, axis=1) >= self.radius]
+            left = left[np.linalg.norm(made[:, :3] - self.center, axis=1) >= self.radius * (1 - 1e-6)]
         return out
 
 

@@ -37,9 +37,9 @@ class Space(NamedTuple):
     """
 
     center: np.ndarray
-    radius: np.floating
-    slope: np.floating
-    reach: np.floating
+    radius: Any
+    slope: Any
+    reach: Any
     tables: np.ndarray
 
     @classmethod

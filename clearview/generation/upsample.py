@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class Upsampler:
         space: the coordinates that the flow sees.
         flow: the density there, a `CNF`.
         given: (N, conditions) float32, those of the particles.
-        shares: (N,) cumulated weights of the particles, up to 1; one of each if there are no conditions.
+        weights: (N,) float32, of the particles; one of each if there are no conditions.
         reach, tables: of the conditions, see `clearview.generation.space.tables_of`.
         stars: how many particles were learnt from.
         data_digest: of their phase space.
@@ -134,7 +135,7 @@ class Upsampler:
     space: Space
     flow: CNF
     given: np.ndarray
-    shares: np.ndarray
+    weights: np.ndarray
     reach: np.floating
     tables: np.ndarray
     stars: int
@@ -155,6 +156,12 @@ class Upsampler:
     def units(self) -> tuple[str, ...]:
         """The units of the `columns`."""
         return ("kpc",) * 3 + ("km/s",) * 3 + self.condition_units
+
+    @cached_property
+    def _shares(self) -> np.ndarray:
+        """(N,) cumulated weights, up to 1."""
+        total = np.cumsum(self.weights, dtype=float)
+        return total / total[-1]
 
     def same_stars(self, catalog: Catalog) -> bool:
         """Whether these particles are those that were learnt from."""
@@ -220,7 +227,7 @@ class Upsampler:
             key, rng = random.fold_in(random.key(seed), i), np.random.default_rng([seed, i])
             given = np.zeros((size, 0), np.float32)
             if self.config.conditions:
-                given = self.given[np.minimum(np.searchsorted(self.shares, rng.random(size)), len(self.given) - 1)]
+                given = self.given[np.minimum(np.searchsorted(self._shares, rng.random(size)), len(self.given) - 1)]
                 seen, step = self._seen(given), 2**15
                 parts = [
                     np.asarray(flow.sample(random.fold_in(key, j), (), jnp.asarray(_padded(seen[j : j + step], step))))
@@ -321,8 +328,11 @@ class Upsampler:
             config=self.config.to_dict(), units=self.condition_units, stars=self.stars, data_digest=self.data_digest,
             stopped=self.stopped, message=self.message, source=self.source, history=pack_history(self.history),
             unfinished=self.state is not None, given=len(self.given),
+            # As text, since arrays are read as float32, of which tables would lose their slopes.
+            space=[np.asarray(part).tolist() for part in self.space],
+            conditions=[float(self.reach), self.tables.tolist()],
         )  # fmt: skip
-        arrays = (self.flow, self.space, (self.given, self.shares, self.reach, self.tables), self.state)
+        arrays = (self.flow, self.given, self.weights, self.state)
         return checkpoint.save(path, "upsampler", header, arrays, overwrite=overwrite)
 
     def _seen(self, given) -> np.ndarray:
@@ -388,10 +398,10 @@ def fit_upsampler(
     if resume is None:
         space = Space.of(points, weights, config.center, config.radius)
         reach, tables = tables_of(given.astype(float), weights)
-        shares = np.cumsum(weights) / weights.sum() if config.conditions else np.ones(1)
         kept = given if config.conditions else np.zeros((1, 0), np.float32)
+        kept_weights = weights.astype(np.float32) if config.conditions else np.ones(1, np.float32)
         start = Upsampler(
-            config, space, _flow(config), kept, shares, reach, tables, len(points), digest,
+            config, space, _flow(config), kept, kept_weights, reach, tables, len(points), digest,
             tuple(str(catalog.unit(c) or "") for c in config.conditions), source=dict(catalog.meta),
         )  # fmt: skip
     else:
@@ -429,16 +439,35 @@ def load_upsampler(path) -> Upsampler:
         config = UpsampleConfig.from_dict(header["config"])
         count, flow = len(config.conditions), _flow(config)
         rows = checks.number("given", header["given"], 1, whole=True)
-        table = (np.zeros((rows, count), np.float32), np.zeros(rows), np.float64(0), np.zeros((count, CELLS + 1)))
-        return flow, Space.empty(), table, State.begin(flow, config.training) if header["unfinished"] else None
+        state = State.begin(flow, config.training) if header["unfinished"] else None
+        return flow, np.zeros((rows, count), np.float32), np.zeros(rows, np.float32), state
 
-    header, (flow, space, table, state) = checkpoint.load(path, "upsampler", build)
+    header, (flow, given, weights, state) = checkpoint.load(path, "upsampler", build)
     with checkpoint.described(path):
         config = UpsampleConfig.from_dict(header["config"])
         units = tuple(checks.texts("units", checks.a(header["units"], list, "units")))
         if len(units) != len(config.conditions):
             raise ValueError(f"Expected a unit for each condition, got {len(units)}; train anew.")
-        return Upsampler(config, space, flow, *table, condition_units=units, state=state, **told_of(header))
+        space = Space(*(np.asarray(part, float) for part in header["space"]))
+        reach, tables = float(header["conditions"][0]), np.reshape(header["conditions"][1], (-1, CELLS + 1))
+        for part, like in zip(space, Space.empty(), strict=True):
+            if np.shape(part) != np.shape(like) or not np.isfinite(part).all():
+                raise ValueError("Expected coordinates of their shapes, got others; train anew.")
+        if not (np.isfinite(reach) and len(tables) == len(config.conditions) and np.isfinite(tables).all()):
+            raise ValueError("Expected a table for each condition, got others; train anew.")
+        given, weights = np.asarray(given), np.asarray(weights)
+        return Upsampler(
+            config,
+            space,
+            flow,
+            given,
+            weights,
+            np.float64(reach),
+            tables,
+            condition_units=units,
+            state=state,
+            **told_of(header),
+        )
 
 
 def estimate_seconds(stars: int, config: UpsampleConfig | None = None) -> float:
