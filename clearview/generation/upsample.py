@@ -35,7 +35,7 @@ from clearview.flows.density import in_chunks
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history
 from clearview.generation.compare import Cancelled
 from clearview.generation.photometry import Photometry
-from clearview.generation.space import CELLS, Space, normal_of, tables_of
+from clearview.generation.space import Space
 from clearview.mocks import add_errors
 
 FEWEST = 1000
@@ -120,7 +120,7 @@ class Upsampler:
         flow: the density there, a `CNF`.
         given: (N, conditions) float32, those of the particles.
         weights: (N,) float32, of the particles; one of each if there are no conditions.
-        reach, tables: of the conditions, see `clearview.generation.space.tables_of`.
+        middle, scale: (conditions,) of the conditions, as the flow sees them.
         stars: how many particles were learnt from.
         data_digest: of their phase space.
         condition_units: of the conditions.
@@ -136,8 +136,8 @@ class Upsampler:
     flow: CNF
     given: np.ndarray
     weights: np.ndarray
-    reach: np.floating
-    tables: np.ndarray
+    middle: np.ndarray
+    scale: np.ndarray
     stars: int
     data_digest: str
     condition_units: tuple[str, ...] = ()
@@ -330,13 +330,13 @@ class Upsampler:
             unfinished=self.state is not None, given=len(self.given),
             # As text, since arrays are read as float32, of which tables would lose their slopes.
             space=[np.asarray(part).tolist() for part in self.space],
-            conditions=[float(self.reach), self.tables.tolist()],
+            conditions=[self.middle.tolist(), self.scale.tolist()],
         )  # fmt: skip
         arrays = (self.flow, self.given, self.weights, self.state)
         return checkpoint.save(path, "upsampler", header, arrays, overwrite=overwrite)
 
     def _seen(self, given) -> np.ndarray:
-        return normal_of(np.asarray(given, float), self.reach, self.tables).astype(np.float32)
+        return ((np.asarray(given, float) - self.middle) / self.scale).astype(np.float32)
 
     def _catalog_of(self, rows) -> Catalog:
         columns = {
@@ -397,11 +397,13 @@ def fit_upsampler(
     key = random.key(config.seed)
     if resume is None:
         space = Space.of(points, weights, config.center, config.radius)
-        reach, tables = tables_of(given.astype(float), weights)
+        middle = np.average(given, axis=0, weights=weights)
+        scale = np.sqrt(np.average((given - middle) ** 2, axis=0, weights=weights))
+        scale = np.where(scale > 0, scale, 1.0)
         kept = given if config.conditions else np.zeros((1, 0), np.float32)
         kept_weights = weights.astype(np.float32) if config.conditions else np.ones(1, np.float32)
         start = Upsampler(
-            config, space, _flow(config), kept, kept_weights, reach, tables, len(points), digest,
+            config, space, _flow(config), kept, kept_weights, middle, scale, len(points), digest,
             tuple(str(catalog.unit(c) or "") for c in config.conditions), source=dict(catalog.meta),
         )  # fmt: skip
     else:
@@ -449,12 +451,12 @@ def load_upsampler(path) -> Upsampler:
         if len(units) != len(config.conditions):
             raise ValueError(f"Expected a unit for each condition, got {len(units)}; train anew.")
         space = Space(*(np.asarray(part, float) for part in header["space"]))
-        reach, tables = float(header["conditions"][0]), np.reshape(header["conditions"][1], (-1, CELLS + 1))
+        middle, scale = (np.asarray(part, float) for part in header["conditions"])
         for part, like in zip(space, Space.empty(), strict=True):
             if np.shape(part) != np.shape(like) or not np.isfinite(part).all():
                 raise ValueError("Expected coordinates of their shapes, got others; train anew.")
-        if not (np.isfinite(reach) and len(tables) == len(config.conditions) and np.isfinite(tables).all()):
-            raise ValueError("Expected a table for each condition, got others; train anew.")
+        if not middle.shape == scale.shape == (len(config.conditions),) or not (scale > 0).all():
+            raise ValueError("Expected a scale for each condition, got others; train anew.")
         given, weights = np.asarray(given), np.asarray(weights)
         return Upsampler(
             config,
@@ -462,8 +464,8 @@ def load_upsampler(path) -> Upsampler:
             flow,
             given,
             weights,
-            np.float64(reach),
-            tables,
+            middle,
+            scale,
             condition_units=units,
             state=state,
             **told_of(header),
