@@ -58,7 +58,7 @@ def ball(mock):
 
 @pytest.mark.parametrize(("radius", "center"), [(4.0, SUN.position), (None, (0.0, 0.0, 0.0))])
 def test_normal_coordinates_and_back(mock, radius, center):
-    points = mock.phase_space[:4000].astype(float)
+    points = (mock if radius else clump(4000)).phase_space[:4000].astype(float)
     space = Space.of(points, np.ones(len(points)), center, radius)
     base = space.to_base(points)
     np.testing.assert_allclose(space.from_base(base), points, rtol=1e-4, atol=1e-3)
