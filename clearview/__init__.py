@@ -24,6 +24,9 @@ _HOME = {
     "DwarfConfig": "dwarfs",
     "fit_dwarf": "dwarfs",
     "load_dwarf": "dwarfs",
+    "UpsampleConfig": "generation",
+    "fit_upsampler": "generation",
+    "load_upsampler": "generation",
     "fit_columns": "flows",
     "fit_map": "dynamics",
     "load_columns": "flows",
@@ -50,6 +53,7 @@ _HOME = {
     "ProfilePanel": "panels",
     "StarsPanel": "panels",
     "StreamPanel": "panels",
+    "UpsamplePanel": "panels",
     "explore": "panels",
 }
 

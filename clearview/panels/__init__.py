@@ -16,6 +16,7 @@ from clearview.panels.sliced import SlicePanel
 from clearview.panels.stars import StarsPanel
 from clearview.panels.stream import StreamPanel
 from clearview.panels.train import Learner, TrainBar
+from clearview.panels.upsample import UpsamplePanel
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
 
@@ -40,5 +41,6 @@ __all__ = [
     "StreamPanel",
     "TrainBar",
     "Training",
+    "UpsamplePanel",
     "explore",
 ]
