@@ -281,7 +281,7 @@ class Showers:
         """(N, layers) deposited in each layer, MeV."""
         return np.stack([self.voxels[:, k].sum(1) for k in self.geometry.slices], axis=1)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of the geometry, the energies and the voxels."""
         parts = self.geometry.digest.encode(), self.energies.tobytes(), np.ascontiguousarray(self.voxels).tobytes()

@@ -80,7 +80,7 @@ class ShowerConfig:
         return checks.from_plain(cls, values)
 
 
-@dataclass
+@dataclass(eq=False)
 class ShowerFit:
     """Showers learnt from some, finished or not.
 
@@ -115,6 +115,15 @@ class ShowerFit:
     seconds: float = 0.0
     source: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Fit] = field(default_factory=dict, repr=False)
+
+    @property
+    def title(self) -> str:
+        """As it stands among the runs of a panel."""
+        return f"{self.stars:,} showers"
+
+    def same_stars(self, showers: Showers) -> bool:
+        """Whether these are the showers that were learnt from."""
+        return showers.digest == self.data_digest
 
     def sample(self, energies, *, seed: int = 0, by: str = "student", chunk: int = 2048) -> Showers:
         """Showers of particles of these energies.
