@@ -263,7 +263,7 @@ class Showers:
             wrong = ~(fine & np.isfinite(values).reshape(len(values), -1).all(1))
             if wrong.any():
                 raise ValueError(
-                    f"Expected {name} [MeV], got others in {wrong.sum():,} of {len(wrong):,} {what}{where}, first in "
+                    f"Expected {name} [MeV], got others in {wrong.sum():,} of {len(energies):,} {what}{where}, first in "
                     f"number {int(np.argmax(wrong))}; remove these showers."
                 )
         object.__setattr__(self, "energies", energies)

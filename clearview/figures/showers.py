@@ -57,7 +57,12 @@ def feature_histogram(name: str, samples: Mapping[str, np.ndarray], *, label: st
     if not every.size:
         raise ValueError(f"Expected numbers of {name}, got none that are finite; choose another layer.")
     low, high = np.quantile(every, [0.005, 0.995])
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    known = np.unique(every[(every >= low) & (every <= high)].round(9))
+    if 1 < len(known) < 3 * BINS:  # of counted voxels: each bin holds as many of the values that there can be
+        step = np.diff(known).min() * np.ceil((high - low) / np.diff(known).min() / BINS)
+        edges = np.arange(low - step / 2, high + step, step)
+    else:
+        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     words, unit = FEATURES.get(name.split("_")[0], ("deposited share of the energy", ""))
     counts = {k: np.histogram(v, edges)[0] / max(len(v), 1) / np.diff(edges) for k, v in finite.items()}
     top = max(float(c.max()) for c in counts.values())
@@ -71,5 +76,5 @@ def feature_histogram(name: str, samples: Mapping[str, np.ndarray], *, label: st
     return hv.Overlay(drawn, label=label)
 
 
-INKS = ("truth", "teacher", "student")
+INKS: tuple[str, ...] = ("truth", "teacher", "student")
 """Whose showers there are; each keeps its colour."""

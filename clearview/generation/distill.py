@@ -109,7 +109,7 @@ def to_data(iaf: IAF, z: Float[Array, " dim"], condition) -> Steps:
     return Steps(jnp.stack(points[::-1]), jnp.stack(parameters[::-1]))
 
 
-def core(flow: AbstractFlow) -> Any:
+def core(flow: Any) -> Any:
     """The flow of layers in its wrappers, such as `clearview.flows.Standardised`."""
     while hasattr(flow, "inner"):
         flow = flow.inner
@@ -141,7 +141,8 @@ def distill(
         TypeError: for a teacher of another kind.
         ValueError: for data that do not suit the teacher, or are too few.
     """
-    config = a(DistillConfig() if config is None else config, DistillConfig, "a DistillConfig")
+    config = DistillConfig() if config is None else config
+    a(config, DistillConfig, "a DistillConfig")
     maf = a(core(a(teacher, AbstractFlow, "a flow")), MAF, "a masked autoregressive flow (MAF)")
     batch = training_data(teacher, data, condition)
     key = random.key(config.seed)
@@ -182,16 +183,18 @@ def student_of(maf: MAF, config: DistillConfig) -> IAF:
 
 def loss(model: Distilled, key, x, condition, weight: float) -> Float[Array, ""]:
     """Squared differences of teacher and student, half from data, half from noise; see `distill`."""
-    teacher = jax.lax.stop_gradient(model.teacher)
+    teacher: Any = jax.lax.stop_gradient(model.teacher)
+    student: Any = model.student
     half = len(x) // 2
     given = (None, None) if condition is None else (condition[:half], condition[half:])
     down = over(lambda x, c: to_noise(teacher, x, c), x[:half], given[0])
-    back = over(lambda z, c: to_data(model.student, z, c), down.points[:, -1], given[0])
+    back = over(lambda z, c: to_data(student, z, c), down.points[:, -1], given[0])
     z = random.normal(key, x[half:].shape)
-    up = over(lambda z, c: to_data(model.student, z, c), z, given[1])
+    up = over(lambda z, c: to_data(student, z, c), z, given[1])
     there = over(lambda x, c: to_noise(teacher, x, c), up.points[:, 0], given[1])
 
     def apart(one: Steps, other: Steps):
-        return sum(w * ((p - q) ** 2).mean() for w, p, q in zip((1.0, weight), one, other, strict=True))
+        points, parameters = (((p - q) ** 2).mean() for p, q in zip(one, other, strict=True))
+        return points + weight * parameters
 
     return 0.5 * (apart(down, back) + apart(up, there))

@@ -125,7 +125,7 @@ class ShowerFit:
         """Whether these are the showers that were learnt from."""
         return showers.digest == self.data_digest
 
-    def sample(self, energies, *, seed: int = 0, by: str = "student", chunk: int = 2048) -> Showers:
+    def sample(self, energies, *, seed: int = 0, by: str = "student", chunk: int = 256) -> Showers:
         """Showers of particles of these energies.
 
         Args:
@@ -223,13 +223,14 @@ def fit_showers(
         ValueError: for fewer than 200 showers, empty ones, particles all of one energy, or a ``resume`` of others.
     """
     a(showers, Showers, "Showers")
-    config = a(ShowerConfig() if config is None else config, ShowerConfig, "a ShowerConfig")
+    config = ShowerConfig() if config is None else config
+    a(config, ShowerConfig, "a ShowerConfig")
     if len(showers) < FEWEST:
         raise ValueError(f"Expected at least {FEWEST} showers to learn from, got {len(showers)}; pass more.")
     hit = showers.voxels > 0
     if not (full := hit.any(1)).all():
         raise ValueError(
-            f"Expected showers that leave energy, got {(~full).sum():,} empty ones of {len(full):,}; pass "
+            f"Expected showers that leave energy, got {(~full).sum():,} empty ones of {len(showers):,}; pass "
             "showers[showers.voxels.sum(axis=1) > 0]."
         )
     threshold = config.threshold
@@ -248,23 +249,23 @@ def fit_showers(
     empty = deposited < threshold
     deposited[empty] = threshold * NOISE * rng.uniform(0.5, 1.0, int(empty.sum()))
     seen = conditions(E, deposited, threshold)
-    tables = {
+    tables: dict[str, tuple[np.ndarray, np.ndarray]] = {
         "layers": (from_energies(deposited, E), incident(E)),
         "voxels": (from_voxels(showers, threshold, rng), seen),
     }
-    learnt = dict(zip(PARTS, flows_of(showers.geometry, config, tables), strict=False))
+    learnt: dict[str, Any] = dict(zip(PARTS, flows_of(showers.geometry, config, tables), strict=False))
 
     def told(part: str) -> OnProgress:
         first, last = SHARES[part]
-        return on_progress and (
-            lambda p: on_progress(
-                p._replace(
-                    fraction=first + (last - first) * p.fraction,
-                    remaining=None,
-                    history=pd.concat([*(done.history for done in parts.values()), p.history], ignore_index=True),
-                )
-            )
-        )
+        if on_progress is None:
+            return None
+
+        def tell(p):
+            history = pd.concat([*(done.history for done in parts.values()), p.history], ignore_index=True)
+            share = first + (last - first) * p.fraction
+            return on_progress(p._replace(fraction=share, remaining=None, history=history))
+
+        return tell
 
     def one(part: str) -> Fit:
         before = parts.pop(part, None)
@@ -279,7 +280,7 @@ def fit_showers(
             condition=given, on_progress=told(part), resume=before, stage=part,
         )  # fmt: skip
 
-    last = None
+    last: Any = None
     for part in PARTS:
         parts[part] = last = one(part)
         if last.stopped != "finished":

@@ -256,7 +256,7 @@ class ShowerPanel(base.Panel):
         if showers is not None:
             E = showers.energies[:COUNTED].clip(*fit.energies)
         else:
-            E = np.linspace(*fit.energies, COUNTED)
+            E = np.linspace(fit.energies[0], fit.energies[1], COUNTED)
         if whose == "teacher":
             some = E[:: max(1, len(E) // SLOW)]
             tables["teacher"] = self._cached(

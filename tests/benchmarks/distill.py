@@ -6,8 +6,8 @@
 Mock stars in 6-D, and showers of 504 voxels (CaloGAN's geometry), which WITHOUT --catalog ARE MOCKS BY FORMULAS, not a
 simulation. Each student is as wide and deep as its teacher. Keys of showers begin with shower_, of stars with stars_:
 
-    ..._student_per_s_B, ..._teacher_per_s_B    draws a second at batches of B = 1, 100 and 10,000. A teacher's batch of
-                      10,000 voxels is timed on 200 of them: its rate no longer grows there
+    ..._student_per_s_B, ..._teacher_per_s_B    draws a second at batches of B = 1, 100 and 10,000. Of showers the
+                      last is drawn 200 at a time by both, and timed on these: more at once are slower, not faster
     ..._speedup_over_d_B       their ratio over the number of dimensions. The teacher runs its whole network in each of
                       its d passes, as the package does and CaloFlow did: that bounds the ratio by about 1
     ..._lean_over_d   the same at 10,000 against a teacher that in each pass works out only the coordinate at hand
@@ -118,7 +118,7 @@ def speeds(model, name, condition=None, *, batches=BATCHES):
     result, d = {}, model.dim
     for count in batches:
         some = count if count * d < MOST else 200
-        student, teacher = rate(draw, model.student, count, condition), rate(draw, model.teacher, some, condition)
+        student, teacher = (rate(draw, flow, some, condition) for flow in (model.student, model.teacher))
         result |= {f"{name}_student_per_s_{count}": student, f"{name}_teacher_per_s_{count}": teacher,
                    f"{name}_speedup_over_d_{count}": student / teacher / d}  # fmt: skip
     result[f"{name}_lean_over_d"] = student / rate(draw_lean, model.teacher, some, condition) / d
