@@ -263,8 +263,8 @@ class Showers:
             wrong = ~(fine & np.isfinite(values).reshape(len(values), -1).all(1))
             if wrong.any():
                 raise ValueError(
-                    f"Expected {name} [MeV], got others in {wrong.sum():,} of {len(energies):,} {what}{where}, first in "
-                    f"number {int(np.argmax(wrong))}; remove these showers."
+                    f"Expected {name} [MeV], got others in {wrong.sum():,} of {len(energies):,} {what}{where}, first "
+                    f"in number {int(np.argmax(wrong))}; remove these showers."
                 )
         object.__setattr__(self, "energies", energies)
         object.__setattr__(self, "voxels", voxels)
