@@ -257,10 +257,10 @@ def fit_showers(
 
     def told(part: str) -> OnProgress:
         first, last = SHARES[part]
-        if on_progress is None:
-            return None
 
         def tell(p):
+            if on_progress is None:
+                return True
             history = pd.concat([*(done.history for done in parts.values()), p.history], ignore_index=True)
             share = first + (last - first) * p.fraction
             return on_progress(p._replace(fraction=share, remaining=None, history=history))
