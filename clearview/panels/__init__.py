@@ -12,6 +12,7 @@ from clearview.panels.jobs import JobPanel
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
+from clearview.panels.showers import ShowerPanel
 from clearview.panels.sliced import SlicePanel
 from clearview.panels.stars import StarsPanel
 from clearview.panels.stream import StreamPanel
@@ -36,6 +37,7 @@ __all__ = [
     "ProfilePanel",
     "RasterView",
     "Selection",
+    "ShowerPanel",
     "SlicePanel",
     "StarsPanel",
     "StreamPanel",
