@@ -8,7 +8,17 @@ import pytest
 from jax import random
 
 from clearview import flows
-from clearview.flows import MAF, Ball, Coupling, Ensemble, FlowConfig, PhaseSpace, Standardised
+from clearview.flows import (
+    CNF,
+    MAF,
+    Ball,
+    ContinuousConfig,
+    Coupling,
+    Ensemble,
+    FlowConfig,
+    PhaseSpace,
+    Standardised,
+)
 from clearview.flows.density import rotate, soft_ball
 from clearview.flows.discrete import MaskedLayer
 from clearview.flows.transforms import Spline, bounded
@@ -32,6 +42,10 @@ def maf(dim, condition=None, layers=3, **kind):
 
 def coupling(dim, condition=None, layers=4, **kind):
     return roughen(Coupling(dim, condition, FlowConfig(layers, 16, **kind), key=KEY), 0.05 if kind else 0.1)
+
+
+def cnf(dim, condition=None):
+    return roughen(CNF(dim, condition, ContinuousConfig(16, 2, steps=10), key=KEY), 0.1)
 
 
 def ensemble(dim, condition=None):
@@ -59,6 +73,8 @@ FLOWS = {
     "spline coupling2": lambda: coupling(2, transform="spline"),
     "spline coupling3": lambda: coupling(3, transform="spline", reach=6.0),
     "spline coupling2 given 3": lambda: coupling(2, 3, transform="spline"),
+    "cnf2": lambda: cnf(2),
+    "cnf2 given 3": lambda: cnf(2, 3),
     "ensemble2": lambda: ensemble(2),
     "ensemble2 given 3": lambda: ensemble(2, 3),
     "standardised": lambda: Standardised(maf(3), [1.0, 2.0, -5.0], [0.1, 3.0, 40.0]),

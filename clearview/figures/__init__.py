@@ -6,6 +6,7 @@ from clearview.figures.frame import frame_of, pack
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
+from clearview.figures.showers import feature_histogram, layer_image
 from clearview.figures.slices import (
     arrows,
     bars,
@@ -35,9 +36,11 @@ __all__ = [
     "count_field",
     "data_of",
     "dwarf_profile",
+    "feature_histogram",
     "frame_of",
     "hatch",
     "hough_image",
+    "layer_image",
     "limits_of",
     "line_path",
     "loss_curve",

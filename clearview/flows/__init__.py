@@ -11,13 +11,16 @@ from clearview.flows.columns import (
     load_columns,
     save_columns,
 )
+from clearview.flows.continuous import CNF, ContinuousConfig
 from clearview.flows.density import AbstractDensity, AbstractFlow, Ball, PhaseSpace, Standardised
-from clearview.flows.discrete import MAF, Coupling, FlowConfig
+from clearview.flows.discrete import IAF, MAF, Coupling, FlowConfig
 from clearview.flows.ensemble import Ensemble, fit_ensemble
 from clearview.flows.fit import Fit, FitConfig, Progress, State, fit, optimise, told_of
 from clearview.flows.score import ScoreConfig, ScoreModel
 
 __all__ = [
+    "CNF",
+    "IAF",
     "MAF",
     "AbstractDensity",
     "AbstractFlow",
@@ -27,6 +30,7 @@ __all__ = [
     "ClassifierConfig",
     "ColumnConfig",
     "ColumnFit",
+    "ContinuousConfig",
     "Coupling",
     "Ensemble",
     "Fit",

@@ -28,14 +28,15 @@ from clearview.mocks.patch import (
     mock_patch,
 )
 from clearview.mocks.photometry import OLD, YOUNG, LuminosityFunction
+from clearview.mocks.shower import PARTICLES, Particle, mock_showers
 from clearview.mocks.streams import Stream, inject, inject_members, random_stream
 from clearview.mocks.truth import POTENTIALS, Spiral, Truth, truth_of
 
 __all__ = [
-    "CORE", "CUSP", "DWARF", "FIELD", "GLOBULAR_CLUSTER", "OLD", "ORIGINS", "PLUMMER", "POTENTIALS", "TRACER",
-    "TRACERS", "YOUNG", "Component", "Dust", "DustField", "DustHoles", "DustTruth", "DustyGalaxy", "DwarfTruth",
-    "LuminosityFunction", "Population", "Satellite", "ScanStripes", "Spiral", "StellarPopulation", "Stream",
-    "Tracer", "Truth", "add_errors", "counted_efficiency", "dust_truth_of", "dusty_galaxy", "dwarf_truth_of",
-    "inject", "inject_members", "lumpy_galaxy", "mock_dwarf", "mock_galaxy", "mock_patch", "random_stream", "stir",
-    "truth_of",
+    "CORE", "CUSP", "DWARF", "FIELD", "GLOBULAR_CLUSTER", "OLD", "ORIGINS", "PARTICLES", "PLUMMER", "POTENTIALS",
+    "TRACER", "TRACERS", "YOUNG", "Component", "Dust", "DustField", "DustHoles", "DustTruth", "DustyGalaxy",
+    "DwarfTruth", "LuminosityFunction", "Particle", "Population", "Satellite", "ScanStripes", "Spiral",
+    "StellarPopulation", "Stream", "Tracer", "Truth", "add_errors", "counted_efficiency", "dust_truth_of",
+    "dusty_galaxy", "dwarf_truth_of", "inject", "inject_members", "lumpy_galaxy", "mock_dwarf", "mock_galaxy",
+    "mock_patch", "mock_showers", "random_stream", "stir", "truth_of",
 ]  # fmt: skip

@@ -12,10 +12,12 @@ from clearview.panels.jobs import JobPanel
 from clearview.panels.phasespace import PhaseSpacePanel
 from clearview.panels.profiles import ProfilePanel
 from clearview.panels.selection import Selection
+from clearview.panels.showers import ShowerPanel
 from clearview.panels.sliced import SlicePanel
 from clearview.panels.stars import StarsPanel
 from clearview.panels.stream import StreamPanel
 from clearview.panels.train import Learner, TrainBar
+from clearview.panels.upsample import UpsamplePanel
 from clearview.panels.view import RasterView
 from clearview.panels.worker import Latest, Training
 
@@ -35,10 +37,12 @@ __all__ = [
     "ProfilePanel",
     "RasterView",
     "Selection",
+    "ShowerPanel",
     "SlicePanel",
     "StarsPanel",
     "StreamPanel",
     "TrainBar",
     "Training",
+    "UpsamplePanel",
     "explore",
 ]

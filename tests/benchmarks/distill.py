@@ -1,0 +1,235 @@
+"""Students that draw in one pass what takes their teachers as many as there are dimensions: how fast, and how true.
+
+    python tests/benchmarks/distill.py [--json] [--seeds 3] [--particle electron]
+    python tests/benchmarks/distill.py --catalog TRAIN.hdf5 --test TEST.hdf5 [--geometry BINNING.xml]    real showers
+
+Mock stars in 6-D, and showers of 504 voxels (CaloGAN's geometry), which WITHOUT --catalog ARE MOCKS BY FORMULAS, not a
+simulation. Each student is as wide and deep as its teacher. Keys of showers begin with shower_, of stars with stars_:
+
+    ..._student_per_s_B, ..._teacher_per_s_B    draws a second at batches of B = 1, 100 and 10,000. Of showers the
+                      last is drawn 200 at a time by both, and timed on these: more at once are slower, not faster
+    ..._speedup_over_d_B       their ratio over the number of dimensions. The teacher runs its whole network in each of
+                      its d passes, as the package does and CaloFlow did: that bounds the ratio by about 1
+    ..._lean_over_d   the same at 10,000 against a teacher that in each pass works out only the coordinate at hand
+    ..._auc_truth_teacher, ..._auc_truth_student, ..._auc_student_teacher, and ..._jsd_...    by two_sample_test, of
+                      showers also normalised_..., whose voxels are parts of their layers
+    ..._kl            mean of ln(student / teacher) over draws of the student, exact, in nats (stars)
+    shower_student_distance, shower_teacher_distance    median over layer energies, centroids, widths and sparsities of
+                      the distance to the truth in its standard deviations, its mean error ..._error, and what chance
+                      alone gives, shower_chance
+    speedup_over_d    the lower of stars and showers at 10,000
+    auc_loss          the highest of AUC(truth, student) - AUC(truth, teacher)
+"""
+
+import time
+from functools import partial
+
+import common
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import random
+
+from clearview.calorimeter import CALOGAN, Geometry, Layer, read_geometry, read_showers
+from clearview.flows import MAF, FitConfig, FlowConfig, Standardised, fit
+from clearview.flows.density import over
+from clearview.generation import (
+    DistillConfig,
+    ShowerConfig,
+    distill,
+    feature_distances,
+    fit_showers,
+    two_sample_test,
+    voxel_table,
+)
+from clearview.generation.distill import core
+from clearview.generation.showers import conditions, to_energies, to_voxels
+from clearview.mocks import mock_galaxy, mock_showers
+
+BATCHES = (1, 100, 10_000)
+MOST = 2 * 10**6
+"""Dimensions times draws that a teacher is timed on at once."""
+
+SMALL = Geometry("small", tuple(
+    Layer(i, tuple(np.linspace(-60, 60, a + 1)), tuple(np.linspace(-60, 60, b + 1)), thickness=t)
+    for i, (a, b, t) in enumerate(((1, 6, 4.7), (3, 3, 18.1), (2, 1, 2.2)))
+))  # fmt: skip
+
+
+def lean(flow, z, condition):
+    """``flow.from_base`` of a masked flow with one hidden layer or more: of each pass only the coordinate at hand."""
+    bare = eqx.tree_at(lambda f: core(f).layers, flow, [])
+    for layer in reversed(core(flow).layers):
+        z = lean_inverse(layer, z[::-1], condition)
+    return bare.from_base(z, condition)
+
+
+def lean_inverse(layer, y, condition):
+    masks = layer_masks(layer)
+    count, dim = layer.transform.count, layer.dim
+    last = (layer.weights[-1] * masks[-1]).reshape(-1, count, dim)
+    bias = layer.biases[-1].reshape(count, dim)
+
+    def one_more(i, x):
+        h = x if condition is None else jnp.concatenate([condition, x])
+        for w, b, m in zip(layer.weights[:-1], layer.biases[:-1], masks, strict=False):
+            h = jax.nn.gelu(h @ (w * m) + b)
+        raw = jnp.einsum("h,hc->c", h, last[:, :, i]) + bias[:, i]
+        return x.at[i].set(layer.transform.inverse(y[i][None], raw[:, None])[0])
+
+    return jax.lax.fori_loop(0, dim, one_more, jnp.zeros_like(y))
+
+
+def layer_masks(layer):
+    from clearview.flows.discrete import _masks
+
+    width, depth = layer.biases[0].size, len(layer.biases) - 1
+    return _masks(layer.dim, layer.condition_dim, width, depth, layer.transform.count)
+
+
+@eqx.filter_jit
+def draw_lean(flow, key, count, condition=None):
+    z = random.normal(key, (count, flow.dim))
+    return over(partial(lean, flow), z, condition)
+
+
+@eqx.filter_jit
+def draw(flow, key, count, condition=None):
+    return flow.sample(key, () if condition is not None else (count,), condition)
+
+
+def rate(draw, flow, count, condition, budget=1.5):
+    """Draws a second, the median of three or as many as the budget allows."""
+    given = None if condition is None else jnp.asarray(condition[np.arange(count) % len(condition)])
+    draw(flow, random.key(0), count, given).block_until_ready()
+    times = []
+    while len(times) < 3 or (sum(times) < budget and len(times) < 200):
+        begun = time.perf_counter()
+        draw(flow, random.key(len(times)), count, given).block_until_ready()
+        times.append(time.perf_counter() - begun)
+        if sum(times) > 20 * budget:
+            break
+    return count / np.median(times)
+
+
+def speeds(model, name, condition=None, *, batches=BATCHES):
+    """Keys of one teacher and student."""
+    result, d = {}, model.dim
+    for count in batches:
+        some = count if count * d < MOST else 200
+        student, teacher = (rate(draw, flow, some, condition) for flow in (model.student, model.teacher))
+        result |= {f"{name}_student_per_s_{count}": student, f"{name}_teacher_per_s_{count}": teacher,
+                   f"{name}_speedup_over_d_{count}": student / teacher / d}  # fmt: skip
+    result[f"{name}_lean_over_d"] = student / rate(draw_lean, model.teacher, some, condition) / d
+    return result
+
+
+def told_apart(name, truth, teacher, student, seed):
+    """AUC and JSD of three samples, two by two."""
+    result = {}
+    for pair, a, b in (("truth_teacher", truth, teacher), ("truth_student", truth, student),
+                       ("student_teacher", student, teacher)):  # fmt: skip
+        found = two_sample_test(a, b, seed=seed)
+        result |= {f"{name}_auc_{pair}": found.auc, f"{name}_auc_error_{pair}": found.auc_error,
+                   f"{name}_jsd_{pair}": found.jsd}  # fmt: skip
+    return result
+
+
+def stars(seed, args):
+    few = args.tiny
+    n = 2000 if few else 40_000
+
+    def table(n, seed):
+        mock = mock_galaxy(n, seed=seed)
+        return np.stack([np.asarray(mock[k], np.float32) for k in ("x", "y", "z", "vx", "vy", "vz")], axis=1)
+
+    x, test = table(n, 2 * seed), table(500 if few else 8000, 2 * seed + 1)
+    size = FlowConfig(1, 16, 1, "spline", bins=4, spread=1.0) if few else FlowConfig(4, 64, 2, "spline", spread=1.0)
+    steps = dict(epochs=1, min_steps=20 if few else args.steps or 1500, batch_size=512)
+    training = FitConfig(learning_rate=4e-3, b2=0.99, average=0.02, **steps)
+    flow = Standardised(MAF(6, None, size, key=random.key(seed)), x.mean(0), x.std(0))
+    teacher = fit(flow, x, training, key=random.key(seed)).model
+    model = distill(teacher, x, DistillConfig(training=training, seed=seed)).model
+    print(f"seed {seed}: stars learnt", flush=True)
+    # Of the same noise they would be pairs of near twins, which an out-of-fold classifier puts below 0.5.
+    keys = {"teacher": random.key(9), "student": random.key(10)}
+    drawn = {k: np.asarray(getattr(model, k).sample(key, (len(test),))) for k, key in keys.items()}
+    kl = model.student.log_prob(drawn["student"]) - model.log_prob(drawn["student"])
+    result = speeds(model, "stars", batches=(100,) if few else BATCHES)
+    return result | told_apart("stars", test, *drawn.values(), seed) | {"stars_kl": float(kl.mean())}
+
+
+def showers(seed, args):
+    few = args.tiny
+    geometry = SMALL if few else CALOGAN if args.geometry is None else read_geometry(args.geometry)
+    if args.catalog:
+        train, test = read_showers(args.catalog, geometry), read_showers(args.test, geometry)
+        test = test[(test.energies >= train.energies.min()) & (test.energies <= train.energies.max())]
+    else:
+        train = mock_showers(1500 if few else 20_000, args.particle, geometry=geometry, seed=2 * seed)
+        train = train[train.voxels.sum(1) > 0]
+        test = mock_showers(300 if few else 2000, args.particle, geometry=geometry, energies=(2e3, 9.9e4),
+                            seed=2 * seed + 1)  # fmt: skip
+    test = test[np.flatnonzero(test.voxels.sum(1) > 0)[:2000]]
+
+    def training(steps):
+        return FitConfig(epochs=1, min_steps=steps, batch_size=256, learning_rate=2e-3, b2=0.99, average=0.02,
+                         validation=0.05)  # fmt: skip
+
+    if few:
+        sizes = FlowConfig(1, 16, 1, "spline", bins=4, spread=1.0), FlowConfig(1, 24, 1, "spline", bins=4, spread=1.0)
+        steps = 20, 20, 20
+    else:
+        sizes = ShowerConfig().layers, FlowConfig(3, 96, 1, "spline", bins=6, reach=5.0, spread=1.0)
+        steps = [args.steps or n for n in (1500, 900, 900)]
+    one, two, three = map(training, steps)
+    config = ShowerConfig(*sizes, one, two, DistillConfig(training=three, seed=seed), seed=seed)
+    fitted = fit_showers(train, config)
+    print(f"seed {seed}: {fitted.message}", flush=True)
+
+    model = fitted.voxels
+    layers = np.asarray(fitted.layers.sample(random.key(1), condition=np.log10(test.energies)[:, None] - 4.5), float)
+    deposited = to_energies(layers, test.energies.astype(float), fitted.threshold)
+    given = conditions(test.energies, deposited, fitted.threshold)
+    result = speeds(model, "shower", given, batches=(100,) if few else BATCHES)
+    print(f"seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in result.items()), flush=True)
+    made = {"student": fitted.sample(test.energies, seed=1)}
+    parts = [draw_lean(model.teacher, random.fold_in(random.key(1), i), len(g), jnp.asarray(g))
+             for i, g in enumerate(np.array_split(given, max(1, len(given) // 500)))]  # fmt: skip
+    voxels = to_voxels(np.concatenate(parts).astype(float), deposited, geometry, fitted.threshold)
+    made["teacher"] = type(test)(geometry, test.energies, voxels, "teacher")
+    for name, normalised in (("shower", False), ("shower_normalised", True)):
+        tables = [voxel_table(s, normalised=normalised) for s in (test, made["teacher"], made["student"])]
+        result |= told_apart(name, *tables, seed)
+    for name, some in made.items():
+        table = feature_distances(test, some)
+        result |= {
+            f"shower_{name}_distance": table["distance"].median(),
+            f"shower_{name}_distance_error": table["error"].mean(),
+            "shower_chance": table["chance"].median(),
+        }
+        print(f"seed {seed}, {name}:\n{table.round(3).to_string()}", flush=True)
+    return result
+
+
+def run(seed, args):
+    result = (stars(seed, args) if "stars" in args.cases else {}) | (
+        showers(seed, args) if "showers" in args.cases else {}
+    )
+    last = [v for k, v in result.items() if k.endswith(f"over_d_{100 if args.tiny else BATCHES[-1]}")]
+    losses = [result[k] - result[k.replace("student", "teacher")] for k in result if k.endswith("auc_truth_student")]
+    return {"speedup_over_d": min(last), "auc_loss": max(losses)} | result
+
+
+def arguments(parser):
+    parser.add_argument("--cases", type=lambda s: s.split(","), default=["stars", "showers"])
+    parser.add_argument("--particle", default="electron", help="of the mock showers: electron, photon or pion")
+    parser.add_argument("--steps", type=int, help="of each training, in place of 900 to 1500")
+    parser.add_argument("--catalog", help="HDF5 file of showers to learn from, CaloChallenge or CaloGAN")
+    parser.add_argument("--test", help="HDF5 file of others to compare with")
+    parser.add_argument("--geometry", help="binning XML of these; without it, CaloGAN's")
+
+
+if __name__ == "__main__":
+    common.main(__doc__, run, add_arguments=arguments)

@@ -1,0 +1,126 @@
+"""The panel of showers, without a browser; what is learnt is a fake that is right in form, and quick."""
+
+import equinox as eqx
+import numpy as np
+import pandas as pd
+import pytest
+
+from clearview import generation
+from clearview.calorimeter import Geometry, Layer
+from clearview.flows import FlowConfig, Progress
+from clearview.flows.fit import HISTORY
+from clearview.generation import DistillConfig, Distilled, ShowerConfig, ShowerFit
+from clearview.generation.distill import core, student_of
+from clearview.generation.showers import flows_of
+from clearview.mocks import mock_dwarf, mock_showers
+from clearview.panels import ShowerPanel
+
+HALVES = (-60.0, 0.0, 60.0)
+SMALL = Geometry(
+    "small", (Layer(0, HALVES[::2], HALVES, thickness=4.7), Layer(7, HALVES, HALVES, thickness=20.0))
+)  # fmt: skip
+CONFIG = ShowerConfig(
+    FlowConfig(1, 8, 1, "spline", bins=2), FlowConfig(1, 8, 1, "spline", bins=2), student=DistillConfig()
+)  # fmt: skip
+
+
+def fake(showers, config=None, *, on_progress=None, resume=None):
+    """Flows that have learnt nothing but the middle and the spread."""
+    config = config or CONFIG
+    told = Progress("layers", 1, 2, 1.0, None, 1.0, 1.0, pd.DataFrame(columns=HISTORY), 0.5)
+    stopped = "cancelled" if on_progress is not None and on_progress(told) is False else "finished"
+    layers, teacher = flows_of(showers.geometry, config)
+    voxels = Distilled(teacher, eqx.tree_at(core, teacher, student_of(core(teacher), config.student)))
+    ends = float(showers.energies.min()), float(showers.energies.max())
+    return ShowerFit(
+        showers.geometry, config, ends, 1.0, layers, voxels, len(showers), showers.digest, stopped, "Showers: learnt.",
+        source={"source": showers.source},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def showers():
+    return mock_showers(400, geometry=SMALL, seed=1)
+
+
+@pytest.fixture
+def panel(showers, monkeypatch):
+    monkeypatch.setattr(generation, "fit_showers", fake)
+    panel = ShowerPanel(showers, CONFIG, size=64, threaded=False)
+    yield panel
+    panel.close()
+
+
+def labels(view):
+    return {k["label"] for k in view.frame["layers"] if k["label"]}
+
+
+def test_without_a_fit_the_truth_is_shown(panel, showers):
+    assert panel.status == ""
+    assert "mock: electron showers by formulas" in panel.below[0].value
+    assert labels(panel.views[3]) == {"truth"}
+    with pytest.raises(ValueError, match="press Train"):
+        panel.set(whose="student")
+    nearest = showers[[int(np.argmin(np.abs(showers.energies - 5e4)))]]
+    drawn = panel._at(panel.settings)
+    np.testing.assert_array_equal(drawn.voxels, nearest.voxels)
+    panel.set(shown="mean", energy=40.0)
+    drawn = panel._at(panel.settings)
+    assert np.all(np.abs(drawn.energies / 4e4 - 1) < 0.1)
+
+
+def test_training_brings_teacher_and_student(panel):
+    panel.train()
+    assert panel.stale == ""
+    assert labels(panel.views[3]) == {"truth", "student"}
+    panel.set(whose="student")
+    one = panel._at(panel.settings).voxels
+    panel.set(number=3.0)
+    assert not np.array_equal(one, panel._at(panel.settings).voxels)
+    panel.set(whose="teacher", layer=1)
+    assert labels(panel.views[4]) == {"truth", "teacher", "student"}
+    assert panel.status == ""
+
+
+def test_other_showers_or_settings_make_it_stale(panel, showers):
+    panel.train()
+    panel.catalog = showers[:300]
+    assert "other stars" in panel.stale
+    panel.catalog = showers
+    assert panel.stale == ""
+    panel.config = ShowerConfig(seed=3)
+    assert "other settings" in panel.stale
+
+
+def test_files_and_code(panel, showers, tmp_path):
+    panel.train()
+    path = panel.save(tmp_path / "s.clearview")
+    panel.load(path)
+    assert panel.fit.data_digest == showers.digest
+    panel.set(energy=30.0)
+    code = panel.code()
+    compile(code, "code", "exec")
+    assert "load_showers(" in code
+    assert "panel.set(energy=30.0)" in code
+    panel.save_figure(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_what_are_no_showers_is_refused(showers):
+    with pytest.raises(TypeError, match="Expected Showers"):
+        ShowerPanel(mock_dwarf(50))
+    with pytest.raises(TypeError, match="Expected a ShowerFit"):
+        ShowerPanel(showers, fit=3)
+    empty = ShowerPanel(size=64, threaded=False)
+    with pytest.raises(ValueError, match="No showers yet"):
+        empty.figure()
+    assert empty.bar.go.disabled
+    empty.close()
+
+
+def test_a_fit_alone_is_shown(showers):
+    panel = ShowerPanel(fit=fake(showers), size=64, threaded=False)
+    panel.set(whose="student", shown="mean")
+    assert labels(panel.views[3]) == {"student"}
+    assert panel.status == ""
+    panel.close()
