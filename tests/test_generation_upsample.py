@@ -9,7 +9,7 @@ import pytest
 from astropy import units as u
 
 import clearview
-from clearview.catalogs import ApparentMagnitude, Catalog, Unique
+from clearview.catalogs import ApparentMagnitude, Catalog, Particles, Unique
 from clearview.flows import CheckpointError, ContinuousConfig, FitConfig
 from clearview.generation import (
     Cancelled,
@@ -76,6 +76,31 @@ def test_normal_coordinates_and_back(mock, radius, center):
         assert np.isnan(space.to_base(some + 9.0)).any(1).all()
 
 
+def test_far_stars_and_far_balls():
+    points = clump(4000).phase_space.astype(float)
+    points[0, :3] = [2000.0, 0, 0]  # one far star
+    space = Space.of(points, np.ones(len(points)), (0.0, 0.0, 0.0), None)
+    base = space.to_base(points)
+    assert np.isfinite(base).all()
+    np.testing.assert_allclose(space.from_base(base), points, rtol=1e-3, atol=1e-3)
+    assert np.isfinite(space.log_det(points)).all()
+    center = np.array([100.0, 0, 0])
+    rng = np.random.default_rng(3)
+    x = center + 0.25 * rng.uniform(-1, 1, (2000, 3))
+    small = Space.of(np.c_[x, rng.standard_normal((2000, 3))], np.ones(2000), center, 0.5)
+    drawn = small.from_base(3 * rng.standard_normal((200_000, 6)))
+    assert (np.linalg.norm(drawn[:, :3].astype(float) - center, axis=1) < 0.5).all()
+
+
+def test_the_ball_of_a_catalogue():
+    rng = np.random.default_rng(1)
+    x, v = rng.standard_normal((2, 3000, 3))
+    near = Particles.of(8 * x, 100 * v, np.ones(3000), units=("kpc", "km/s", "Msun")).around(radius=3.0)
+    assert default_config(near).radius == 3.0
+    np.testing.assert_allclose(default_config(near).center, near.sun.position)
+    assert default_config(clearview.mock_dwarf(300, seed=0)).radius is None
+
+
 def test_weights_and_conditions_shape_what_is_drawn(given):
     stars, fit = given
     assert fit.complete
@@ -125,6 +150,7 @@ def test_saved_and_read_again(given, tmp_path):
     np.testing.assert_array_equal(again.sample(500), fit.sample(500))
     with pytest.raises(FileExistsError):
         fit.save(path)
+    assert load_upsampler(path) != load_upsampler(path)  # arrays are not compared
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CheckpointError, match="truncated or damaged"):
         load_upsampler(path)
@@ -142,6 +168,15 @@ def test_parquet_in_chunks(given, tmp_path, monkeypatch):
     assert len(clearview.open_catalog(str(path)).head()) > 0
     with pytest.raises(FileExistsError):
         fit.write_parquet(path, 10)
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(FileExistsError):
+        fit.write_parquet(tmp_path / "folder.parquet", 10, overwrite=True)
+    (tmp_path / "folder.parquet").rmdir()
+    late = tmp_path / "late.parquet"
+    with pytest.raises(FileExistsError):  # a file of another that came meanwhile stays
+        fit.write_parquet(late, 10, on_progress=lambda done: late.write_bytes(b"mine") and None)
+    assert late.read_bytes() == b"mine"
+    late.unlink()
     for other, words in ((tmp_path / "a.csv", "ends in .parquet"), (tmp_path / "no" / "a.parquet", "a folder")):
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             fit.write_parquet(other, 10)
@@ -203,8 +238,9 @@ def test_bad_particles():
     stars = clump()
     for catalog, config, words in (
         (clump(500), UpsampleConfig(), "at least 1,000 particles"),
+        (clump(mass=np.full(3000, "heavy")), None, "Expected numbers as weights in mass"),
         (stars, UpsampleConfig(radius=0.1), "particles in the ball"),
-        (clump(mass=np.zeros(3000)), None, "with a weight, got 0"),
+        (clump(mass=np.zeros(3000)), None, "above zero, got zeros only"),
         (clump(mass=np.r_[1e9, np.ones(2999)]), None, "weights that many particles share"),
         (clump(age=np.full(3000, np.nan)), UpsampleConfig(conditions=("age",)), "Expected finite age"),
         (Catalog.from_phase_space(np.random.default_rng(0).standard_normal((2000, 3)), np.zeros((2000, 3))), None,
@@ -270,6 +306,14 @@ def test_the_locus_and_a_table(tmp_path, mock):
     assert (colour[:1000] == np.float32(2.0)).all()
     assert (colour[1000:] == np.float32(1.0)).mean() == pytest.approx(0.75, abs=0.03)
     assert (Photometry(path).of(stars)["bp_rp"] == np.float32(2.0)).mean() == pytest.approx(0.2, abs=0.03)
+    in_myr = stars.with_columns({"age": u.Quantity(np.full(4000, 2000.0), u.Myr)})
+    assert (Photometry(path).of(in_myr)["bp_rp"] < 1.5).all()
+    with pytest.raises(ValueError, match="Expected finite age, got 4,000"):
+        Photometry(path).of(stars.with_columns({"age": np.full(4000, np.nan)}))
+    with pytest.raises(ValueError, match="Expected ages in a unit of time, got mag"):
+        Photometry(path).of(stars.with_columns({"age": u.Quantity(np.ones(4000), u.mag)}))
+    with pytest.raises(ValueError, match="got none on that of age 10"):
+        Photometry(path, faintest=0.1).of(aged)
     for bad, words in (
         ("a,b\n1,2\n", "no M_G"),
         ("M_G,bp_rp\n9,1\n", "raise faintest"),

@@ -42,8 +42,12 @@ def test_before_and_after_training(made, particles, config, tmp_path):
     assert titles(panel)[:3] == ["2,000 particles", "10,000 stars of a flow", "10,000 stars of a kernel"]
     assert "load_upsampler(" in panel.code()
     panel.save(tmp_path / "a.clearview")
-    other = made(UpsamplePanel(particles, size=64, threaded=False))
+    other = made(UpsamplePanel(particles, config=config, size=64, threaded=False))
     other.load(tmp_path / "a.clearview")
+    assert titles(other)[1].endswith("stars of a flow")
+    other.load(tmp_path / "a.clearview")  # once more, and training anew
+    other.train(resume=False)
+    assert "ambiguous" not in other.status
     assert titles(other)[1].endswith("stars of a flow")
 
 
@@ -56,6 +60,7 @@ def test_the_classifier(made, particles, fit):
     assert panel.status == ""
     assert titles(panel)[3].startswith("particles or flow? AUC 0.")
     assert "Flow against particles" in panel._words.value
+    assert panel._tell.description == "Tell apart"
     panel.set(judged="kernel")
     assert panel.views[3].frame["layers"][0]["text"] == "press Tell apart"
 

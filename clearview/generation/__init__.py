@@ -31,6 +31,7 @@ from clearview.generation.upsample import (
     estimate_seconds,
     fit_upsampler,
     load_upsampler,
+    weights_of,
 )
 
 __all__ = [
@@ -62,4 +63,5 @@ __all__ = [
     "three_sample_test",
     "two_sample_test",
     "voxel_table",
+    "weights_of",
 ]

@@ -35,7 +35,8 @@ class Comparison:
     Attributes:
         auc: chance that a point of the first sample looks more like the first than one of the second does; 0.5 where
             they look the same.
-        auc_error: its standard error for these classifiers (DeLong et al. 1988, Biometrics 44, 837).
+        auc_error: its standard error for these classifiers (DeLong et al. 1988, Biometrics 44, 837), with equal points
+            counted as one draw (Obuchowski 1997, Biometrics 53, 567).
         jsd: Jensen-Shannon divergence as the classifier sees it, bits: 0 for the same, 1 for samples apart.
         points_a, points_b: (N, d) what was compared.
         scores_a, scores_b: (N,) ln(p_a / p_b) of each point, by classifiers that have not learnt from it.
@@ -79,7 +80,8 @@ class Memorisation:
         ratio: median distance of the sample's points to the nearest one learnt from, over that of points held out.
         near: share of the sample nearer to one than 99 % of the points held out are; 0.01 of a smooth sample.
         near_error: its standard error.
-        distances, held_out: (N,) of both, in units of the standard deviations.
+        distances, held_out: (N,) of both, in units of the standard deviations; without points held out that are
+            among those learnt from.
         message: one sentence.
     """
 
@@ -121,8 +123,8 @@ def two_sample_test(
     """
     (a, b), names = _tables((a, b), columns)
     weights = _weights(weights, (a, b))
-    scores = _out_of_fold((a, b), weights, seed, folds, on_progress)
-    return _comparison((a, b), scores, weights, names)
+    scores, groups = _out_of_fold((a, b), weights, seed, folds, on_progress)
+    return _comparison((a, b), scores, weights, groups, names)
 
 
 def three_sample_test(
@@ -143,11 +145,15 @@ def three_sample_test(
     """
     (a, b, c), names = _tables((first, second, reference), columns)
     weights = _weights(None, (a, b, c))
-    of_a, of_b, of_c = _out_of_fold((a, b, c), weights, seed, folds, on_progress)
-    with_first = _comparison((a, c), (of_a, of_c), (weights[0], weights[2]), names)
-    with_second = _comparison((c, b), (of_c, of_b), (weights[2], weights[1]), names)
+    scores, groups = _out_of_fold((a, b, c), weights, seed, folds, on_progress)
+
+    def compared(*two):
+        parts = ([of[i] for i in two] for of in ((a, b, c), scores, weights, groups))
+        return _comparison(*parts, names)
+
+    with_first, with_second = compared(0, 2), compared(2, 1)
     return Transfer(
-        with_first, with_second, _comparison((a, b), (of_a, of_b), weights[:2], names),
+        with_first, with_second, compared(0, 1),
         "By what tells the first from the second, the reference is told from the first with an AUC of "
         f"{with_first.auc:.3f} ± {with_first.auc_error:.3f}, from the second with {with_second.auc:.3f} ± "
         f"{with_second.auc_error:.3f}; 0.5 is the same.",
@@ -225,15 +231,18 @@ def memorisation(
     ours, theirs = (
         tree.query(rng.permutation(points)[:most] / scale, workers=-1)[0] for points in (made, held)
     )  # fmt: skip
+    theirs = theirs[theirs > 0]  # twins of points learnt from would make copies look usual
+    if len(theirs) < FEWEST / 2:
+        raise ValueError("Expected points held out that are not among those learnt from, got few or none; take others.")
     near = float((ours < np.quantile(theirs, 0.01)).mean())
     error = float(np.sqrt(0.01 / len(ours) + 0.01 / len(theirs)))
-    ratio = float(np.median(ours) / max(float(np.median(theirs)), 1e-30))
+    ratio = float(np.median(ours) / np.median(theirs))
     repeats = near > 0.01 + 4 * error
     return Memorisation(
         ratio, near, error, ours, theirs,
         f"{near:.1%} of the sample are nearer to a point learnt from than 99 % of the points held out "
         f"(1.0 ± {100 * error:.1f} % of a smooth one): it "
-        f"{'repeats points that were learnt from' if repeats else 'repeats no points that were learnt from'}.",
+        f"{'repeats' if repeats else 'shows no sign of repeating'} points that were learnt from.",
     )  # fmt: skip
 
 
@@ -243,6 +252,10 @@ def _tables(samples, columns) -> tuple[list[np.ndarray], tuple[str, ...]]:
     if any(catalogs) and not all(catalogs):
         raise TypeError("Expected samples of one kind, got a catalogue and an array; compare like with like.")
     names = LOCAL if columns is None and all(catalogs) else tuple(checks.texts("columns", columns or ()))
+    if columns is not None and not names:
+        raise ValueError("Expected columns to compare, got none; name some.")
+    if all(catalogs):
+        _same_units(samples, names)
     tables = [_of_catalog(s, names) if isinstance(s, Catalog) else np.asarray(s) for s in samples]
     width = tables[0].shape[1] if tables[0].ndim == 2 else 0
     names = names or tuple(f"column {i}" for i in range(width))
@@ -264,8 +277,18 @@ def _of_catalog(catalog: Catalog, names: Sequence[str]) -> np.ndarray:
     if set(names) & set(LOCAL[3:]):
         known = dict(zip(LOCAL, local(catalog.phase_space).T, strict=True))
     catalog.require(name for name in names if name not in known)
+    for name in names:
+        if name not in known and catalog[name].dtype.kind not in "fiu":
+            raise ValueError(f"Expected numbers in {name}, got {catalog[name].dtype}; leave it out.")
     values = [known[n] if n in known else np.ma.filled(np.ma.asarray(catalog[n], float), np.nan) for n in names]
     return np.stack(values, axis=1)
+
+
+def _same_units(catalogs, names) -> None:
+    for name in names:
+        units = {str(catalog.unit(name)) for catalog in catalogs if name in catalog}
+        if len(units) > 1 and name not in LOCAL[3:]:
+            raise ValueError(f"Expected {name} in one unit, got {' and '.join(sorted(units))}; convert one of them.")
 
 
 def local(points) -> np.ndarray:
@@ -306,18 +329,26 @@ def _seen(points, middle, scale):
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _out_of_fold(tables, weights, seed, folds, on_progress) -> list[np.ndarray]:
-    """The scores of all samples, by classifiers of the first two that have not learnt from the same or an equal row."""
+def _out_of_fold(tables, weights, seed, folds, on_progress) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The scores of all samples, by classifiers of the first two that have not learnt from the same or an equal row,
+    and which rows are equal.
+    """
     checks.number("seed", seed, *checks.SEEDS, whole=True)
     checks.number("folds", folds, 2, 20, whole=True)
     middle, scale = _scale(np.concatenate(tables[:2]))
     seen = [_seen(table, middle, scale) for table in tables]
-    rows = np.concatenate([np.ascontiguousarray(table, np.float32) for table in tables])
+    rows = np.concatenate([((table - middle) / scale).astype(np.float32) for table in tables])
     group = np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))), return_inverse=True)[1]
     # A copy of a point in another fold would be known by heart.
     fold_of_group = np.random.default_rng([seed, 7]).permutation(int(group.max()) + 1) % folds
-    fold = np.split(fold_of_group[group.ravel()], np.cumsum([len(table) for table in tables])[:-1])
+    groups = np.split(group.ravel(), np.cumsum([len(table) for table in tables])[:-1])
+    fold = [fold_of_group[of] for of in groups]
     scores = [np.empty(len(table)) for table in tables]
+    if any(np.count_nonzero(f == k) in (0, len(f)) for k in range(folds) for f in fold[:2]):
+        raise ValueError(
+            f"Expected points that differ, got {int(group.max()) + 1:,} different ones in {len(rows):,}; compare other "
+            "columns."
+        )
     for k in range(folds):
         x = np.concatenate([s[f != k] for s, f in zip(seen[:2], fold[:2], strict=True)])
         side = [w[f != k] for w, f in zip(weights[:2], fold[:2], strict=True)]
@@ -335,7 +366,7 @@ def _out_of_fold(tables, weights, seed, folds, on_progress) -> list[np.ndarray]:
                 out[f == k] = (out[f == k] if i else 0.0) + 0.5 * np.log(p / (1 - p))
     if on_progress is not None:
         on_progress(1.0)
-    return scores
+    return scores, groups
 
 
 def _classifiers(seed: int, size: int):
@@ -355,10 +386,10 @@ def _classifiers(seed: int, size: int):
     return trees, network
 
 
-def _comparison(tables, scores, weights, names) -> Comparison:
+def _comparison(tables, scores, weights, groups, names) -> Comparison:
     """The AUC with its error and the divergence from the scores of two samples."""
     a, b = scores
-    auc, error = _auc(a, b, *weights)
+    auc, error = _auc(a, b, *weights, np.concatenate(groups))
     # The divergence wants a probability: the scores are stretched and shifted so that it fits best.
     y = np.concatenate([np.ones(len(a)), np.zeros(len(b))])
     w = np.concatenate([weights[0] / weights[0].sum(), weights[1] / weights[1].sum()]) / 2
@@ -379,8 +410,8 @@ def _comparison(tables, scores, weights, names) -> Comparison:
     )  # fmt: skip
 
 
-def _auc(a, b, weight_a, weight_b) -> tuple[float, float]:
-    """Weighted AUC and its standard error by the variance of the points' placements."""
+def _auc(a, b, weight_a, weight_b, group) -> tuple[float, float]:
+    """Weighted AUC and its standard error by the variance of the placements of groups of points."""
 
     def below(values, others, weight):
         order = np.argsort(others)
@@ -391,5 +422,6 @@ def _auc(a, b, weight_a, weight_b) -> tuple[float, float]:
     of_a, of_b = below(a, b, weight_b), 1 - below(b, a, weight_a)
     share_a, share_b = weight_a / weight_a.sum(), weight_b / weight_b.sum()
     auc = float(share_a @ of_a)
-    error = float(np.sqrt(share_a**2 @ (of_a - auc) ** 2 + share_b**2 @ (of_b - auc) ** 2))
+    of_group = np.bincount(group, np.concatenate([share_a * (of_a - auc), share_b * (of_b - auc)]))
+    error = float(np.linalg.norm(of_group))
     return auc, error

@@ -6,6 +6,7 @@ import numpy as np
 
 from clearview import checks
 from clearview.catalogs import Catalog
+from clearview.generation.space import edge
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class KernelSampler:
             out[left] = made
             if self.radius is None:
                 break
-            left = left[np.linalg.norm(made[:, :3] - self.center, axis=1) >= self.radius * (1 - 1e-6)]
+            left = left[
+                np.linalg.norm(made[:, :3] - self.center, axis=1) >= self.radius * edge(self.center, self.radius)
+            ]
         return out
 
 

@@ -25,8 +25,8 @@ class Photometry:
 
     Attributes:
         table: Parquet or CSV file with columns ``M_G`` and ``bp_rp`` [mag], one row a place on an isochrone, and where
-            there are any ``weight`` (relative number of stars, by default one each), ``age`` and ``metallicity``, by
-            which stars with such columns of the same units find their nearest isochrone. None takes ``population``.
+            there are any ``weight`` (relative number of stars, by default one each), ``age`` [Gyr] and ``metallicity``
+            [dex], by which stars with such columns find their nearest isochrone. None takes ``population``.
         population: a simple locus: ridge lines and a luminosity function of old stars, see
             `clearview.mocks.StellarPopulation`; one for all stars.
         faintest: M_G of the faintest stars that are drawn, mag. The stars are those brighter than this, whatever their
@@ -53,6 +53,8 @@ class Photometry:
 
         Raises:
             KeyError: if they have no places.
+            ValueError: for ages or metallicities that are not finite or not in such units, or an isochrone of theirs
+                that has no star bright enough.
         """
         rng = np.random.default_rng([checks.number("seed", seed, *checks.SEEDS, whole=True), 0x9407])
         M, colour = (
@@ -72,7 +74,7 @@ class Photometry:
 
 
 class _Isochrones:
-    """The rows of a table down to a magnitude, by isochrone."""
+    """The rows of a table, by isochrone, drawn down to a magnitude."""
 
     def __init__(self, path: Path, faintest: float):
         if not path.is_file():
@@ -97,18 +99,21 @@ class _Isochrones:
             values = np.full((1, 3), np.nan)
         if not np.isfinite(values).all() or (values[:, 2] < 0).any():
             raise ValueError(f"Expected finite numbers and no negative weights in {path}, got others; correct them.")
-        values = values[(values[:, 0] <= faintest) & (values[:, 2] > 0)]
-        self.names, self.values = names, values
+        self.names, self.values, self.faintest = names, values, faintest
         self.keys, self.group = np.unique(values[:, 3:], axis=0, return_inverse=True)
         self.group = self.group.ravel()
 
     def __len__(self):
-        return len(self.values)
+        return np.count_nonzero(self._counted)
+
+    @property
+    def _counted(self) -> np.ndarray:
+        return (self.values[:, 0] <= self.faintest) & (self.values[:, 2] > 0)
 
     def draw(self, stars: Catalog, rng) -> tuple[np.ndarray, np.ndarray]:
         """(N,) M_G and (N,) BP - RP."""
         names = [name for name in self.names if name in stars]
-        found = np.zeros((len(stars), 0)) if not names else np.stack([stars[n].astype(float) for n in names], axis=1)
+        found = np.zeros((len(stars), 0)) if not names else np.stack([_seen(stars, n) for n in names], axis=1)
         keys = self.keys[:, [self.names.index(name) for name in names]]
         # Where stars lack a column, all isochrones that differ in it alone are one.
         keys, merged = np.unique(keys, axis=0, return_inverse=True)
@@ -116,7 +121,26 @@ class _Isochrones:
         nearest = KDTree(keys / scale).query(found / scale)[1] if names else np.zeros(len(stars), int)
         chosen = np.empty(len(stars), int)
         for g in np.unique(nearest):
-            rows, mine = np.flatnonzero(group == g), nearest == g
+            rows, mine = np.flatnonzero((group == g) & self._counted), nearest == g
+            if not len(rows):
+                where = ", ".join(f"{name} {value:g}" for name, value in zip(names, keys[g], strict=True))
+                raise ValueError(
+                    f"Expected stars down to M_G = {self.faintest:g} on each isochrone, got none on that of {where}; "
+                    "raise faintest."
+                )
             weight = self.values[rows, 2]
             chosen[mine] = rng.choice(rows, np.count_nonzero(mine), p=weight / weight.sum())
         return self.values[chosen, 0], self.values[chosen, 1]
+
+
+def _seen(stars: Catalog, name: str) -> np.ndarray:
+    """(N,) ages [Gyr] or metallicities [dex]; a column without a unit has these."""
+    values, unit = np.ma.filled(np.ma.asarray(stars[name], float), np.nan), stars.unit(name)
+    if name == "age" and unit is not None:
+        try:
+            values = values * unit.to(u.Gyr)
+        except u.UnitConversionError as problem:
+            raise ValueError(f"Expected ages in a unit of time, got {unit}; correct the unit.") from problem
+    if bad := np.count_nonzero(~np.isfinite(values)):
+        raise ValueError(f"Expected finite {name}, got {bad:,} of {len(values):,} others; cut those stars.")
+    return values

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
-from scipy.special import gammainc, gammaincinv, ndtr, ndtri
+from scipy.special import gammainc, gammaincc, gammainccinv, gammaincinv, ndtr, ndtri
 
 from clearview.catalogs import to_cylindrical
 
@@ -18,7 +18,6 @@ CELLS = 512
 _SLOPES = 0.3, 12.0
 _KNOTS = 33
 _BEYOND = 30  # stars beyond the last knot: fewer tell no quantile
-_EDGE = 1 - 1e-6  # of the radius: float32 would put stars that lie farther out outside
 
 
 class Space(NamedTuple):
@@ -79,11 +78,10 @@ class Space(NamedTuple):
         """(N, 6) float32 stars of normal coordinates, the inverse."""
         y = values_of(np.asarray(base, float), self.reach, self.tables)
         u = np.linalg.norm(y[:, :3], axis=1)
-        share = gammainc(1.5, u**2 / 2)
         if self.slope == 0:
-            s = np.minimum(np.cbrt(share), _EDGE)
+            s = np.minimum(np.cbrt(gammainc(1.5, u**2 / 2)), edge(self.center, self.radius))
         else:
-            s = _radius_of(np.minimum(share, 1 - 1e-9), self.slope)
+            s = _radius_of(gammainc(1.5, u**2 / 2), gammaincc(1.5, u**2 / 2), self.slope)
         x = self.center + y[:, :3] * (self.radius * s / np.maximum(u, 1e-12))[:, None]
         return np.concatenate([x, _turned(x, y[:, 3:]) if self.turns else y[:, 3:]], axis=1).astype(np.float32)
 
@@ -103,10 +101,20 @@ class Space(NamedTuple):
         x, v = points[:, :3] - self.center, points[:, 3:]
         r = np.linalg.norm(x, axis=1)
         s = r / self.radius
-        share = np.where(s < 1, s**3, np.nan) if self.slope == 0 else _within(s, self.slope)
-        u = np.sqrt(2 * gammaincinv(1.5, share))
+        if self.slope == 0:
+            share = np.where(s < 1, s**3, np.nan)
+            rest = 1 - share
+        else:
+            share, rest = _within(s, self.slope), _beyond(s, self.slope)
+        # Far out the share is 1 to all digits, but not the rest.
+        u = np.sqrt(2 * np.where(rest < 0.5, gammainccinv(1.5, rest), gammaincinv(1.5, share)))
         stretch = np.where(r > 1e-9, u / np.maximum(r, 1e-9), 1.0)
         return np.concatenate([x * stretch[:, None], _turned(points[:, :3], v) if self.turns else v], axis=1)
+
+
+def edge(center, radius) -> float:
+    """Of the radius, how far out float32 still places stars inside of the ball."""
+    return 1 - max(1e-6, 4 * float(np.finfo(np.float32).eps) * (1 + float(np.abs(center).max()) / float(radius)))
 
 
 def tables_of(values, weights) -> tuple[np.floating, np.ndarray]:
@@ -173,9 +181,16 @@ def _within(s, slope):
     return (1 + (2 ** (slope / 3) - 1) * np.maximum(s, 1e-9) ** -slope) ** (-3 / slope)
 
 
-def _radius_of(share, slope):
-    """The inverse of `_within`."""
-    return ((2 ** (slope / 3) - 1) / np.expm1(-slope / 3 * np.log(np.maximum(share, 1e-30)))) ** (1 / slope)
+def _beyond(s, slope):
+    """1 - `_within`."""
+    return -np.expm1(-3 / slope * np.log1p((2 ** (slope / 3) - 1) * np.maximum(s, 1e-9) ** -slope))
+
+
+def _radius_of(share, rest, slope):
+    """The inverse of `_within` and `_beyond`."""
+    share, rest = np.maximum(share, 1e-30), np.clip(rest, 1e-30, 0.5)
+    log_share = np.where(share < 0.5, np.log(share), np.log1p(-rest))
+    return ((2 ** (slope / 3) - 1) / np.expm1(-slope / 3 * log_share)) ** (1 / slope)
 
 
 def _rate(s, slope):

@@ -7,6 +7,7 @@ likelihood; here flow matching takes minutes instead of days, in coordinates tha
 import dataclasses
 import json
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -31,7 +32,6 @@ from clearview.catalogs.select import NoStars
 from clearview.flows import Fit, FitConfig, State, checkpoint, optimise, told_of
 from clearview.flows.continuous import CNF, ContinuousConfig
 from clearview.flows.cost import slowness, training_seconds
-from clearview.flows.density import in_chunks
 from clearview.flows.fit import HISTORY, OnPreview, OnProgress, Previews, pack_history
 from clearview.generation.compare import Cancelled
 from clearview.generation.photometry import Photometry
@@ -41,7 +41,7 @@ from clearview.mocks import add_errors
 FEWEST = 1000
 """Particles below which six dimensions cannot be learnt."""
 
-CHUNK = 2**18
+CHUNK = 2**15
 """Stars that are drawn, and written, at a time."""
 
 CONDITIONS = ("age", "metallicity")
@@ -102,15 +102,19 @@ class UpsampleConfig:
 
 
 def default_config(catalog: Catalog) -> UpsampleConfig:
-    """What suits a catalogue: the ball of a mock that lies in one, masses as weights, ages and metallicities given."""
-    radius = (catalog.meta.get("mock") or {}).get("radius")
+    """What suits a catalogue: the ball around the Sun of a mock or of a simulation's part, where there is one; masses
+    as weights, ages and metallicities given.
+    """
+    mock, simulation = (catalog.meta.get(name) or {} for name in ("mock", "simulation"))
+    # The radius of a dwarf galaxy is of no ball around the Sun.
+    radius = simulation.get("radius_kpc") or (None if "dwarf" in mock else mock.get("radius"))
     return UpsampleConfig(
         radius, tuple(catalog.sun.position) if radius else (0.0, 0.0, 0.0), "mass" if "mass" in catalog else None,
         tuple(name for name in CONDITIONS if name in catalog),
     )  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False)
 class Upsampler:
     """The density of star particles, learnt to the end or not.
 
@@ -185,7 +189,7 @@ class Upsampler:
             given: (N, conditions), if it has conditions.
 
         Raises:
-            ValueError: if the training is not finished, or for tables of other shapes.
+            ValueError: if the training is not finished, or for tables of other shapes, or not finite.
         """
         flow, points = self._finished(), np.asarray(points, float)
         wanted = len(self.config.conditions)
@@ -198,6 +202,8 @@ class Upsampler:
                 f"Expected stars as a table (N, 6) and {f'(N, {wanted}) conditions' if wanted else 'no conditions'}, "
                 f"got {points.shape} and {None if given is None else np.shape(given)}; stack the columns."
             )
+        if bad := np.count_nonzero(~np.isfinite(points).all(1)):
+            raise ValueError(f"Expected finite stars, got {bad:,} of {len(points):,} others; cut those.")
         base = self.space.to_base(points)
         inside = np.isfinite(base).all(1)
         out = np.full(len(points), -np.inf)
@@ -225,18 +231,13 @@ class Upsampler:
         for i in range(-(-n // CHUNK)):
             size = min(CHUNK, n - i * CHUNK)
             key, rng = random.fold_in(random.key(seed), i), np.random.default_rng([seed, i])
-            given = np.zeros((size, 0), np.float32)
+            full = min(CHUNK, n)  # of one size, that it is compiled once
             if self.config.conditions:
-                given = self.given[np.minimum(np.searchsorted(self._shares, rng.random(size)), len(self.given) - 1)]
-                seen, step = self._seen(given), 2**15
-                parts = [
-                    np.asarray(flow.sample(random.fold_in(key, j), (), jnp.asarray(_padded(seen[j : j + step], step))))
-                    for j in range(0, size, step)
-                ]
-                base = np.concatenate(parts)[:size]
+                given = self.given[np.minimum(np.searchsorted(self._shares, rng.random(full)), len(self.given) - 1)]
+                base = flow.sample(key, (), jnp.asarray(self._seen(given)))
             else:
-                base = in_chunks(lambda key, rows: flow.sample(key, (rows,)), size, key)
-            yield np.concatenate([self.space.from_base(base), given], axis=1)
+                given, base = np.zeros((full, 0), np.float32), flow.sample(key, (full,))
+            yield np.concatenate([self.space.from_base(np.asarray(base)), given], axis=1)[:size]
 
     def catalog(
         self, n: int, seed: int = 0, *, photometry: Photometry | None = None, errors: float = 0.0,
@@ -257,7 +258,7 @@ class Upsampler:
         """
         checks.number("errors", errors, 0)
         drawn = self._catalog_of(self.sample(n, seed))
-        return _observed(drawn, seed, photometry, errors).select(*_all_cuts(cuts))
+        return _observed(drawn, _seed_of(seed, 0), photometry, errors).select(*_all_cuts(cuts))
 
     def write_parquet(
         self, path, n: int, seed: int = 0, *, photometry: Photometry | None = None, errors: float = 0.0,
@@ -267,7 +268,7 @@ class Upsampler:
 
         Args:
             path: of the file, which is there whole or not at all.
-            n, seed, photometry, errors, cuts: as of `catalog`.
+            n, seed, photometry, errors, cuts: as of `catalog`; magnitudes and errors are drawn `CHUNK` by `CHUNK`.
             overwrite: allow the path to exist.
             on_progress: called with the share done; returning False stops, and leaves no file.
 
@@ -275,7 +276,7 @@ class Upsampler:
             How many stars are in the file.
 
         Raises:
-            FileExistsError: if the path exists and ``overwrite`` is False.
+            FileExistsError: if the path exists and ``overwrite`` is False, or is a folder.
             FileNotFoundError: if its folder is not there.
             ValueError: if the training is not finished, the name does not end in .parquet, or no star passes the cuts.
             Cancelled: if it was stopped.
@@ -286,15 +287,19 @@ class Upsampler:
             raise ValueError(f"Expected cuts that judge each star for itself, got {wrong.name}; cut what was written.")
         if path.suffix != ".parquet":
             raise ValueError(f"Expected a name that ends in .parquet, got {path.name}; rename it.")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
+        _free(path, overwrite)
         if not path.parent.is_dir():
             raise FileNotFoundError(f"Expected a folder to write to, got {path.parent}, which is none; make it first.")
-        partial, writer, done, written = path.with_name(f".{path.name}.{os.getpid()}.partial"), None, 0, 0
+        partial, writer, done, written = (
+            path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial"),
+            None,
+            0,
+            0,
+        )
         try:
             for i, rows in enumerate(self.chunks(n, seed)):
                 done += len(rows)
-                stars = _observed(self._catalog_of(rows), (seed + i) % 2**32, photometry, errors)
+                stars = _observed(self._catalog_of(rows), _seed_of(seed, i), photometry, errors)
                 with suppress(NoStars):  # none in this chunk
                     arrow = _arrow(stars.select(*cuts))
                     writer = writer or pq.ParquetWriter(partial, arrow.schema, compression="zstd", use_dictionary=False)
@@ -306,6 +311,7 @@ class Upsampler:
                 raise ValueError(f"Expected some stars that pass the cuts, got none of {n:,}; loosen them.")
             writer.close()
             writer = None
+            _free(path, overwrite)  # it may have been made meanwhile
             partial.replace(path)
         finally:
             if writer is not None:
@@ -498,12 +504,7 @@ def _particles(catalog: Catalog, config: UpsampleConfig):
     points, notes = catalog.phase_space.astype(float), []
     weights = np.ones(len(points))
     if config.weights:
-        weights = np.ma.filled(np.ma.asarray(catalog[config.weights], float), np.nan)
-        if bad := np.count_nonzero(~np.isfinite(weights) | (weights < 0)):
-            raise ValueError(
-                f"Expected weights in {config.weights} that are finite and not negative, got {bad:,} of "
-                f"{len(weights):,} others; cut those particles."
-            )
+        weights = weights_of(catalog, config.weights)
     given = np.zeros((len(points), 0))
     if config.conditions:
         for name in config.conditions:
@@ -552,9 +553,35 @@ def _particles(catalog: Catalog, config: UpsampleConfig):
     return points, given, weights, notes
 
 
-def _padded(rows, size: int):
-    """Rows to the size for which the flow is compiled."""
-    return np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), rows.dtype)])
+def weights_of(catalog: Catalog, name: str) -> np.ndarray:
+    """(N,) the weights of particles in a column.
+
+    Raises:
+        KeyError: if it is not there.
+        ValueError: for weights that are no numbers, negative, not finite, or all zero.
+    """
+    if catalog[name].dtype.kind not in "fiu":
+        raise ValueError(f"Expected numbers as weights in {name}, got {catalog[name].dtype}; choose another column.")
+    weights = np.ma.filled(np.ma.asarray(catalog[name], float), np.nan)
+    if bad := np.count_nonzero(~np.isfinite(weights) | (weights < 0)):
+        raise ValueError(
+            f"Expected weights in {name} that are finite and not negative, got {bad:,} of {len(weights):,} others; "
+            "cut those particles."
+        )
+    if not weights.any():
+        raise ValueError(f"Expected weights in {name} above zero, got zeros only; take another column.")
+    return weights
+
+
+def _free(path: Path, overwrite: bool) -> None:
+    """Refuse to write over what is there."""
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise FileExistsError(f"Expected a new file, {path} exists; choose another name or pass overwrite=True.")
+
+
+def _seed_of(seed: int, chunk: int) -> int:
+    """Of the magnitudes and errors of a chunk: neighbouring seeds have none in common."""
+    return int(np.random.SeedSequence([seed, chunk]).generate_state(1)[0])
 
 
 def _observed(stars: Catalog, seed: int, photometry: Photometry | None, errors: float) -> Catalog:

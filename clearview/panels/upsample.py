@@ -72,6 +72,7 @@ class UpsamplePanel(base.Panel):
         self._axes_at_first, self._threaded = (x, y), threaded
         self._made: dict[str, Any] = {}
         self._judged: dict[str, Any] = {}
+        self._said: Any = None  # what the words are about
         super().__init__(catalog, fit, config=config, size=size, threaded=threaded)
 
     # ---- controls ------------------------------------------------------------------------------------------------
@@ -87,8 +88,11 @@ class UpsamplePanel(base.Panel):
         x, y = (dropdown(f"{k} axis", empty.menu(), n) for k, n in zip("xy", self._axes_at_first, strict=True))
         number = slider("stars", 4.7, 3.0, 6.0, 0.1, readout=False)
         self._words, self._tell = W.HTML(), button("Tell apart")
-        self._tell.on_click(lambda _: self.guard("judge", self.tell_apart))
+        self._tell.on_click(
+            lambda _: self._test.cancel() if self._test.running else self.guard("judge", self.tell_apart)
+        )
         self._test = Training(self._on_test_progress, self._on_judged, threaded=self._threaded)
+        self._build = Training(lambda _: None, self._on_built, threaded=self._threaded)
         judged = Choice(("flow", "kernel"))
         return {"x_axis": x, "y_axis": y, "number": number, "judged": judged}
 
@@ -103,7 +107,10 @@ class UpsamplePanel(base.Panel):
         self._axes_before = axes
         self.controls["number"].description = f"{self._number(self.settings):,} stars"
         self.controls["judged"].disable({} if self.fit is not None else {"flow": "There is no flow yet: press Train."})
-        self._tell.disabled = self.catalog is None or self._test.running
+        self._tell.disabled = self.catalog is None
+        self._tell.description = "Cancel" if self._test.running else "Tell apart"
+        if self._said is not None and self._said != self._key(self._said[0]):
+            self._said, self._words.value = None, ""
 
     # ---- what is learnt ------------------------------------------------------------------------------------------
 
@@ -144,7 +151,7 @@ class UpsamplePanel(base.Panel):
         rows = np.random.default_rng(0).permutation(len(points))[:TESTED]
 
         def job(report):
-            drawn = self._drawn(which, len(rows), lambda: False).take(len(rows))
+            drawn = self._drawn(which, fit, len(rows), lambda: report(0.0) is False).take(len(rows))
             both = points[rows], np.stack([drawn[name] for name in CARTESIAN], axis=1)
             found = generation().two_sample_test(
                 *map(generation().local, both), columns=generation().LOCAL, folds=3, on_progress=report,
@@ -152,8 +159,9 @@ class UpsamplePanel(base.Panel):
             )  # fmt: skip
             return key, found, [Columns.of_draws(p, CARTESIAN) for p in both]
 
-        self._words.value = small("Telling apart …")
+        self._said, self._words.value = None, small("Telling apart …")
         self._test.start(job)
+        self.update()
 
     def _on_test_progress(self, done: float) -> None:
         self._words.value = small(f"Telling apart … {done:.0%}")
@@ -164,7 +172,7 @@ class UpsamplePanel(base.Panel):
             self._say("judge", error)
         else:
             key, found, columns = result
-            self._judged[key[0]] = key, found, columns
+            self._judged[key[0]], self._said = (key, found, columns), key
             self._words.value = small(f"{key[0].capitalize()} against particles: {found.message}")
         self._changed()
 
@@ -199,7 +207,10 @@ class UpsamplePanel(base.Panel):
                 yield _blank("press Train", axes)
                 continue
             # While a slider is moved, what has been drawn already is enough.
-            drawn = self._drawn(which, number if detail == 1.0 else CHUNK, lambda: self._draws.waiting)
+            if which == "kernel" and not self._has_kernel():
+                yield _blank("finding the kernel's widths …", axes)
+                continue
+            drawn = self._drawn(which, self.fit, number if detail == 1.0 else CHUNK, lambda: self._draws.waiting)
             if detail == 1.0 and len(drawn) < number:
                 raise Overtaken
             drawn = drawn.take(number)
@@ -246,7 +257,7 @@ class UpsamplePanel(base.Panel):
 
         def make():
             used, points = self._used(), self.catalog.phase_space
-            weights = None if used.weights is None else np.asarray(self.catalog[used.weights], float)
+            weights = None if used.weights is None else generation().weights_of(self.catalog, used.weights)
             keep = np.ones(len(points), bool) if weights is None else weights > 0
             if used.radius is not None:
                 keep &= np.linalg.norm(points[:, :3] - np.asarray(used.center), axis=1) < used.radius
@@ -266,19 +277,37 @@ class UpsamplePanel(base.Panel):
 
         return self._keep("shown", self._key("shown"), make)
 
-    def _drawn(self, which: str, number: int, stop) -> "_Stars":
+    def _drawn(self, which: str, fit, number: int, stop) -> "_Stars":
         """At least so many stars, or as many as there was time for."""
         if which == "flow":
-            fit: Any = self.fit
             stars = self._keep("flow", fit, lambda: _Stars(lambda n, seed: fit.sample(n, seed)[:, :6]))
         else:
-            used = self._used()
-            stars = self._keep("kernel", self._key("kernel"), lambda: _Stars(generation().KernelSampler.of(
-                self.catalog, used.weights, radius=used.radius, center=used.center).sample))  # fmt: skip
+            stars = self._keep("kernel", self._key("kernel"), self._kernel)
         return stars.grow(number, stop)
+
+    def _kernel(self) -> "_Stars":
+        used, of = self._used(), generation().KernelSampler.of
+        return _Stars(of(self.catalog, used.weights, radius=used.radius, center=used.center).sample)
+
+    def _has_kernel(self) -> bool:
+        """Whether there is a kernel of these particles; else one is begun, since its tree takes seconds."""
+        key = self._key("kernel")
+        if self._made.get("kernel", (None,))[0] != key and not self._build.running:
+            self._build.start(lambda _: (key, self._kernel()))
+        return self._made.get("kernel", (None,))[0] == key
+
+    def _on_built(self, result, error) -> None:
+        if error is not None:
+            self._say("kernel", error)
+            return
+        self._say("kernel", None)
+        self._made["kernel"] = result
+        if self._threaded:
+            self._changed()
 
     def close(self) -> None:
         self._test.close()
+        self._build.close()
         super().close()
 
 
