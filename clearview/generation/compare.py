@@ -148,8 +148,8 @@ def three_sample_test(
     scores, groups = _out_of_fold((a, b, c), weights, seed, folds, on_progress)
 
     def compared(*two):
-        parts = ([of[i] for i in two] for of in ((a, b, c), scores, weights, groups))
-        return _comparison(*parts, names)
+        parts = [[of[i] for i in two] for of in ((a, b, c), scores, weights, groups)]
+        return _comparison(parts[0], parts[1], parts[2], parts[3], names)
 
     with_first, with_second = compared(0, 2), compared(2, 1)
     return Transfer(
@@ -389,7 +389,7 @@ def _classifiers(seed: int, size: int):
 def _comparison(tables, scores, weights, groups, names) -> Comparison:
     """The AUC with its error and the divergence from the scores of two samples."""
     a, b = scores
-    auc, error = _auc(a, b, *weights, np.concatenate(groups))
+    auc, error = _auc(a, b, weights[0], weights[1], np.concatenate(groups))
     # The divergence wants a probability: the scores are stretched and shifted so that it fits best.
     y = np.concatenate([np.ones(len(a)), np.zeros(len(b))])
     w = np.concatenate([weights[0] / weights[0].sum(), weights[1] / weights[1].sum()]) / 2

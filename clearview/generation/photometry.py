@@ -104,7 +104,7 @@ class _Isochrones:
         self.group = self.group.ravel()
 
     def __len__(self):
-        return np.count_nonzero(self._counted)
+        return int(self._counted.sum())
 
     @property
     def _counted(self) -> np.ndarray:

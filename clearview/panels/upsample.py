@@ -343,5 +343,5 @@ class _Stars:
 def _blank(words: str, axes) -> hv.Overlay:
     x, y = axes
     at = text(0.5 * (x.low + x.high), 0.5 * (y.low + y.high), words)
-    kx, ky = (hv.Dimension(f"{label(k.name)}", unit=k.units, range=(k.low, k.high)) for k in axes)
+    kx, ky = (hv.Dimension(f"{label(k.name)} [{k.units}]", range=(k.low, k.high)) for k in axes)
     return hv.Overlay([at.redim(x=kx, y=ky)])
