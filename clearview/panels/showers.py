@@ -22,11 +22,8 @@ PICTURES = 3
 
 HISTOGRAMS = ("E", "width", "sparsity")
 
-MEAN = 200
-"""Showers of a mean; of the teacher, which takes a pass for each voxel, `SLOW`."""
-
-COUNTED, SLOW = 1000, 100
-"""Showers in a histogram, and of the teacher."""
+MEAN, COUNTED = 200, 1000
+"""Showers of a mean, and in a histogram."""
 
 WHOSE = ("truth", "teacher", "student")
 
@@ -204,7 +201,7 @@ class ShowerPanel(base.Panel):
                 return self._showers[near[number : number + 1]] if number < len(near) else "There are no more showers."
             near = near[:MEAN][np.abs(E[near[:MEAN]] / energy - 1) < 0.1]
             return self._showers[near] if len(near) else "There are no showers within 10 % of this energy."
-        many = 1 if one else MEAN if whose == "student" else SLOW
+        many = 1 if one else MEAN
         energy = float(np.clip(energy, *fit.energies))  # the slider's ends are rounded
         return self._cached("drawn", (fit, energy, number, whose, many), lambda: fit.sample(
             np.full(many, energy), seed=number if one else 0, by=whose))  # fmt: skip
@@ -258,10 +255,7 @@ class ShowerPanel(base.Panel):
         else:
             E = np.linspace(fit.energies[0], fit.energies[1], COUNTED)
         if whose == "teacher":
-            some = E[:: max(1, len(E) // SLOW)]
-            tables["teacher"] = self._cached(
-                "teacher", (fit, showers), lambda: fit.sample(some, by="teacher").features()
-            )
+            tables["teacher"] = self._cached("teacher", (fit, showers), lambda: fit.sample(E, by="teacher").features())
         tables["student"] = self._cached("student", (fit, showers), lambda: fit.sample(E).features())
         return tables
 
