@@ -354,8 +354,8 @@ def _contents(file, geometry: Geometry, rows: slice, path: Path) -> tuple[np.nda
         for k, part in zip(geometry.layers, parts, strict=True):
             if part.shape != (len(energies), *k.shape):
                 raise ValueError(
-                    f"Expected layer {k.number} of {k.shape[0]} x {k.shape[1]} voxels for {len(energies)} showers, got shape "
-                    f"{part.shape} in {path}; pass the geometry that these showers were made with."
+                    f"Expected layer {k.number} of {k.shape[0]} x {k.shape[1]} voxels for {len(energies)} showers, got "
+                    f"shape {part.shape} in {path}; pass the geometry that these showers were made with."
                 )
     else:
         raise ValueError(
