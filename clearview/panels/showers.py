@@ -65,7 +65,7 @@ class ShowerPanel(base.Panel):
     given: ClassVar = {"config": "_told_config"}
     work: ClassVar = Work(file="showers.clearview", entries=ENTRIES)
 
-    def __init__(self, showers=None, config=None, fit=None, *, size: int = 228, threaded: bool = True):
+    def __init__(self, showers=None, config=None, fit=None, *, size: int = 220, threaded: bool = True):
         self._showers = a(showers, (Showers, type(None)), "Showers")
         a(fit, (generation().ShowerFit, type(None)), "a ShowerFit")
         self._usual = generation().ShowerConfig() if fit is None else fit.config
@@ -90,7 +90,7 @@ class ShowerPanel(base.Panel):
         }
 
     def arrange(self) -> W.Widget:
-        return self.in_columns([*self.controls.values(), self.bar, self.share])
+        return self.in_columns([*self.controls.values(), self.bar, self.share], beside=173)  # for 10,000 MeV
 
     def update(self) -> None:
         controls = self.controls
@@ -226,14 +226,14 @@ class ShowerPanel(base.Panel):
             layer, voxels = geometry.layers[most[i]], shown.voxels[:, geometry.slices[most[i]]].mean(0)
             top = 0.5e3 * settings["energy"]
             energy = f"{voxels.sum() / 1e3:.3g} GeV"
-            yield layer_image(layer, voxels, limits=(1e-5 * top, top), label=f"Layer {layer.number}: {energy}")
+            yield layer_image(layer, voxels, limits=(1e-4 * top, top), label=f"Layer {layer.number}: {energy}")
         tables = self._tables(settings["whose"])
         number = geometry.layers[settings["layer"]].number
         for name in HISTOGRAMS:
             column = f"{name}_{number}"
             samples = {k: table[column].to_numpy() for k, table in tables.items()}
             if any(np.isfinite(v).any() for v in samples.values()):
-                title = f"Layer {number}: {FEATURES[name][0]}, all energies"
+                title = f"Layer {number}: {FEATURES[name][0]}, all particles"
                 yield feature_histogram(column, samples, label=title)
             else:
                 yield hv.Overlay([text(0.0, 0.0, "nothing here")])
