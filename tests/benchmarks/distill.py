@@ -145,7 +145,9 @@ def stars(seed, args):
     drawn = {k: np.asarray(getattr(model, k).sample(key, (len(test),))) for k, key in keys.items()}
     kl = model.student.log_prob(drawn["student"]) - model.log_prob(drawn["student"])
     result = speeds(model, "stars", batches=(100,) if few else BATCHES)
-    return result | told_apart("stars", test, *drawn.values(), seed) | {"stars_kl": float(kl.mean())}
+    result |= told_apart("stars", test, *drawn.values(), seed) | {"stars_kl": float(kl.mean())}
+    print(f"seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in result.items()), flush=True)
+    return result
 
 
 def showers(seed, args):
