@@ -262,7 +262,7 @@ class ShowerPanel(base.Panel):
     def beside(self, settings) -> None:
         """What the showers are, in a sentence below the pictures."""
         parts = (
-            [] if self._showers is None else [f"Truth: {self._showers.source or 'showers'}, {len(self._showers):,}."]
+            [] if self._showers is None else [f"Truth: {self._showers.source or 'showers'} ({len(self._showers):,})."]
         )
         parts += [] if self.fit is None else [self.fit.message]
         self._words.value = "".join(map(small, parts))
