@@ -113,12 +113,12 @@ def speeds(model, name, condition=None, *, batches=BATCHES):
     return result
 
 
-def told_apart(name, truth, teacher, student, seed):
+def told_apart(name, truth, teacher, student, seed, folds):
     """AUC and JSD of three samples, two by two."""
     result = {}
     for pair, a, b in (("truth_teacher", truth, teacher), ("truth_student", truth, student),
                        ("student_teacher", student, teacher)):  # fmt: skip
-        found = two_sample_test(a, b, seed=seed)
+        found = two_sample_test(a, b, seed=seed, folds=folds)
         result |= {f"{name}_auc_{pair}": found.auc, f"{name}_auc_error_{pair}": found.auc_error,
                    f"{name}_jsd_{pair}": found.jsd}  # fmt: skip
     return result
@@ -145,7 +145,7 @@ def stars(seed, args):
     drawn = {k: np.asarray(getattr(model, k).sample(key, (len(test),))) for k, key in keys.items()}
     kl = model.student.log_prob(drawn["student"]) - model.log_prob(drawn["student"])
     result = speeds(model, "stars", batches=(100,) if few else BATCHES)
-    result |= told_apart("stars", test, *drawn.values(), seed) | {"stars_kl": float(kl.mean())}
+    result |= told_apart("stars", test, *drawn.values(), seed, 2 if few else 4) | {"stars_kl": float(kl.mean())}
     print(f"seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in result.items()), flush=True)
     return result
 
@@ -187,7 +187,7 @@ def showers(seed, args):
     made = {by: fitted.sample(test.energies, seed=i, by=by) for i, by in enumerate(("teacher", "student"))}
     for name, normalised in (("shower", False), ("shower_normalised", True)):
         tables = [voxel_table(s, normalised=normalised) for s in (test, *made.values())]
-        result |= told_apart(name, *tables, seed)
+        result |= told_apart(name, *tables, seed, 2 if few else 4)
     for name, some in made.items():
         table = feature_distances(test, some)
         result |= {
