@@ -99,6 +99,7 @@ class Geometry:
         layers: each a `Layer`.
 
     Raises:
+        TypeError: for a name that is none.
         ValueError: for no layer, a number given twice, or too many voxels.
     """
 
@@ -106,6 +107,7 @@ class Geometry:
     layers: tuple[Layer, ...]
 
     def __post_init__(self):
+        a(self.name, str, "a name")
         object.__setattr__(self, "layers", tuple(a(k, Layer, "layers as Layer") for k in self.layers))
         numbers = [k.number for k in self.layers]
         if not numbers or len(set(numbers)) < len(numbers) or self.size > MOST:
@@ -328,39 +330,46 @@ def read_showers(path, geometry: Geometry, *, rows: slice = slice(None)) -> Show
     path = _there(path)
     a(geometry, Geometry, "a Geometry")
     try:
-        file = h5py.File(path, "r")
-    except OSError as problem:
-        raise ValueError(f"Expected an HDF5 file, got something else in {path}; check the path.") from problem
-    with file:
-        names = [f"layer_{k.number}" for k in geometry.layers]
-        if {"incident_energies", "showers"} <= set(file):
-            energies, parts = _table(file, "incident_energies", rows), [_table(file, "showers", rows)]
-        elif "energy" in file and "layer_0" in file:
-            if missing := [name for name in names if name not in file]:
-                raise ValueError(
-                    f"Expected the layers of the geometry {geometry.name!r}, got no {missing[0]} in {path}; pass the "
-                    "geometry that these showers were made with."
-                )
-            energies, parts = 1e3 * _table(file, "energy", rows), [_table(file, name, rows) for name in names]
-            for k, part in zip(geometry.layers, parts, strict=True):
-                if part.shape[1:] != k.shape:
-                    raise ValueError(
-                        f"Expected layer {k.number} of {k.shape[0]} x {k.shape[1]} voxels, got {part.shape[1:]} in "
-                        f"{path}; pass the geometry that these showers were made with."
-                    )
-        else:
-            raise ValueError(
-                "Expected incident_energies and showers (CaloChallenge), or energy and layer_0, ... (CaloGAN), got "
-                f"{', '.join(file) or 'nothing'} in {path}; check the path."
-            )
-        told = file.attrs.get("binning", geometry.digest)
-        if told != geometry.digest:
-            raise ValueError(
-                f"Expected showers made with the geometry {geometry.name!r}, {path} tells of another binning; pass "
-                "that geometry."
-            )
-        source = str(file.attrs.get("source", path.name))
+        with h5py.File(path, "r") as file:
+            energies, parts, source = _contents(file, geometry, rows, path)
+    except (OSError, RuntimeError, KeyError) as problem:  # KeyError: of a damaged link
+        raise ValueError(
+            f"Expected an HDF5 file that is whole, got something else in {path}; check the path or use another copy."
+        ) from problem
     return Showers(geometry, energies, np.concatenate([p.reshape(len(p), -1) for p in parts], axis=1), source)
+
+
+def _contents(file, geometry: Geometry, rows: slice, path: Path) -> tuple[np.ndarray, list[np.ndarray], str]:
+    """Energies, voxels in one table or several, and the source that a file tells of."""
+    names = [f"layer_{k.number}" for k in geometry.layers]
+    if {"incident_energies", "showers"} <= set(file):
+        energies, parts = _table(file, "incident_energies", rows), [_table(file, "showers", rows)]
+    elif "energy" in file and "layer_0" in file:
+        if missing := [name for name in names if name not in file]:
+            raise ValueError(
+                f"Expected the layers of the geometry {geometry.name!r}, got no {missing[0]} in {path}; pass the "
+                "geometry that these showers were made with."
+            )
+        energies, parts = 1e3 * _table(file, "energy", rows), [_table(file, name, rows) for name in names]
+        for k, part in zip(geometry.layers, parts, strict=True):
+            if part.shape != (len(energies), *k.shape):
+                raise ValueError(
+                    f"Expected layer {k.number} of {k.shape[0]} x {k.shape[1]} voxels for {len(energies)} showers, got "
+                    f"shape {part.shape} in {path}; pass the geometry that these showers were made with."
+                )
+    else:
+        raise ValueError(
+            "Expected incident_energies and showers (CaloChallenge), or energy and layer_0, ... (CaloGAN), got "
+            f"{', '.join(file) or 'nothing'} in {path}; check the path."
+        )
+    told = file.attrs.get("binning", geometry.digest)
+    if told != geometry.digest:
+        raise ValueError(
+            f"Expected showers made with the geometry {geometry.name!r}, {path} tells of another binning; pass "
+            "that geometry."
+        )
+    source = str(file.attrs.get("source", path.name))
+    return energies, parts, source
 
 
 def write_showers(showers: Showers, path, *, layout: str = "calochallenge", overwrite: bool = False) -> Path:

@@ -8,13 +8,16 @@ from functools import lru_cache, partial
 import numpy as np
 from bad_arguments import CALL, ball, held, nan
 from bad_files import FOREIGN, catalog, good
-from fakes import FakeColumnFit, FakeFit, sky_stars
+from fakes import FakeColumnFit, FakeFit, fake_shower_fit, few_voxels, sky_stars
 
 import clearview as cv
 from clearview.dynamics import maps
 from clearview.flows import ColumnConfig, ColumnFit, FitConfig, FlowConfig, checkpoint
+from clearview.generation import load_showers
 from clearview.panels import Choice
 from clearview.panels.view import RasterView
+
+LOADERS = {"map": cv.load_map, "columns": cv.load_columns, "showers": load_showers}
 
 
 @lru_cache
@@ -44,7 +47,12 @@ def saved(kind: str) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fit"
-        cv.save_map(untrained(), path) if kind == "map" else cv.flows.save_columns(columns(), path)
+        if kind == "map":
+            cv.save_map(untrained(), path)
+        elif kind == "columns":
+            cv.flows.save_columns(columns(), path)
+        else:  # a student is in the file too
+            fake_shower_fit(cv.mock_showers(200, geometry=few_voxels())).save(path)
         return path.read_bytes()
 
 
@@ -64,7 +72,7 @@ def loading(kind: str, content, name="fit.clearview"):
     def call():
         with open(name, "wb") as file:
             file.write(content() if callable(content) else content)
-        return (cv.load_map if kind == "map" else cv.load_columns)(name)
+        return LOADERS[kind](name)
 
     return call
 
@@ -106,7 +114,7 @@ HOSTILE = {
 }  # fmt: skip
 
 KINDS = {}
-for _kind in ("map", "columns"):
+for _kind in LOADERS:
     for _what, _bytes in FOREIGN.items():
         KINDS[f"load_{_kind}: {_what}"] = loading(_kind, _bytes)
     for _ending in ("parquet", "fits", "h5"):
@@ -125,8 +133,8 @@ for _kind in ("map", "columns"):
         "data_digest": (KeyError, 5, None), "source": (KeyError, 5, [], "x"),
         "history": (KeyError, 5, [], {}, {"stage": [1]}, {"stage": ["a"], "step": [0], "train": ["x"],
             "validation": [0]}),
-        "unfinished": (KeyError,), "config.seed": ("0", -1, nan, 2**40), "config.training": (5, {"epochs": "x"},
-            {"q": 1}),
+        "config.seed": ("0", -1, nan, 2**40), **({"unfinished": (KeyError,), "config.training": (5, {"epochs": "x"},
+            {"q": 1})} if _kind != "showers" else {}),
     }.items():  # fmt: skip
         for _value in _values:
             KINDS[f"load_{_kind}: {_path}={_value!r}"] = loading(
@@ -169,6 +177,18 @@ KINDS |= {
         "columns": (KeyError, [], 5, "ab", [1, 2], ["a"], ["a"] * 10**5), "units": (KeyError, [], 5, "ab", [1, 2],
             ["a"]),
         "config.flow": (None, {"layers": 10**9}, {"width": 10**9}),
+    }.items()
+    for value in values
+}  # fmt: skip
+KINDS |= {
+    f"load_showers: {path}={str(value)[:30]}": loading("showers", lambda p=path, v=value: rewritten("showers", at(p,
+        v)))
+    for path, values in {
+        "energies": (KeyError, [], 5, [1.0], ["a", 2.0], [-1.0, 5.0], [nan, 5.0], [9.0, 5.0]),
+        "threshold": (KeyError, 0, -1, "x", nan), "seconds": (KeyError, -1, "x"),
+        "geometry": (KeyError, 5, {}, {"name": "a", "layers": []}), "geometry.layers": (5, [5], [{"number": 1}]),
+        "geometry.name": (KeyError, 5), "config.voxels": (None, {"layers": 10**9}, {"width": 10**9}),
+        "config.student": (5, {"width": 0}, {"width": 10**9}),
     }.items()
     for value in values
 }  # fmt: skip

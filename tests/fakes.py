@@ -176,3 +176,36 @@ def fake_dynamics(
         estimate_seconds=lambda stars, config: steps * pause if previews else None,
     )  # fmt: skip
     return SimpleNamespace(**{**real, **fake})
+
+
+HALVES = (-60.0, 0.0, 60.0)
+
+
+def few_voxels():
+    """A calorimeter of two layers and six voxels."""
+    from clearview.calorimeter import Geometry, Layer
+
+    layers = Layer(0, HALVES[::2], HALVES, thickness=4.7), Layer(7, HALVES, HALVES, thickness=20.0)
+    return Geometry("small", layers)
+
+
+def fake_shower_fit(showers, config=None, *, on_progress=None, resume=None):
+    """Flows that have learnt nothing but the middle and the spread, in the place of `fit_showers`."""
+    import equinox as eqx
+
+    from clearview.flows import FlowConfig, Progress
+    from clearview.generation import DistillConfig, Distilled, ShowerConfig, ShowerFit
+    from clearview.generation.distill import core, student_of
+    from clearview.generation.showers import flows_of
+
+    size = FlowConfig(1, 8, 1, "spline", bins=2)
+    config = config or ShowerConfig(size, size, student=DistillConfig())
+    told = Progress("layers", 1, 2, 1.0, None, 1.0, 1.0, pd.DataFrame(columns=HISTORY), 0.5)
+    stopped = "cancelled" if on_progress is not None and on_progress(told) is False else "finished"
+    layers, teacher = flows_of(showers.geometry, config)
+    voxels = Distilled(teacher, eqx.tree_at(core, teacher, student_of(core(teacher), config.student)))
+    ends = float(showers.energies.min()), float(showers.energies.max())
+    return ShowerFit(
+        showers.geometry, config, ends, 1.0, layers, voxels, len(showers), showers.digest, stopped, "Showers: learnt.",
+        source={"source": showers.source},
+    )  # fmt: skip

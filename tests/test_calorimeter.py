@@ -110,8 +110,19 @@ def test_files_of_another_kind_are_refused(polar, tmp_path):
         file["stars"] = np.ones(3)
     with pytest.raises(ValueError, match="got stars in"):
         read_showers(tmp_path / "other.hdf5", CALOGAN)
+    whole = write_showers(showers, tmp_path / "whole.hdf5").read_bytes()
+    for share in (0.1, 0.5, 0.98):
+        (tmp_path / "cut.hdf5").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ValueError, match=r"Expected .*cut\.hdf5"):
+            read_showers(tmp_path / "cut.hdf5", polar)
+    damaged = bytearray(whole)
+    for i in range(len(whole) // 2, len(whole), 97):  # among the compressed numbers
+        damaged[i] ^= 0xFF
+    (tmp_path / "cut.hdf5").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"Expected .*cut\.hdf5"):
+        read_showers(tmp_path / "cut.hdf5", polar)
     (tmp_path / "text.hdf5").write_text("no")
-    with pytest.raises(ValueError, match="Expected an HDF5 file"):
+    with pytest.raises(ValueError, match="Expected an HDF5 file that is whole"):
         read_showers(tmp_path / "text.hdf5", CALOGAN)
     with pytest.raises(ValueError, match="Expected a binning XML"):
         read_geometry(tmp_path / "text.hdf5")

@@ -46,7 +46,7 @@ def at_once(tmp_path, monkeypatch):
 
     for ending in (*bad_files.FORMATS, "csv"):  # made once, and not watched
         bad_files.good(ending)
-    for kind in ("map", "columns"):
+    for kind in bad_checkpoints.LOADERS:
         bad_checkpoints.saved(kind)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(import_module("clearview.flows.fit"), "optimise", never)
@@ -168,9 +168,9 @@ def test_a_damaged_file_is_refused_or_read(ending, tmp_path):
     run()
 
 
-@pytest.mark.parametrize("kind", ["map", "columns"])
+@pytest.mark.parametrize("kind", bad_checkpoints.LOADERS)
 def test_a_damaged_checkpoint_is_refused_or_the_same(kind, tmp_path):
-    good, load = bad_checkpoints.saved(kind), cv.load_map if kind == "map" else cv.load_columns
+    good, load = bad_checkpoints.saved(kind), bad_checkpoints.LOADERS[kind]
     truth = load(written(tmp_path / "good", good))
 
     def same(fit):

@@ -1,52 +1,24 @@
 """The panel of showers, without a browser; what is learnt is a fake that is right in form, and quick."""
 
-import equinox as eqx
 import numpy as np
-import pandas as pd
 import pytest
+from fakes import fake_shower_fit, few_voxels
 
 from clearview import generation
-from clearview.calorimeter import Geometry, Layer
-from clearview.flows import FlowConfig, Progress
-from clearview.flows.fit import HISTORY
-from clearview.generation import DistillConfig, Distilled, ShowerConfig, ShowerFit
-from clearview.generation.distill import core, student_of
-from clearview.generation.showers import flows_of
+from clearview.generation import ShowerConfig
 from clearview.mocks import mock_dwarf, mock_showers
 from clearview.panels import ShowerPanel
-
-HALVES = (-60.0, 0.0, 60.0)
-SMALL = Geometry(
-    "small", (Layer(0, HALVES[::2], HALVES, thickness=4.7), Layer(7, HALVES, HALVES, thickness=20.0))
-)  # fmt: skip
-CONFIG = ShowerConfig(
-    FlowConfig(1, 8, 1, "spline", bins=2), FlowConfig(1, 8, 1, "spline", bins=2), student=DistillConfig()
-)  # fmt: skip
-
-
-def fake(showers, config=None, *, on_progress=None, resume=None):
-    """Flows that have learnt nothing but the middle and the spread."""
-    config = config or CONFIG
-    told = Progress("layers", 1, 2, 1.0, None, 1.0, 1.0, pd.DataFrame(columns=HISTORY), 0.5)
-    stopped = "cancelled" if on_progress is not None and on_progress(told) is False else "finished"
-    layers, teacher = flows_of(showers.geometry, config)
-    voxels = Distilled(teacher, eqx.tree_at(core, teacher, student_of(core(teacher), config.student)))
-    ends = float(showers.energies.min()), float(showers.energies.max())
-    return ShowerFit(
-        showers.geometry, config, ends, 1.0, layers, voxels, len(showers), showers.digest, stopped, "Showers: learnt.",
-        source={"source": showers.source},
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def showers():
-    return mock_showers(400, geometry=SMALL, seed=1)
+    return mock_showers(400, geometry=few_voxels(), seed=1)
 
 
 @pytest.fixture
 def panel(showers, monkeypatch):
-    monkeypatch.setattr(generation, "fit_showers", fake)
-    panel = ShowerPanel(showers, CONFIG, size=64, threaded=False)
+    monkeypatch.setattr(generation, "fit_showers", fake_shower_fit)
+    panel = ShowerPanel(showers, fake_shower_fit(showers).config, size=64, threaded=False)
     yield panel
     panel.close()
 
@@ -119,7 +91,7 @@ def test_what_are_no_showers_is_refused(showers):
 
 
 def test_a_fit_alone_is_shown(showers):
-    panel = ShowerPanel(fit=fake(showers), size=64, threaded=False)
+    panel = ShowerPanel(fit=fake_shower_fit(showers), size=64, threaded=False)
     panel.set(whose="student", shown="mean")
     assert labels(panel.views[3]) == {"student"}
     assert panel.status == ""

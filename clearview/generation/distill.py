@@ -1,7 +1,9 @@
 """A flow with a slow way to sample, made fast: a student learns block by block what its teacher does.
 
-A masked autoregressive flow needs as many passes to sample as there are dimensions, its inverse needs one, but cannot
-be trained by maximum likelihood. So it is fitted to a trained one (Krause & Shih 2021, CaloFlow II, arXiv:2110.11377).
+A masked autoregressive flow is sampled coordinate by coordinate; its inverse in one pass, but that cannot be trained by
+maximum likelihood. So it is fitted to a trained one (Krause & Shih 2021, CaloFlow II, arXiv:2110.11377). There each
+coordinate took a whole pass; here it takes a small step (`clearview.flows.discrete.MaskedLayer.in_turn`), so that a
+student gains much in many dimensions or small batches, and little in large batches of few.
 """
 
 import dataclasses

@@ -125,13 +125,13 @@ class ShowerFit:
         """Whether these are the showers that were learnt from."""
         return showers.digest == self.data_digest
 
-    def sample(self, energies, *, seed: int = 0, by: str = "student", chunk: int = 256) -> Showers:
+    def sample(self, energies, *, seed: int = 0, by: str = "student", chunk: int = 200) -> Showers:
         """Showers of particles of these energies.
 
         Args:
             energies: (N,) MeV.
             seed: of all random numbers.
-            by: "student", or "teacher", which takes as many times longer as there are voxels.
+            by: "student", or "teacher", which takes several times longer for many voxels.
             chunk: so many at a time.
 
         Raises:
@@ -199,6 +199,7 @@ def load_showers(path) -> ShowerFit:
     header, (layers, voxels) = checkpoint.load(path, "showers", build)
     with checkpoint.described(path):
         low, high = (number("an energy", e, checks.ABOVE_0) for e in header["energies"])
+        number("the highest energy", high, low)
         return ShowerFit(
             Geometry.from_dict(header["geometry"]), ShowerConfig.from_dict(header["config"]), (low, high),
             number("threshold", header["threshold"], checks.ABOVE_0), layers, voxels,

@@ -123,9 +123,12 @@ class Panel(W.VBox):
         # where there is no room beside the controls, the picture stands above them
         return W.HBox([left, right], layout=W.Layout(flex_flow="row wrap-reverse"))
 
-    def in_columns(self, left: Sequence[W.Widget]) -> W.Widget:
-        """Controls on the left, and the views in two columns where there is room, with what stands below them."""
-        wide = self.view.width + 158
+    def in_columns(self, left: Sequence[W.Widget], beside: int = 158) -> W.Widget:
+        """Controls on the left, and the views in two columns where there is room, with what stands below them.
+
+        ``beside`` are the pixels beside a picture, for its axis and colour bar.
+        """
+        wide = self.view.width + beside
         columns = W.Layout(grid_template_columns=f"repeat(auto-fill, {wide}px)", max_width=f"{2 * wide}px")
         right = W.VBox(
             [W.HBox([self._badge], layout=W.Layout(min_height="26px")), W.GridBox(self.views, layout=columns),

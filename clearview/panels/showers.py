@@ -22,11 +22,8 @@ PICTURES = 3
 
 HISTOGRAMS = ("E", "width", "sparsity")
 
-MEAN = 200
-"""Showers of a mean; of the teacher, which takes a pass for each voxel, `SLOW`."""
-
-COUNTED, SLOW = 1000, 100
-"""Showers in a histogram, and of the teacher."""
+MEAN, COUNTED = 200, 1000
+"""Showers of a mean, and in a histogram."""
 
 WHOSE = ("truth", "teacher", "student")
 
@@ -68,7 +65,7 @@ class ShowerPanel(base.Panel):
     given: ClassVar = {"config": "_told_config"}
     work: ClassVar = Work(file="showers.clearview", entries=ENTRIES)
 
-    def __init__(self, showers=None, config=None, fit=None, *, size: int = 228, threaded: bool = True):
+    def __init__(self, showers=None, config=None, fit=None, *, size: int = 220, threaded: bool = True):
         self._showers = a(showers, (Showers, type(None)), "Showers")
         a(fit, (generation().ShowerFit, type(None)), "a ShowerFit")
         self._usual = generation().ShowerConfig() if fit is None else fit.config
@@ -93,7 +90,7 @@ class ShowerPanel(base.Panel):
         }
 
     def arrange(self) -> W.Widget:
-        return self.in_columns([*self.controls.values(), self.bar, self.share])
+        return self.in_columns([*self.controls.values(), self.bar, self.share], beside=173)  # for 10,000 MeV
 
     def update(self) -> None:
         controls = self.controls
@@ -204,7 +201,7 @@ class ShowerPanel(base.Panel):
                 return self._showers[near[number : number + 1]] if number < len(near) else "There are no more showers."
             near = near[:MEAN][np.abs(E[near[:MEAN]] / energy - 1) < 0.1]
             return self._showers[near] if len(near) else "There are no showers within 10 % of this energy."
-        many = 1 if one else MEAN if whose == "student" else SLOW
+        many = 1 if one else MEAN
         energy = float(np.clip(energy, *fit.energies))  # the slider's ends are rounded
         return self._cached("drawn", (fit, energy, number, whose, many), lambda: fit.sample(
             np.full(many, energy), seed=number if one else 0, by=whose))  # fmt: skip
@@ -229,14 +226,14 @@ class ShowerPanel(base.Panel):
             layer, voxels = geometry.layers[most[i]], shown.voxels[:, geometry.slices[most[i]]].mean(0)
             top = 0.5e3 * settings["energy"]
             energy = f"{voxels.sum() / 1e3:.3g} GeV"
-            yield layer_image(layer, voxels, limits=(1e-5 * top, top), label=f"Layer {layer.number}: {energy}")
+            yield layer_image(layer, voxels, limits=(1e-4 * top, top), label=f"Layer {layer.number}: {energy}")
         tables = self._tables(settings["whose"])
         number = geometry.layers[settings["layer"]].number
         for name in HISTOGRAMS:
             column = f"{name}_{number}"
             samples = {k: table[column].to_numpy() for k, table in tables.items()}
             if any(np.isfinite(v).any() for v in samples.values()):
-                title = f"Layer {number}: {FEATURES[name][0]}, all energies"
+                title = f"Layer {number}: {FEATURES[name][0]}, all particles"
                 yield feature_histogram(column, samples, label=title)
             else:
                 yield hv.Overlay([text(0.0, 0.0, "nothing here")])
@@ -258,17 +255,14 @@ class ShowerPanel(base.Panel):
         else:
             E = np.linspace(fit.energies[0], fit.energies[1], COUNTED)
         if whose == "teacher":
-            some = E[:: max(1, len(E) // SLOW)]
-            tables["teacher"] = self._cached(
-                "teacher", (fit, showers), lambda: fit.sample(some, by="teacher").features()
-            )
+            tables["teacher"] = self._cached("teacher", (fit, showers), lambda: fit.sample(E, by="teacher").features())
         tables["student"] = self._cached("student", (fit, showers), lambda: fit.sample(E).features())
         return tables
 
     def beside(self, settings) -> None:
         """What the showers are, in a sentence below the pictures."""
         parts = (
-            [] if self._showers is None else [f"Truth: {self._showers.source or 'showers'}, {len(self._showers):,}."]
+            [] if self._showers is None else [f"Truth: {self._showers.source or 'showers'} ({len(self._showers):,})."]
         )
         parts += [] if self.fit is None else [self.fit.message]
         self._words.value = "".join(map(small, parts))
