@@ -1,5 +1,6 @@
 """Kinds of bad checkpoints and bad arguments of panels: name -> the call that must be refused."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -12,12 +13,12 @@ from fakes import FakeColumnFit, FakeFit, fake_shower_fit, few_voxels, sky_stars
 
 import clearview as cv
 from clearview.dynamics import maps
-from clearview.flows import ColumnConfig, ColumnFit, FitConfig, FlowConfig, checkpoint
-from clearview.generation import load_showers
+from clearview.flows import ColumnConfig, ColumnFit, ContinuousConfig, FitConfig, FlowConfig, checkpoint
+from clearview.generation import default_config, fit_upsampler, load_showers, load_upsampler
 from clearview.panels import Choice
 from clearview.panels.view import RasterView
 
-LOADERS = {"map": cv.load_map, "columns": cv.load_columns, "showers": load_showers}
+LOADERS = {"map": cv.load_map, "columns": cv.load_columns, "showers": load_showers, "upsampler": load_upsampler}
 
 
 @lru_cache
@@ -39,6 +40,15 @@ def columns() -> ColumnFit:
     return ColumnFit(("pmra", "pmdec"), ("mas / yr", "mas / yr"), config, flow, 100, "digest", "finished", "Done.")
 
 
+def upsampler():
+    """A flow of star particles that has taken two steps."""
+    stars = ball()
+    config = dataclasses.replace(
+        default_config(stars), flow=ContinuousConfig(4, 1, steps=2), training=FitConfig(epochs=1, min_steps=2),
+    )  # fmt: skip
+    return fit_upsampler(stars, config)
+
+
 @lru_cache
 def saved(kind: str) -> bytes:
     """The bytes of a good checkpoint."""
@@ -51,6 +61,8 @@ def saved(kind: str) -> bytes:
             cv.save_map(untrained(), path)
         elif kind == "columns":
             cv.flows.save_columns(columns(), path)
+        elif kind == "upsampler":
+            upsampler().save(path)
         else:  # a student is in the file too
             fake_shower_fit(cv.mock_showers(200, geometry=few_voxels())).save(path)
         return path.read_bytes()

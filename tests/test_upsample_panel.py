@@ -33,7 +33,7 @@ def titles(panel):
 def test_before_and_after_training(made, particles, config, tmp_path):
     panel = made(UpsamplePanel(particles, config=config, size=64, threaded=False))
     assert panel.status == ""
-    assert titles(panel) == ["2,000 particles", "", "50,000 stars of a kernel", ""]
+    assert titles(panel) == ["2,000 particles", "", "50,000 stars of a kernel", "", "", ""]
     assert panel.controls["judged"].value == "kernel"  # there is no flow yet
     panel.train()
     assert panel.fit.complete
@@ -41,6 +41,8 @@ def test_before_and_after_training(made, particles, config, tmp_path):
     panel.set(number=4.0, x_axis="vR", y_axis="vphi")
     assert titles(panel)[:3] == ["2,000 particles", "10,000 stars of a flow", "10,000 stars of a kernel"]
     assert "load_upsampler(" in panel.code()
+    for view, name in zip(panel.views[4:], ("vR", "vphi"), strict=True):
+        assert {k["label"] for k in view.frame["layers"]} == {"particles", "flow", "kernel"}, name
     panel.save(tmp_path / "a.clearview")
     other = made(UpsamplePanel(particles, config=config, size=64, threaded=False))
     other.load(tmp_path / "a.clearview")

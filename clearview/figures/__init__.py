@@ -3,6 +3,7 @@
 from clearview.figures.data import data_of
 from clearview.figures.dwarfs import dwarf_profile, star_map
 from clearview.figures.frame import frame_of, pack
+from clearview.figures.histograms import histogram
 from clearview.figures.marginals import marginal, star_points
 from clearview.figures.quality import quality_views
 from clearview.figures.save import Still, picture, save_figure, show
@@ -39,6 +40,7 @@ __all__ = [
     "feature_histogram",
     "frame_of",
     "hatch",
+    "histogram",
     "hough_image",
     "layer_image",
     "limits_of",

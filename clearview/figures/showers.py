@@ -7,12 +7,10 @@ import numpy as np
 import xarray as xr
 
 from clearview.calorimeter import FEATURES, Layer
-from clearview.figures.slices import curve, slice_image
-from clearview.figures.style import LINES, dimension
+from clearview.figures.histograms import histogram
+from clearview.figures.slices import slice_image
 
 PIXELS = 96
-
-BINS = 30
 
 
 def layer_image(layer: Layer, voxels, *, limits: tuple[float, float] | None = None, label: str = "") -> hv.Overlay:
@@ -52,28 +50,8 @@ def feature_histogram(name: str, samples: Mapping[str, np.ndarray], *, label: st
     Raises:
         ValueError: if no number is finite.
     """
-    finite = {k: np.asarray(v, float)[np.isfinite(v)] for k, v in samples.items()}
-    every = np.concatenate(list(finite.values()) or [np.zeros(0)])
-    if not every.size:
-        raise ValueError(f"Expected numbers of {name}, got none that are finite; choose another layer.")
-    low, high = np.quantile(every, [0.005, 0.995])
-    known = np.unique(every[(every >= low) & (every <= high)].round(9))
-    if 1 < len(known) < 3 * BINS:  # of counted voxels: each bin holds as many of the values that there can be
-        step = np.diff(known).min() * np.ceil((high - low) / np.diff(known).min() / BINS)
-        edges = np.arange(low - step / 2, high + step, step)
-    else:
-        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     words, unit = FEATURES.get(name.split("_")[0], ("deposited share of the energy", ""))
-    counts = {k: np.histogram(v, edges)[0] / max(len(v), 1) / np.diff(edges) for k, v in finite.items()}
-    top = max(float(c.max()) for c in counts.values())
-    along = dimension(xr.DataArray(0.0, name=name, attrs={"units": unit, "long_name": words}))
-    drawn = []
-    for k, found in counts.items():
-        how = {"units": "", "long_name": "share of showers per unit", "ink": sorted(INKS).index(k) % len(LINES)}
-        up = dimension(xr.DataArray(0.0, name="density", attrs=how), range=(0.0, 1.4 * top or 1.0))
-        steps = np.r_[0.0, np.repeat(found, 2), 0.0]
-        drawn.append(curve(along, np.repeat(edges, 2), up, steps, k, dashed=k == "truth"))
-    return hv.Overlay(drawn, label=label)
+    return histogram(name, samples, words=words, unit=unit, of="showers", inks=INKS, label=label)
 
 
 INKS: tuple[str, ...] = ("truth", "teacher", "student")

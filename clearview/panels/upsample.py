@@ -11,7 +11,7 @@ import numpy as np
 import traitlets as T
 
 from clearview.checks import a
-from clearview.figures import count_field, limits_of, slice_image, text
+from clearview.figures import count_field, histogram, limits_of, slice_image, text
 from clearview.panels import base
 from clearview.panels.columns import CARTESIAN, Columns, label, turned
 from clearview.panels.compare import CHUNK, cells
@@ -30,6 +30,8 @@ ENTRIES = (
     Entry("Seed", "Of all random numbers: another one shows how much is chance.", ("seed",)),
 )
 
+KINDS = ("particles", "flow", "kernel")
+
 TESTED = 20_000
 """Stars of each that the classifier sees in a panel, at most: a minute's work."""
 
@@ -43,6 +45,7 @@ class UpsamplePanel(base.Panel):
     """Star particles, stars drawn from a flow and from an adaptive kernel, and where a classifier tells them apart.
 
     All pictures have one projection and one scale of colours: stars per cell, as if there were as many as particles.
+    Below them, how each of the two coordinates is distributed among the stars that are seen.
     Particles with weights are shown, and judged, by their weights. *Tell apart* asks a classifier, for up to a minute;
     the particles that it sees are those that were learnt from, so a flow that repeats them would pass: for a verdict
     use `clearview.generation.two_sample_test` with particles held out.
@@ -82,8 +85,10 @@ class UpsamplePanel(base.Panel):
         for name in self._axes_at_first:
             if name not in empty:
                 raise ValueError(f"Expected axes among {', '.join(empty.units)}, got {name!r}; choose one of them.")
-        self.views = (self.view, *(RasterView(self.view.width) for _ in range(3)))
-        for view in self.views[1:]:
+        width = self.view.width
+        sides = (RasterView(width, round(0.6 * width)) for _ in "xy")
+        self.views = (self.view, *(RasterView(width) for _ in range(3)), *sides)
+        for view in self.views[1:4]:
             T.link((self.view, "range"), (view, "range"))
         x, y = (dropdown(f"{k} axis", empty.menu(), n) for k, n in zip("xy", self._axes_at_first, strict=True))
         number = slider("stars", 4.7, 3.0, 6.0, 0.1, readout=False)
@@ -201,6 +206,7 @@ class UpsamplePanel(base.Panel):
             scaled = scaled.rename("stars").assign_attrs(units="", long_name="stars per cell")
             return slice_image(turned(scaled.where(counts > 0)), scale="log", limits=limits, label=words)
 
+        shown = {"particles": particles}
         yield picture(counts, len(particles), f"{len(particles):,} particles")
         for which, words in (("flow", "a flow"), ("kernel", "a kernel")):
             if which == "flow" and self.fit is None:
@@ -213,10 +219,18 @@ class UpsamplePanel(base.Panel):
             drawn = self._drawn(which, self.fit, number if detail == 1.0 else CHUNK, lambda: self._draws.waiting)
             if detail == 1.0 and len(drawn) < number:
                 raise Overtaken
-            drawn = drawn.take(number)
+            drawn = shown[which] = drawn.take(number)
             counts = count_field(drawn[names[0]], drawn[names[1]], axes)
             yield picture(counts, len(drawn), f"{len(drawn):,} stars of {words}")
         yield self._map(settings, names, axes)
+        for axis in axes:
+            values = {of: columns[axis.name] for of, columns in shown.items()}
+            inside = {of: v[(v >= axis.low) & (v <= axis.high)] for of, v in values.items()}
+            if any(len(v) for v in inside.values()):
+                yield histogram(axis.name, inside, words=label(axis.name), unit=axis.units, inks=KINDS,
+                                bounds=(axis.low, axis.high))  # fmt: skip
+            else:
+                yield _blank("no stars here", axes)
 
     def _map(self, settings, names, axes):
         which = settings["judged"]
