@@ -68,7 +68,7 @@ class UpsamplePanel(base.Panel):
     work: ClassVar = Work(file="upsampler.clearview", entries=ENTRIES)
 
     def __init__(
-        self, catalog=None, fit=None, *, x: str = "R", y: str = "z", config=None, size: int = 260, threaded: bool = True
+        self, catalog=None, fit=None, *, x: str = "R", y: str = "z", config=None, size: int = 240, threaded: bool = True
     ):  # fmt: skip
         if catalog is not None:
             catalog.require(CARTESIAN)
