@@ -4,6 +4,8 @@ Lengths are in mm, energies in MeV, depths in radiation lengths.
 """
 
 import hashlib
+import os
+import threading
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from functools import cached_property
@@ -373,7 +375,7 @@ def _contents(file, geometry: Geometry, rows: slice, path: Path) -> tuple[np.nda
 
 
 def write_showers(showers: Showers, path, *, layout: str = "calochallenge", overwrite: bool = False) -> Path:
-    """Write an HDF5 file that `read_showers` reads.
+    """Write an HDF5 file that `read_showers` reads, whole or not at all.
 
     Args:
         showers: what to write.
@@ -394,10 +396,15 @@ def write_showers(showers: Showers, path, *, layout: str = "calochallenge", over
     if layout == "calogan":
         arrays = {f"layer_{k.number}": showers.layer(i) for i, k in enumerate(showers.geometry.layers)}
         arrays["energy"] = energies / 1e3
-    with h5py.File(path, "w") as file:
-        for name, values in arrays.items():
-            file.create_dataset(name, data=values, compression="gzip", compression_opts=1)
-        file.attrs["binning"], file.attrs["source"] = showers.geometry.digest, showers.source
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
+    try:
+        with h5py.File(partial, "w") as file:
+            for name, values in arrays.items():
+                file.create_dataset(name, data=values, compression="gzip", compression_opts=1)
+            file.attrs["binning"], file.attrs["source"] = showers.geometry.digest, showers.source
+        partial.replace(_free(path, overwrite))  # it may have been made meanwhile
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

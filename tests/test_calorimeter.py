@@ -170,3 +170,18 @@ def test_particles_differ_as_they_should():
     assert tables["pion"]["share"].std() > 2 * tables["electron"]["share"].std()
     one, two = mock_showers(50, seed=5), mock_showers(50, seed=5)
     assert one.digest == two.digest != mock_showers(50, seed=6).digest
+
+
+def test_a_file_that_is_not_written_whole_leaves_the_one_before(polar, tmp_path, monkeypatch):
+    showers = mock_showers(5, geometry=polar, seed=1)
+    path = write_showers(showers, tmp_path / "s.hdf5")
+    before = path.read_bytes()
+
+    def fails(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(h5py.File, "create_dataset", fails)
+    with pytest.raises(OSError, match="No space left"):
+        write_showers(showers[:2], path, overwrite=True)
+    assert path.read_bytes() == before
+    assert list(tmp_path.glob(".*")) == []

@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from driver import Lab, Notebook, find_browser, launch_args
+from driver import Lab, Notebook, at_rest, find_browser, launch_args
 from playwright.sync_api import expect
 
 expect.set_options(timeout=60_000)  # a busy machine is no fault
@@ -47,4 +47,30 @@ def notebook(page, lab):
     noted = [(list(n.errors), list(n.foreign)) for n in made]
     for n in made:
         n.shutdown()  # a kernel holds half a gigabyte; the page may well complain of its end
+    assert noted == [([], [])] * len(made)
+
+
+@pytest.fixture(scope="module")
+def opened(browser, browser_context_args, lab):
+    """``opened(name, *cells)`` opens a notebook for all tests of a file and runs its first two cells: the notebook, and
+    the second's output with its pictures at rest. Nothing in it may fail in the console or ask another host.
+    """
+    made: list[Notebook] = []
+
+    def make(name: str, *cells: str):
+        page = browser.new_context(**browser_context_args).new_page()
+        made.append(nb := Notebook(page, lab, name, *cells))
+        nb.run(0)
+        out = nb.run(1)
+        canvases = out.locator("canvas.cv-plot")
+        at_rest(canvases.first)
+        for canvas in canvases.all():
+            at_rest(canvas)
+        return nb, out
+
+    yield make
+    noted = [(list(n.errors), list(n.foreign)) for n in made]
+    for n in made:
+        n.shutdown()
+        n.page.context.close()
     assert noted == [([], [])] * len(made)

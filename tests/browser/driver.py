@@ -1,6 +1,7 @@
 """JupyterLab on this machine, and a notebook in it driven by a headless Chromium."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
+from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -138,3 +140,9 @@ class Notebook:
             "async name => { await window.jupyterapp.commands.execute('apputils:change-theme', {theme: name}) }", name
         )
         self.page.wait_for_timeout(500)
+
+
+def at_rest(canvas, tag: str = "") -> None:
+    """Wait for a canvas to show a picture in full detail whose tag begins so."""
+    expect(canvas).not_to_have_attribute("data-detail", re.compile(r"^0\."), timeout=120_000)
+    expect(canvas).to_have_attribute("data-tag", re.compile("^" + re.escape(tag)), timeout=120_000)

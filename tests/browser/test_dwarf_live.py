@@ -4,9 +4,9 @@ import math
 import re
 
 import pytest
-from driver import Notebook
+from driver import at_rest
 from playwright.sync_api import expect
-from test_panels_live import PIXELS, at_rest
+from test_panels_live import PIXELS
 
 pytestmark = pytest.mark.browser
 LONG = 240_000
@@ -29,24 +29,10 @@ RGB = """c => {
 
 
 @pytest.fixture(scope="module")
-def board(browser, browser_context_args, lab):
-    page = browser.new_context(**browser_context_args).new_page()
-    nb = Notebook(
-        page,
-        lab,
-        "dwarf",
-        SETUP,
-        "panel = clearview.DwarfPanel(stars, slow, published=others)\npanel",
-        "panel.config = quick",
+def board(opened):
+    return opened(
+        "dwarf", SETUP, "panel = clearview.DwarfPanel(stars, slow, published=others)\npanel", "panel.config = quick"
     )
-    nb.run(0)
-    out = nb.run(1)
-    for canvas in out.locator("canvas.cv-plot").all():
-        at_rest(canvas)
-    yield nb, out
-    assert (nb.errors, nb.foreign) == ([], [])
-    nb.shutdown()
-    page.context.close()
 
 
 def test_stars_are_coloured_and_profiles_have_their_axes(board):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from driver import Notebook
+from driver import Notebook, at_rest
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -61,11 +61,6 @@ def panel(board):
 
     yield shown
     assert (board.errors, board.foreign) == ([], [])
-
-
-def at_rest(canvas, tag: str = "") -> None:
-    expect(canvas).not_to_have_attribute("data-detail", re.compile(r"^0\."), timeout=LONG)
-    expect(canvas).to_have_attribute("data-tag", re.compile("^" + re.escape(tag)), timeout=LONG)
 
 
 @pytest.mark.parametrize("name", PANELS)

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from driver import Notebook
+from driver import at_rest
 from playwright.sync_api import expect
-from test_panels_live import COLOURS, PIXELS, at_rest
+from test_panels_live import COLOURS, PIXELS
 
 pytestmark = pytest.mark.browser
 LONG = 60_000
@@ -19,17 +19,8 @@ showers = clearview.mock_showers(1500, "electron", seed=1)
 
 
 @pytest.fixture(scope="module")
-def board(browser, browser_context_args, lab):
-    page = browser.new_context(**browser_context_args).new_page()
-    nb = Notebook(page, lab, "showers", SETUP, "clearview.ShowerPanel(showers)")
-    nb.run(0)
-    out = nb.run(1)
-    for canvas in out.locator("canvas.cv-plot").all():
-        at_rest(canvas)
-    yield nb, out
-    assert (nb.errors, nb.foreign) == ([], [])
-    nb.shutdown()
-    page.context.close()
+def board(opened):
+    return opened("showers", SETUP, "clearview.ShowerPanel(showers)")
 
 
 def test_layers_are_pictures_in_mm_and_the_truth_is_called_a_mock(board):

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from driver import Notebook
+from driver import at_rest
 from playwright.sync_api import expect
-from test_panels_live import COLOURS, PIXELS, at_rest
+from test_panels_live import COLOURS, PIXELS
 
 pytestmark = pytest.mark.browser
 LONG = 120_000
@@ -22,19 +22,8 @@ slow = ScanConfig(method=Cwola(training=FitConfig(epochs=10_000, min_steps=0)), 
 
 
 @pytest.fixture(scope="module")
-def board(browser, browser_context_args, lab):
-    page = browser.new_context(**browser_context_args).new_page()
-    nb = Notebook(
-        page, lab, "stream", SETUP, "panel = clearview.StreamPanel(stars, quick)\npanel", "panel.config = slow"
-    )
-    nb.run(0)
-    out = nb.run(1)
-    for canvas in out.locator("canvas.cv-plot").all():
-        at_rest(canvas)
-    yield nb, out
-    assert (nb.errors, nb.foreign) == ([], [])
-    nb.shutdown()
-    page.context.close()
+def board(opened):
+    return opened("stream", SETUP, "panel = clearview.StreamPanel(stars, quick)\npanel", "panel.config = slow")
 
 
 def test_a_slider_moves_all_pictures(board):

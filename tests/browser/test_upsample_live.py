@@ -1,9 +1,9 @@
 """The panel of upsampling in a real JupyterLab: particles, flow and kernel in one projection, and a classifier."""
 
 import pytest
-from driver import Notebook
+from driver import at_rest
 from playwright.sync_api import expect
-from test_panels_live import COLOURS, PIXELS, at_rest
+from test_panels_live import COLOURS, PIXELS
 
 pytestmark = pytest.mark.browser
 LONG = 60_000
@@ -21,16 +21,8 @@ config = dataclasses.replace(
 
 
 @pytest.fixture(scope="module")
-def board(browser, browser_context_args, lab):
-    page = browser.new_context(**browser_context_args).new_page()
-    nb = Notebook(page, lab, "upsample", SETUP, "clearview.UpsamplePanel(particles, config=config)")
-    nb.run(0)
-    out = nb.run(1)
-    at_rest(out.locator("canvas.cv-plot").first)
-    yield nb, out
-    assert (nb.errors, nb.foreign) == ([], [])
-    nb.shutdown()
-    page.context.close()
+def board(opened):
+    return opened("upsample", SETUP, "clearview.UpsamplePanel(particles, config=config)")
 
 
 def test_particles_and_kernel_side_by_side_with_units(board):
