@@ -44,8 +44,8 @@ def coupling(dim, condition=None, layers=4, **kind):
     return roughen(Coupling(dim, condition, FlowConfig(layers, 16, **kind), key=KEY), 0.05 if kind else 0.1)
 
 
-def cnf(dim, condition=None):
-    return roughen(CNF(dim, condition, ContinuousConfig(16, 2, steps=10), key=KEY), 0.1)
+def cnf(dim, condition=None, central=False):
+    return roughen(CNF(dim, condition, ContinuousConfig(16, 2, steps=10), central=central, key=KEY), 0.1)
 
 
 def ensemble(dim, condition=None):
@@ -75,6 +75,7 @@ FLOWS = {
     "spline coupling2 given 3": lambda: coupling(2, 3, transform="spline"),
     "cnf2": lambda: cnf(2),
     "cnf2 given 3": lambda: cnf(2, 3),
+    "central cnf6": lambda: cnf(6, central=True),
     "ensemble2": lambda: ensemble(2),
     "ensemble2 given 3": lambda: ensemble(2, 3),
     "standardised": lambda: Standardised(maf(3), [1.0, 2.0, -5.0], [0.1, 3.0, 40.0]),

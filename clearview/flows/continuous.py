@@ -20,6 +20,8 @@ from clearview.flows.density import AbstractFlow, checked, flat
 from clearview.flows.networks import dense_layers
 
 _TIMES = np.pi * np.arange(1, 4, dtype=np.float32)
+_USUAL = 1.6
+"""Mean length of three normal numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,41 @@ class ContinuousConfig:
 
 
 class CNF(AbstractFlow):
-    """A continuous flow of inputs of order one; trained by `clearview.flows.fit`, as all densities are."""
+    """A continuous flow of inputs of order one; trained by `clearview.flows.fit`, as all densities are.
+
+    With ``central`` the six are place and velocity about the centre of a galaxy, whose lengths and radial velocity the
+    network is told, too: shells and infall are not along any of the coordinates.
+
+    Raises:
+        ValueError: if ``central`` has not six dimensions.
+    """
 
     weights: list[Array]
     biases: list[Array]
     dim: int = eqx.field(static=True)
     condition_dim: int | None = eqx.field(static=True)
     config: ContinuousConfig = eqx.field(static=True)
+    central: bool = eqx.field(static=True)
 
-    def __init__(self, dim: int, condition_dim: int | None = None, config: ContinuousConfig | None = None, *, key):
+    def __init__(
+        self, dim: int, condition_dim: int | None = None, config: ContinuousConfig | None = None, *,
+        central: bool = False, key,
+    ):  # fmt: skip
         self.dim, self.condition_dim, self.config = dim, condition_dim, config or ContinuousConfig()
-        inputs = dim + (condition_dim or 0) + 1 + 2 * len(_TIMES)
+        if central and dim != 6:
+            raise ValueError(f"Expected six dimensions about a centre, got {dim}; leave central out.")
+        self.central = central
+        inputs = dim + 3 * central + (condition_dim or 0) + 1 + 2 * len(_TIMES)
         self.weights, self.biases = dense_layers(key, [inputs, *[self.config.width] * self.config.depth, dim])
 
     def velocity(self, t: Float[Array, ""], x: Float[Array, " dim"], condition=None) -> Float[Array, " dim"]:
         """Where a point at x moves at time t, from the normal distribution at 0 to the data at 1."""
         waves = jnp.asarray(_TIMES) * t
         parts = [x, *([] if condition is None else [condition]), 2 * t[None] - 1, jnp.sin(waves), jnp.cos(waves)]
+        if self.central:
+            place, motion = jnp.split(x, 2)
+            r, v = (jnp.sqrt(part @ part + 0.01) for part in (place, motion))  # smooth at 0, too
+            parts.append(jnp.stack([r - _USUAL, v - _USUAL, place @ motion / r]))
         h = jnp.concatenate(parts)
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             h = (jax.nn.silu(h) if i else h) @ w + b

@@ -492,7 +492,8 @@ def _digest(catalog: Catalog, config: UpsampleConfig) -> str:
 
 
 def _flow(config: UpsampleConfig) -> CNF:
-    return CNF(6, len(config.conditions) or None, config.flow, key=random.key(config.seed))
+    central = config.radius is None  # a ball around the Sun has no such symmetry
+    return CNF(6, len(config.conditions) or None, config.flow, central=central, key=random.key(config.seed))
 
 
 def _weighted(model: CNF, key, x, weight, condition=None):
