@@ -73,7 +73,6 @@ FLOWS = {
     "spline coupling2": lambda: coupling(2, transform="spline"),
     "spline coupling3": lambda: coupling(3, transform="spline", reach=6.0),
     "spline coupling2 given 3": lambda: coupling(2, 3, transform="spline"),
-    "cnf2": lambda: cnf(2),
     "cnf2 given 3": lambda: cnf(2, 3),
     "central cnf6": lambda: cnf(6, central=True),
     "ensemble2": lambda: ensemble(2),

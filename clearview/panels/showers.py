@@ -135,7 +135,7 @@ class ShowerPanel(base.Panel):
         if self.fit is not None:
             kept, file = self.bar.file
             path = repr(str(file)) if kept is self.fit else '"showers.clearview"'
-            lines += ["from clearview.generation import load_showers", f"fit = load_showers({path})"]
+            lines.append(f"fit = clearview.load_showers({path})")
             given.append("fit=fit")
         changed = {k: v for k, v in self.settings.items() if k != "range" and v != self.at_first[k]}
         lines.append(f"panel = clearview.ShowerPanel({', '.join([*given, 'threaded=False'])})")
