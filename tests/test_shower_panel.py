@@ -57,7 +57,7 @@ def test_training_brings_teacher_and_student(panel):
 def test_other_showers_or_settings_make_it_stale(panel, showers):
     panel.train()
     panel.catalog = showers[:300]
-    assert "other stars" in panel.stale
+    assert "other showers" in panel.stale
     panel.catalog = showers
     assert panel.stale == ""
     panel.config = ShowerConfig(seed=3)

@@ -63,7 +63,7 @@ class ShowerPanel(base.Panel):
 
     tags = ("energy", "whose", "shown", "number", "layer")
     given: ClassVar = {"config": "_told_config"}
-    work: ClassVar = Work(file="showers.clearview", entries=ENTRIES)
+    work: ClassVar = Work(file="showers.clearview", entries=ENTRIES, of="showers")
 
     def __init__(self, showers=None, config=None, fit=None, *, size: int = 220, threaded: bool = True):
         self._showers = a(showers, (Showers, type(None)), "Showers")

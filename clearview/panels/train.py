@@ -64,6 +64,7 @@ class Work(NamedTuple):
         pausable: whether it can be paused, and resumed.
         form: whether it has settings of its own to show.
         entries: the lines of that form.
+        of: what it is learnt from.
     """
 
     verb: str = "Train"
@@ -73,6 +74,7 @@ class Work(NamedTuple):
     pausable: bool = True
     form: bool = True
     entries: tuple[Entry, ...] = ENTRIES
+    of: str = "stars"
 
 
 TRAINING = Work()
@@ -297,7 +299,7 @@ class TrainBar(W.VBox):
         if self.fit is None:
             return ""
         if self.catalog is not None and not self._same_stars(self.fit):
-            return "the fit was trained on other stars"
+            return f"the fit was trained on other {self.work.of}"
         # A fit with dust has settings of another kind, which a panel of maps cannot ask for.
         comparable = hasattr(self.config, "map") or not hasattr(self.fit, "seen")
         if self.config is not None and comparable and self.config != self.fit.config:
@@ -321,7 +323,7 @@ class TrainBar(W.VBox):
         running, nothing = self.training.running, self.fit is None and self.partial is None
         resumable, waits = self._resumable() is not None, self._unfinished() is not None
         learner = self._learner()
-        why = f"{self.work.name.capitalize()} needs a catalogue of stars." if self.catalog is None else learner
+        why = f"{self.work.name.capitalize()} needs a catalogue of {self.work.of}." if self.catalog is None else learner
         why = why if isinstance(why, str) else ""
         self.go.description = "Resume" if resumable else self.work.verb
         self.anew.layout.display = "" if resumable and not running else "none"
