@@ -1,5 +1,7 @@
 """Showers learnt from mocks, whose truth is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -104,7 +106,7 @@ def test_a_file_gives_the_same_showers(fit, drawn, tmp_path):
         load_showers(tmp_path / "damaged")
 
 
-def test_cancelled_it_keeps_what_was_learnt(showers):
+def test_cancelled_it_keeps_what_was_learnt_and_goes_on_from_there(showers, fit, drawn):
     part = fit_showers(showers, CONFIG, on_progress=lambda p: p.stage == "layers")
     assert part.stopped == "cancelled"
     assert set(part.parts) == {"layers", "voxels"}
@@ -114,6 +116,11 @@ def test_cancelled_it_keeps_what_was_learnt(showers):
         part.save("nowhere")
     with pytest.raises(ValueError, match="Expected to resume"):
         fit_showers(showers[:500], CONFIG, resume=part)
+    told = []
+    whole = fit_showers(showers, CONFIG, on_progress=told.append, resume=part)
+    assert sum(p.stage == "layers" for p in told) <= 1  # that it is done
+    assert whole.stopped == "finished"
+    np.testing.assert_allclose(whole.sample(drawn[0].energies).voxels, drawn[1].voxels, rtol=1e-3, atol=1.0)
 
 
 def test_what_cannot_be_learnt_or_drawn_is_refused(fit, showers):
@@ -129,6 +136,8 @@ def test_what_cannot_be_learnt_or_drawn_is_refused(fit, showers):
         fit_showers(Showers(SMALL, showers.energies, voxels))
     with pytest.raises(TypeError, match="Expected Showers"):
         fit_showers(voxels)
+    with pytest.raises(ValueError, match=r"Expected a threshold that leaves .*all of 2,000 showers are; lower it"):
+        fit_showers(showers, dataclasses.replace(CONFIG, threshold=1e6))
     with pytest.raises(ValueError, match="one geometry"):
         feature_distances(showers, mock_showers(10))
     with pytest.raises(ValueError, match="affine"):

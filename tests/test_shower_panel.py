@@ -54,6 +54,22 @@ def test_training_brings_teacher_and_student(panel):
     assert panel.status == ""
 
 
+def test_histograms_are_of_all_energies_of_a_file_in_their_order():
+    showers = mock_showers(2500, geometry=few_voxels(), seed=2)
+    showers = showers[np.argsort(showers.energies)]
+    panel = ShowerPanel(showers, fit=fake_shower_fit(showers), size=64, threaded=False)
+    true = showers.features()["E_0"].mean()
+    assert panel._tables("truth")["truth"]["E_0"].mean() == pytest.approx(true, rel=0.1)
+    energies = panel._showers.energies.mean()
+    with pytest.MonkeyPatch.context() as patch:
+        asked = []
+        patch.setattr(panel.fit, "sample", lambda E, **_: asked.append(E) or showers)
+        panel._kept.clear()
+        panel._tables("truth")
+    assert asked[0].mean() == pytest.approx(energies, rel=0.02)
+    panel.close()
+
+
 def test_other_showers_or_settings_make_it_stale(panel, showers):
     panel.train()
     panel.catalog = showers[:300]

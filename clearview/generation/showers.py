@@ -221,7 +221,7 @@ def fit_showers(
 
     Raises:
         TypeError: for what are no showers.
-        ValueError: for fewer than 200 showers, empty ones, particles all of one energy, or a ``resume`` of others.
+        ValueError: for fewer than 200 showers, empty ones, a threshold that empties some, or a ``resume`` of others.
     """
     a(showers, Showers, "Showers")
     config = ShowerConfig() if config is None else config
@@ -237,6 +237,11 @@ def fit_showers(
     threshold = config.threshold
     if threshold is None:
         threshold = float(0.5 * np.quantile(showers.voxels[hit], 0.01))
+    elif dark := int((showers.voxels < threshold).all(1).sum()):
+        raise ValueError(
+            f"Expected a threshold that leaves each shower some voxels, got {threshold:g} MeV, below which all of "
+            f"{dark:,} showers are; lower it."
+        )
     low, high = float(showers.energies.min()), float(showers.energies.max())
     digest = showers.digest
     if resume is not None and (a(resume, ShowerFit, "a ShowerFit").data_digest, resume.config) != (digest, config):

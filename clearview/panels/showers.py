@@ -246,12 +246,14 @@ class ShowerPanel(base.Panel):
     def _tables(self, whose: str) -> dict[str, Any]:
         """Features of the truth and the student, and of the teacher once it is asked for."""
         showers, fit, tables = self._showers, self.fit, {}
+        some = slice(None)
         if showers is not None:
-            tables["truth"] = self._cached("truth", (showers,), lambda: showers[:COUNTED].features())
+            some = np.linspace(0, len(showers) - 1, min(COUNTED, len(showers))).astype(int)  # files may go by energy
+            tables["truth"] = self._cached("truth", (showers,), lambda: showers[some].features())
         if fit is None:
             return tables
         if showers is not None:
-            E = showers.energies[:COUNTED].clip(*fit.energies)
+            E = showers.energies[some].clip(*fit.energies)
         else:
             E = np.linspace(fit.energies[0], fit.energies[1], COUNTED)
         if whose == "teacher":
