@@ -79,10 +79,22 @@ class Layer:
 
     @cached_property
     def centers(self) -> np.ndarray:
-        """(2, voxels) x and y of the voxels' middles, mm."""
-        middles = [0.5 * (np.array(e[1:]) + np.array(e[:-1])) for e in (self.first, self.second)]
-        one, two = (m.ravel() for m in np.meshgrid(*middles, indexing="ij"))
+        """(2, voxels) x and y of the voxels' middles, mm; of rings, which have one angle, 0."""
+        one, two = self._middles
+        if self.polar and self.shape[0] == 1:
+            return np.zeros((2, self.size))  # of rings about the axis
         return np.stack([two * np.cos(one), two * np.sin(one)] if self.polar else [one, two])
+
+    @cached_property
+    def squares(self) -> np.ndarray:
+        """(voxels) squared distances of the voxels from the axis, mm^2."""
+        one, two = self._middles
+        return two**2 if self.polar else one**2 + two**2
+
+    @property
+    def _middles(self) -> list[np.ndarray]:
+        middles = [0.5 * (np.array(e[1:]) + np.array(e[:-1])) for e in (self.first, self.second)]
+        return [m.ravel() for m in np.meshgrid(*middles, indexing="ij")]
 
     def voxel(self, x, y) -> np.ndarray:
         """(N,) number of the voxel at each place [mm], -1 outside."""
@@ -156,13 +168,13 @@ class Geometry:
             ValueError: for layers that are not polar, of angles not in equal steps from -pi to pi.
             FileExistsError: if the file is there and must not be replaced.
         """
-        path = _free(path, overwrite)
         for k in self.layers:
             if not k.polar or not np.allclose(k.first, _angles(k.shape[0])):
                 raise ValueError(
                     f"Expected layers in radius and equal angles for a binning XML, got layer {k.number} of another "
                     'kind; write the showers in the layout "calogan".'
                 )
+        path = _free(path, overwrite)
         root = ET.Element("Bins")
         particle = ET.SubElement(root, "Bin", name=self.name)
         for k in self.layers:
@@ -202,7 +214,7 @@ def read_geometry(path, name: str | None = None, *, depth: float = DEPTH) -> Geo
         FileNotFoundError: if there is no such file.
         ValueError: if it is no binning file, or has no or several such particles.
     """
-    path = _there(path)
+    path, depth = _there(path), number("depth", depth, checks.ABOVE_0, 1e6)
     try:
         bins = ET.parse(path).getroot().findall("Bin")
         found = {b.attrib.get("name", str(i)): b for i, b in enumerate(bins)}
@@ -299,7 +311,7 @@ class Showers:
     def features(self) -> pd.DataFrame:
         """A row for each shower: the deposited share of its energy, ``share``, and of each layer, by its number, energy
         ``E_0`` [MeV], centroid ``x_0``, ``y_0`` and ``width_0`` [mm], and ``sparsity_0``, the share of empty voxels.
-        Centroid and width of an empty layer are NaN.
+        Centroid and width of an empty layer are NaN; rings, of one angle, tell no centroid but 0.
         """
         columns = {"share": self.voxels.sum(1) / self.energies}
         for k, part in zip(self.geometry.layers, self.geometry.slices, strict=True):
@@ -307,7 +319,7 @@ class Showers:
             energy = voxels.sum(1)
             with np.errstate(invalid="ignore"):
                 mean = voxels @ k.centers.T / energy[:, None]
-                square = voxels @ (k.centers**2).sum(0) / energy
+                square = voxels @ k.squares / energy
             width = np.sqrt(np.maximum(square - (mean**2).sum(1), 0))
             sparsity = (voxels == 0).mean(1)
             columns |= dict(zip((f"{name}_{k.number}" for name in FEATURES), (energy, *mean.T, width, sparsity),
@@ -338,7 +350,8 @@ def read_showers(path, geometry: Geometry, *, rows: slice = slice(None)) -> Show
         raise ValueError(
             f"Expected an HDF5 file that is whole, got something else in {path}; check the path or use another copy."
         ) from problem
-    return Showers(geometry, energies, np.concatenate([p.reshape(len(p), -1) for p in parts], axis=1), source)
+    tables = [p.reshape(len(p), int(np.prod(p.shape[1:]))) for p in parts]
+    return Showers(geometry, energies, np.concatenate(tables, axis=1), source)
 
 
 def _contents(file, geometry: Geometry, rows: slice, path: Path) -> tuple[np.ndarray, list[np.ndarray], str]:
@@ -347,10 +360,11 @@ def _contents(file, geometry: Geometry, rows: slice, path: Path) -> tuple[np.nda
     if {"incident_energies", "showers"} <= set(file):
         energies, parts = _table(file, "incident_energies", rows), [_table(file, "showers", rows)]
     elif "energy" in file and "layer_0" in file:
-        if missing := [name for name in names if name not in file]:
+        there = [name for name in file if name.startswith("layer_")]
+        if other := sorted(set(names) ^ set(there)):
             raise ValueError(
-                f"Expected the layers of the geometry {geometry.name!r}, got no {missing[0]} in {path}; pass the "
-                "geometry that these showers were made with."
+                f"Expected the layers of the geometry {geometry.name!r}, got {'no' if other[0] in names else 'also'} "
+                f"{other[0]} in {path}; pass the geometry that these showers were made with."
             )
         energies, parts = 1e3 * _table(file, "energy", rows), [_table(file, name, rows) for name in names]
         for k, part in zip(geometry.layers, parts, strict=True):
@@ -365,7 +379,8 @@ def _contents(file, geometry: Geometry, rows: slice, path: Path) -> tuple[np.nda
             f"{', '.join(file) or 'nothing'} in {path}; check the path."
         )
     told = file.attrs.get("binning", geometry.digest)
-    if told != geometry.digest:
+    told = told.decode(errors="replace") if isinstance(told, bytes) else told
+    if isinstance(told, str) and told != geometry.digest:
         raise ValueError(
             f"Expected showers made with the geometry {geometry.name!r}, {path} tells of another binning; pass "
             "that geometry."

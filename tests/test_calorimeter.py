@@ -134,6 +134,34 @@ def test_files_of_another_kind_are_refused(polar, tmp_path):
         CALOGAN.write(tmp_path / "grid.xml")
 
 
+def test_rings_tell_the_width_but_no_side(polar):
+    """An even disc in rings about 2.5, 7.5 and 20 mm."""
+    voxels = np.zeros((1, polar.size))
+    edges = np.array(polar.layers[0].second)
+    voxels[0, :3] = np.diff(edges**2)
+    told = Showers(polar, np.array([1e3]), voxels).features().iloc[0]
+    assert (told["x_0"], told["y_0"]) == (0, 0)
+    assert told["width_0"] == pytest.approx(np.sqrt((25 * 2.5**2 + 75 * 7.5**2 + 800 * 20**2) / 900))
+
+
+def test_files_of_other_layers_or_of_none(tmp_path):
+    showers = mock_showers(5, seed=1)
+    path = write_showers(showers, tmp_path / "s.hdf5", layout="calogan")
+    fewer = Geometry("two", CALOGAN.layers[:2])
+    with h5py.File(path, "a") as file:
+        del file.attrs["binning"]
+    with pytest.raises(ValueError, match="got also layer_2"):
+        read_showers(path, fewer)
+    with pytest.raises(ValueError, match="0 showers"):
+        read_showers(path, CALOGAN, rows=slice(30, 40))
+    with h5py.File(path, "a") as file:
+        file.attrs["binning"] = np.bytes_(CALOGAN.digest)
+    assert len(read_showers(path, CALOGAN)) == 5
+    with h5py.File(path, "a") as file:
+        file.attrs["binning"] = np.arange(3)  # of somebody else
+    assert len(read_showers(path, CALOGAN)) == 5
+
+
 def test_showers_that_cannot_be_are_refused(polar):
     with pytest.raises(ValueError, match="0 showers"):
         Showers(polar, np.zeros(0), np.zeros((0, polar.size)))
@@ -145,6 +173,8 @@ def test_showers_that_cannot_be_are_refused(polar):
         mock_showers(3, "muon")
     with pytest.raises(ValueError, match=r"Expected .* energies above 30 MeV"):
         mock_showers(3, energies=(1.0, 5.0))
+    with pytest.raises(ValueError, match=r"Expected \(low, high\)"):
+        mock_showers(3, energies=(5e4, 1e4))
 
 
 def test_mocks_have_the_profile_that_they_were_asked_for():

@@ -89,6 +89,8 @@ def test_cancelled_and_resumed_it_learns_the_same(data):
     again = distill(teacher, data[0], config, resume=part)
     for a, b in zip(jax.tree.leaves(whole.model), jax.tree.leaves(again.model), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="Expected to resume with the teacher it began with"):
+        distill(rough(teacher, 0.1), data[0], config, resume=part)
     done = distill(teacher, data[0], config, resume=again)
     assert jax.tree.structure(done.model) == jax.tree.structure(again.model)
 
@@ -125,6 +127,8 @@ def test_an_inverse_flow_is_a_flow():
         (lambda t, x, c: distill(t, x[:, :2], condition=c), "3 coordinates"),
         (lambda t, x, c: distill(t, x, {"width": 3}, condition=c), "Expected a DistillConfig"),
         (lambda t, x, c: distill(t, np.where(x > 5, np.nan, x), condition=c), "NaN"),
+        (lambda t, x, c: distill(t, x[:0], condition=c[:0]), "got 0 points"),
+        (lambda t, x, c: distill(t, x, DistillConfig(training=FitConfig(batch_size=1)), condition=c), "batches of 1"),
         (lambda t, x, c: DistillConfig(width=0), "width"),
     ],
 )  # fmt: skip

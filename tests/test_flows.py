@@ -345,3 +345,8 @@ def test_phase_space_samples_follow_its_density(rng):
     log_p = density.log_f(jnp.broadcast_to(x, v.shape), v) - density.log_n(x)
     volume = np.where(inside, np.exp(-np.asarray(log_p, float)), 0)
     assert volume.mean() == pytest.approx(np.prod(high - low), rel=5 * volume.std() / volume.mean() / len(v) ** 0.5)
+
+
+def test_a_flow_of_too_many_weights_is_refused_before_it_is_made():
+    with pytest.raises(ValueError, match=r"at most 100,000,000 weights, got .* of 40,500 dimensions; make it smaller"):
+        MAF(40_500, 46, FlowConfig(4, 128, 1, "spline", bins=6), key=KEY)

@@ -8,6 +8,7 @@ import pytest
 from clearview.calorimeter import CALOGAN, Geometry, Layer, Showers
 from clearview.flows import CheckpointError, FitConfig, FlowConfig
 from clearview.generation import (
+    Cancelled,
     DistillConfig,
     ShowerConfig,
     feature_distances,
@@ -56,6 +57,22 @@ def test_what_the_flows_see_comes_back(showers):
     numbers = from_voxels(showers, 2.0, np.random.default_rng(0))
     kept = np.where(showers.voxels < 2.0, 0, showers.voxels)
     np.testing.assert_allclose(to_voxels(numbers.astype(float), deposited, SMALL, 2.0), kept, rtol=2e-3, atol=1.5)
+
+
+def test_empty_voxels_stay_empty_however_bright_the_layer():
+    """Voxels at thresholds of keV beside others of tens of GeV."""
+    rng = np.random.default_rng(1)
+    voxels = 1e4 * rng.random((100, SMALL.size)) * (rng.random((100, SMALL.size)) < 0.5)
+    voxels[:, 0], voxels[:50, 3] = 9e4, 1e-3
+    voxels[:10, 2:] = 0
+    bright, threshold = Showers(SMALL, np.full(100, 2e5), voxels), 5e-4
+    E, deposited = bright.energies.astype(float), bright.layer_energies.astype(float)
+    filled = np.where(deposited < threshold, 0.05 * threshold, deposited)
+    again = to_energies(from_energies(filled, E), E, threshold)
+    np.testing.assert_array_equal(again > 0, deposited > 0)
+    numbers = from_voxels(bright, threshold, rng).astype(float)
+    back = to_voxels(numbers, deposited, SMALL, threshold)
+    np.testing.assert_array_equal(back > 0, voxels > 0)
 
 
 def test_energies_of_layers_are_kept_whatever_the_flow_says():
@@ -126,6 +143,12 @@ def test_cancelled_it_keeps_what_was_learnt_and_goes_on_from_there(showers, fit,
 def test_what_cannot_be_learnt_or_drawn_is_refused(fit, showers):
     with pytest.raises(ValueError, match=r"Expected energies from .* got 1e\+06; nothing is known beyond"):
         fit.sample([1e4, 1e6])
+    told = []
+    with pytest.raises(Cancelled):
+        fit.sample([1e4] * 5, chunk=2, on_progress=lambda share: told.append(share) or share < 0.5)
+    assert told == [0.4, 0.8]
+    with pytest.raises(ValueError, match="seed"):
+        fit.sample([1e4], seed=-1)
     with pytest.raises(ValueError, match="student or the teacher"):
         fit.sample([1e4], by="magic")
     with pytest.raises(ValueError, match="at least 200 showers"):

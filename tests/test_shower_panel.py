@@ -5,6 +5,7 @@ import pytest
 from fakes import fake_shower_fit, few_voxels
 
 from clearview import generation
+from clearview.calorimeter import Geometry
 from clearview.generation import ShowerConfig
 from clearview.mocks import mock_dwarf, mock_showers
 from clearview.panels import ShowerPanel
@@ -67,6 +68,30 @@ def test_histograms_are_of_all_energies_of_a_file_in_their_order():
         panel._kept.clear()
         panel._tables("truth")
     assert asked[0].mean() == pytest.approx(energies, rel=0.02)
+    panel.close()
+
+
+def test_a_fit_of_another_calorimeter_or_of_other_energies_is_not_drawn_beside(panel, showers):
+    panel.train()
+    turned = Geometry("turned", showers.geometry.layers[::-1])
+    panel.catalog = mock_showers(400, geometry=turned, seed=1)
+    assert labels(panel.views[3]) == {"truth"}
+    with pytest.raises(ValueError, match="of another calorimeter"):
+        panel.set(whose="student")
+    panel.catalog = mock_showers(400, geometry=few_voxels(), energies=(5e5, 1e6), seed=1)
+    assert labels(panel.views[3]) == {"truth"}
+    assert "knows none of the energies" in panel.status
+    panel.catalog = showers
+    assert labels(panel.views[3]) == {"truth", "student"}
+    assert "knows none" not in panel.status
+
+
+def test_one_shower_is_of_the_energy_asked_for(showers):
+    panel = ShowerPanel(showers[showers.energies > 3e4], size=64, threaded=False)
+    panel.set(energy=31.0, number=2.0)
+    assert abs(panel._at(panel.settings).energies[0] / 3.1e4 - 1) < 0.1
+    panel.set(number=50.0)
+    assert "no more showers within 10 %" in panel._at(panel.settings)
     panel.close()
 
 

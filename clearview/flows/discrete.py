@@ -73,6 +73,11 @@ class MaskedLayer(eqx.Module):
     def __init__(self, dim: int, condition_dim: int, config: FlowConfig, number: int, *, key: PRNGKeyArray):
         self.dim, self.condition_dim, self.transform = dim, condition_dim, config.elementwise
         sizes = [condition_dim + dim, *[config.width] * config.depth, self.transform.count * dim]
+        if (weights := config.layers * sum(a * b for a, b in pairwise(sizes))) > LARGEST:
+            raise ValueError(
+                f"Expected a flow of at most {LARGEST:,} weights, got {weights:,} of {dim:,} dimensions; make it "
+                "smaller."
+            )
         fan_in = [m.sum(0) for m in _masks(dim, condition_dim, config.width, config.depth, self.transform.count)]
         self.weights, self.biases = dense_layers(key, sizes, number=number, fan_in=fan_in, spread=config.spread)
 

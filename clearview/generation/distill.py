@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import random
@@ -141,12 +140,22 @@ def distill(
 
     Raises:
         TypeError: for a teacher of another kind.
-        ValueError: for data that do not suit the teacher, or are too few.
+        ValueError: for data that do not suit the teacher, or are too few, a batch of one, or a ``resume`` of another
+            teacher.
     """
     config = DistillConfig() if config is None else config
     a(config, DistillConfig, "a DistillConfig")
     maf = a(core(a(teacher, AbstractFlow, "a flow")), MAF, "a masked autoregressive flow (MAF)")
     batch = training_data(teacher, data, condition)
+    if not len(batch[0]) or config.training.batch_size < 2:
+        raise ValueError(
+            f"Expected data and batches of at least 2, got {len(batch[0])} points and batches of "
+            f"{config.training.batch_size}; raise them."
+        )
+    if resume is not None:
+        if not (isinstance(resume.model, Distilled) and eqx.tree_equal(resume.model.teacher, teacher)):
+            raise ValueError("Expected to resume with the teacher it began with, got another; train anew.")
+        resume = resume._replace(model=core(resume.model.student))
     key = random.key(config.seed)
     student = eqx.tree_at(core, teacher, student_of(maf, config))
     # The same wrappers around a flow without layers.
@@ -162,10 +171,10 @@ def distill(
     points = np.concatenate([np.asarray(inside(x[i : i + rows], *[c[i : i + rows] for c in given] or [None]))
                              for i in parts])  # fmt: skip
     fit = optimise(
-        Distilled(maf, core(student)), lambda model, key, x, c=None: loss(model, key, x, c, config.parameters),
+        core(student), lambda student, key, x, c=None: loss(maf, student, key, x, c, config.parameters),
         (points, *given), config.training, key=key, on_progress=on_progress, resume=resume, stage="student",
     )  # fmt: skip
-    return fit._replace(model=Distilled(teacher, eqx.tree_at(core, student, core(fit.model.student))))
+    return fit._replace(model=Distilled(teacher, eqx.tree_at(core, student, fit.model)))
 
 
 def student_of(maf: MAF, config: DistillConfig) -> IAF:
@@ -183,10 +192,8 @@ def student_of(maf: MAF, config: DistillConfig) -> IAF:
     return eqx.tree_at(lambda flow: [layer.masked for layer in flow.layers], student, maf.layers)
 
 
-def loss(model: Distilled, key, x, condition, weight: float) -> Float[Array, ""]:
+def loss(teacher: MAF, student: IAF, key, x, condition, weight: float) -> Float[Array, ""]:
     """Squared differences of teacher and student, half from data, half from noise; see `distill`."""
-    teacher: Any = jax.lax.stop_gradient(model.teacher)
-    student: Any = model.student
     half = len(x) // 2
     given = (None, None) if condition is None else (condition[:half], condition[half:])
     down = over(lambda x, c: to_noise(teacher, x, c), x[:half], given[0])

@@ -22,13 +22,15 @@ from clearview.calorimeter import Geometry, Showers
 from clearview.checks import a, number
 from clearview.flows import MAF, AbstractFlow, FitConfig, FlowConfig, Standardised, checkpoint, fit, told_of
 from clearview.flows.fit import HISTORY, Fit, OnProgress, pack_history
+from clearview.generation.compare import Cancelled, OnDone
 from clearview.generation.distill import DistillConfig, Distilled, core, distill, student_of
 
 FEWEST = 200
 """Showers below which nothing is learnt."""
 
-ALPHA = 1e-6
-"""Shares are kept so far from 0 and 1, where their logit has no end."""
+ALPHA = 1e-12
+"""Shares are kept so far from 0 and 1, where their logit has no end: less than a voxel at threshold has of the most
+energetic shower's layer, or empty voxels would come back as hit."""
 
 NOISE = 0.1
 """Empty voxels get at most this part of the threshold, so that there is something to learn."""
@@ -125,7 +127,9 @@ class ShowerFit:
         """Whether these are the showers that were learnt from."""
         return showers.digest == self.data_digest
 
-    def sample(self, energies, *, seed: int = 0, by: str = "student", chunk: int = 200) -> Showers:
+    def sample(
+        self, energies, *, seed: int = 0, by: str = "student", chunk: int = 200, on_progress: OnDone = None
+    ) -> Showers:
         """Showers of particles of these energies.
 
         Args:
@@ -133,9 +137,11 @@ class ShowerFit:
             seed: of all random numbers.
             by: "student", or "teacher", which takes several times longer for many voxels.
             chunk: so many at a time.
+            on_progress: called with the share done after each of these; returning False stops.
 
         Raises:
             ValueError: for an unfinished fit, energies outside those learnt from, or another name.
+            Cancelled: if it was stopped.
         """
         if self.stopped != "finished":
             raise ValueError(f"Expected a finished fit, this one stopped before ({self.message}) Train it to the end.")
@@ -152,6 +158,7 @@ class ShowerFit:
             )
         drawn: Any = self.voxels
         flow = getattr(drawn, by)
+        number("seed", seed, *checks.SEEDS, whole=True)
         parts = []
         size = min(number("chunk", chunk, 1, 2**20, whole=True), len(E))
         for i, first in enumerate(range(0, len(E), size)):
@@ -163,6 +170,9 @@ class ShowerFit:
             deposited = to_energies(layers, padded, self.threshold)
             shares = flow.sample(two, condition=jnp.asarray(conditions(padded, deposited, self.threshold)))
             parts.append(to_voxels(np.asarray(shares, float), deposited, self.geometry, self.threshold)[: len(some)])
+            done = first + len(some)
+            if on_progress is not None and on_progress(done / len(E)) is False and done < len(E):
+                raise Cancelled("Drawing showers was stopped; nothing was kept.")
         return Showers(self.geometry, E, np.concatenate(parts), f"{by} of {self.source.get('source', 'showers')}")
 
     def save(self, path, *, overwrite: bool = False):
@@ -340,6 +350,7 @@ def from_energies(deposited, energies) -> np.ndarray:
 
 def to_energies(numbers, energies, threshold: float) -> np.ndarray:
     """(N, layers) deposited [MeV], the inverse of `from_energies`; below the threshold there is nothing."""
+    numbers = np.asarray(numbers, float)  # in float32 a share of almost all is all
     # Nothing that was learnt from has a hundred times its energy.
     total = energies * np.exp(np.minimum(numbers[:, 0], 4.6))
     shares = np.concatenate([expit(numbers[:, 1:]), np.ones((len(numbers), 1))], axis=1)
@@ -359,7 +370,7 @@ def from_voxels(showers: Showers, threshold: float, rng: np.random.Generator) ->
 
 def to_voxels(numbers, deposited, geometry: Geometry, threshold: float) -> np.ndarray:
     """(N, voxels) energies [MeV], the inverse of `from_voxels` for these energies of the layers."""
-    shares = expit(numbers)
+    shares = expit(np.asarray(numbers, float))
     voxels = np.empty(shares.shape, np.float32)
     for i, part in enumerate(geometry.slices):
         energy = deposited[:, i : i + 1]

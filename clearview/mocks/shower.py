@@ -59,7 +59,7 @@ def mock_showers(
         n: how many.
         particle: "electron", "photon" or "pion".
         geometry: of the calorimeter; the particle comes along its axis.
-        energies: (low, high) of the incident particles, MeV, uniform; or (n,) of each.
+        energies: (low, high) of the incident particles, MeV, uniform; or (n,) of each, if n is not 2.
         moliere: radius, mm, by which they are wide.
         spot: mean energy of a spot, MeV: fewer and larger ones fluctuate more.
         seed: of all random numbers.
@@ -75,11 +75,12 @@ def mock_showers(
     moliere, spot = checks.number("moliere", moliere, 1e-3, 1e6), checks.number("spot", spot, 0.1, 1e5)
     rng = np.random.default_rng([checks.number("seed", seed, *checks.SEEDS, whole=True), 8])
     given = np.asarray(energies, float).ravel()
-    if len(given) not in (2, n) or not np.all((given > 30) & (given <= 1e7)):
+    ends = len(given) == 2  # of two showers, too
+    if len(given) not in (2, n) or not np.all((given > 30) & (given <= 1e7)) or (ends and given[1] < given[0]):
         raise ValueError(
             f"Expected (low, high) or {n} energies above 30 MeV to 10 TeV, got {checks.shown(energies)}; correct them."
         )
-    E = given if len(given) == n and n != 2 else rng.uniform(given[0], given[1], n)
+    E = rng.uniform(given[0], given[1], n) if ends else given
     ln_y = np.log(E / CRITICAL)
     # Maximum and shape vary together.
     one, two = rng.standard_normal((2, n))

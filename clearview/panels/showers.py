@@ -110,7 +110,8 @@ class ShowerPanel(base.Panel):
                 control.min, control.step = low, float(f"{(high - low) / 100:.1g}") or 1.0
         lacking = {"truth": "There are no showers: pass some."} if self._showers is None else {}
         if not self.shows_fit():
-            lacking |= dict.fromkeys(WHOSE[1:], "Nothing is learnt yet: press Train.")
+            why = "Nothing is learnt yet: press Train." if self.fit is None else "The fit is of another calorimeter."
+            lacking |= dict.fromkeys(WHOSE[1:], why)
         controls["whose"].disable(lacking)
         controls["number"].layout.display = "" if controls["shown"].value == "one shower" else "none"
 
@@ -164,7 +165,13 @@ class ShowerPanel(base.Panel):
     def usable(self, fit) -> bool:
         if not isinstance(fit, generation().ShowerFit):
             raise ValueError(f"Expected a fit of showers, got {type(fit).__name__}; train or load one here.")
-        return fit.stopped == "finished"
+        return fit.stopped == "finished" and self._same_calorimeter(fit)
+
+    def _same_calorimeter(self, fit) -> bool:
+        return self._showers is None or fit.geometry.digest == self._showers.geometry.digest
+
+    def shows_fit(self) -> bool:
+        return self.fit is not None and self._same_calorimeter(self.fit)
 
     # ---- pictures ------------------------------------------------------------------------------------------------
 
@@ -174,13 +181,11 @@ class ShowerPanel(base.Panel):
 
     def _ends(self) -> tuple[float, float] | None:
         """Energies that can be asked for, MeV."""
-        if self.fit is not None:
+        if self.shows_fit():
             return self.fit.energies
-        return (
-            None
-            if self._showers is None
-            else (float(self._showers.energies.min()), float(self._showers.energies.max()))
-        )
+        if self._showers is None:
+            return None
+        return float(self._showers.energies.min()), float(self._showers.energies.max())
 
     def _cached(self, name: str, key: tuple, make):
         """What was made last of these things, or is made now."""
@@ -197,10 +202,10 @@ class ShowerPanel(base.Panel):
         if whose == "truth":
             E = self._showers.energies
             near = np.argsort(np.abs(E - energy), kind="stable")
-            if one:
-                return self._showers[near[number : number + 1]] if number < len(near) else "There are no more showers."
             near = near[:MEAN][np.abs(E[near[:MEAN]] / energy - 1) < 0.1]
-            return self._showers[near] if len(near) else "There are no showers within 10 % of this energy."
+            chosen = near[number : number + 1] if one else near
+            more = "more " if len(near) else ""
+            return self._showers[chosen] if len(chosen) else f"There are no {more}showers within 10 % of this energy."
         many = 1 if one else MEAN
         energy = float(np.clip(energy, *fit.energies))  # the slider's ends are rounded
         return self._cached("drawn", (fit, energy, number, whose, many), lambda: fit.sample(
@@ -225,7 +230,7 @@ class ShowerPanel(base.Panel):
                 continue
             layer, voxels = geometry.layers[most[i]], shown.voxels[:, geometry.slices[most[i]]].mean(0)
             top = 0.5e3 * settings["energy"]
-            energy = f"{voxels.sum() / 1e3:.3g} GeV"
+            energy = f"{voxels.sum() / 1e3:.3g} of {shown.energies.mean() / 1e3:.3g} GeV"
             yield layer_image(layer, voxels, limits=(1e-4 * top, top), label=f"Layer {layer.number}: {energy}")
         tables = self._tables(settings["whose"])
         number = geometry.layers[settings["layer"]].number
@@ -233,7 +238,7 @@ class ShowerPanel(base.Panel):
             column = f"{name}_{number}"
             samples = {k: table[column].to_numpy() for k, table in tables.items()}
             if any(np.isfinite(v).any() for v in samples.values()):
-                title = f"Layer {number}: {FEATURES[name][0]}, all particles"
+                title = f"Layer {number}: {FEATURES[name][0]}, all energies"
                 yield feature_histogram(column, samples, label=title)
             else:
                 yield hv.Overlay([text(0.0, 0.0, "nothing here")])
@@ -245,17 +250,19 @@ class ShowerPanel(base.Panel):
 
     def _tables(self, whose: str) -> dict[str, Any]:
         """Features of the truth and the student, and of the teacher once it is asked for."""
-        showers, fit, tables = self._showers, self.fit, {}
-        some = slice(None)
+        showers, fit, tables = self._showers, self.fit if self.shows_fit() else None, {}
+        low, high = (0.0, np.inf) if fit is None else fit.energies
+        E = np.linspace(low, high, COUNTED) if showers is None else showers.energies
+        inside = np.flatnonzero((low * (1 - 1e-6) <= E) & (high * (1 + 1e-6) >= E))
+        alone = not len(inside)
+        inside = np.arange(len(E)) if alone else inside
+        some = inside[np.linspace(0, len(inside) - 1, min(COUNTED, len(inside))).astype(int)]  # files may go by energy
         if showers is not None:
-            some = np.linspace(0, len(showers) - 1, min(COUNTED, len(showers))).astype(int)  # files may go by energy
-            tables["truth"] = self._cached("truth", (showers,), lambda: showers[some].features())
-        if fit is None:
+            tables["truth"] = self._cached("truth", (showers, fit), lambda: showers[some].features())
+        self.tell("range", "The fit knows none of the energies of these showers." if alone else "")
+        if fit is None or alone:
             return tables
-        if showers is not None:
-            E = showers.energies[some].clip(*fit.energies)
-        else:
-            E = np.linspace(fit.energies[0], fit.energies[1], COUNTED)
+        E = E[some]
         if whose == "teacher":
             tables["teacher"] = self._cached("teacher", (fit, showers), lambda: fit.sample(E, by="teacher").features())
         tables["student"] = self._cached("student", (fit, showers), lambda: fit.sample(E).features())

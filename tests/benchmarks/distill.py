@@ -155,12 +155,16 @@ def showers(seed, args):
     geometry = SMALL if few else CALOGAN if args.geometry is None else read_geometry(args.geometry)
     if args.catalog:
         train, test = read_showers(args.catalog, geometry), read_showers(args.test, geometry)
+        if train.digest == test.digest:
+            raise ValueError(
+                "Expected showers to judge by that are not learnt from, got the same; pass another --test."
+            )
         test = test[(test.energies >= train.energies.min()) & (test.energies <= train.energies.max())]
     else:
         train = mock_showers(1500 if few else 20_000, args.particle, geometry=geometry, seed=2 * seed)
-        train = train[train.voxels.sum(1) > 0]
         test = mock_showers(300 if few else 2000, args.particle, geometry=geometry, energies=(2e3, 9.9e4),
                             seed=2 * seed + 1)  # fmt: skip
+    train = train[train.voxels.sum(1) > 0]
     test = test[np.flatnonzero(test.voxels.sum(1) > 0)[:2000]]
 
     def training(steps):
@@ -217,7 +221,7 @@ def arguments(parser):
     parser.add_argument("--particle", default="electron", help="of the mock showers: electron, photon or pion")
     parser.add_argument("--steps", type=int, help="of each training, in place of 900 to 1500")
     parser.add_argument("--catalog", help="HDF5 file of showers to learn from, CaloChallenge or CaloGAN")
-    parser.add_argument("--test", help="HDF5 file of others to compare with")
+    parser.add_argument("--test", default="", help="HDF5 file of others to compare with")
     parser.add_argument("--geometry", help="binning XML of these; without it, CaloGAN's")
 
 
